@@ -1,0 +1,160 @@
+//! What can go wrong, and whether state may have changed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::{AddressError, KeyError, RequestId};
+
+/// A refusal as the server wrote it (RFC 9457, `application/problem+json`).
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct Problem {
+    /// The HTTP status.
+    #[serde(default)]
+    pub status: u16,
+    /// A stable word for programs, such as `unknown_table`.
+    #[serde(default)]
+    pub code: String,
+    /// What went wrong, in a few words.
+    #[serde(default)]
+    pub title: String,
+    /// What went wrong here.
+    #[serde(default)]
+    pub detail: String,
+    /// The path of the field that is wrong.
+    #[serde(default)]
+    pub field: Option<String>,
+    /// What the server says beyond that.
+    #[serde(flatten)]
+    pub more: BTreeMap<String, serde_json::Value>,
+}
+
+impl Problem {
+    /// Reads a body; what is no problem document becomes one with the text as detail.
+    pub(crate) fn read(status: u16, body: &[u8]) -> Self {
+        let mut problem: Self = serde_json::from_slice(body).unwrap_or_else(|_| Self {
+            detail: String::from_utf8_lossy(body)
+                .trim()
+                .chars()
+                .take(500)
+                .collect(),
+            ..Self::default()
+        });
+        problem.status = status;
+        problem
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = [&self.detail, &self.title]
+            .into_iter()
+            .find(|text| !text.is_empty());
+        match what {
+            Some(what) => write!(f, "{what}")?,
+            None => write!(f, "refused without a reason")?,
+        }
+        write!(f, " ({}", self.status)?;
+        if !self.code.is_empty() {
+            write!(f, " {}", self.code)?;
+        }
+        match &self.field {
+            Some(field) if !field.is_empty() => write!(f, ", field {field})"),
+            _ => write!(f, ")"),
+        }
+    }
+}
+
+/// A call that failed. Each variant says whether state may have changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The server understood and refused (4xx, 501, 507). Nothing changed; repeating the same call
+    /// will not help.
+    #[error("{0}")]
+    Refused(Box<Problem>),
+    /// Certainly not carried out: no node could be reached, or the cluster could not serve it in
+    /// time. Nothing changed; try later.
+    #[error("not applied after {attempts} attempts in {elapsed:?}: {last}")]
+    NotApplied {
+        /// Requests sent or connections tried.
+        attempts: u32,
+        /// Time spent.
+        elapsed: Duration,
+        /// The last thing that went wrong, and where.
+        last: String,
+    },
+    /// It may or may not have been carried out. Repeat it with the same request id: it takes
+    /// effect at most once.
+    #[error("the outcome is unknown after {attempts} attempts in {elapsed:?}: {last}")]
+    OutcomeUnknown {
+        /// Repeat with this id.
+        request: Option<RequestId>,
+        /// Requests sent or connections tried.
+        attempts: u32,
+        /// Time spent.
+        elapsed: Duration,
+        /// The last thing that went wrong, and where.
+        last: String,
+    },
+    /// The answer of a node could not be read. A write was carried out.
+    #[error("the answer of {node} to {what} could not be read: {why}")]
+    Malformed {
+        /// Who answered.
+        node: String,
+        /// What was asked.
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The key cannot be addressed. Nothing was sent.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A batch is larger than the server takes. Nothing was sent; split it.
+    #[error("a batch holds at most {max} rows, got {got}")]
+    BatchTooLarge {
+        /// Rows at most.
+        max: usize,
+        /// Rows given.
+        got: usize,
+    },
+}
+
+impl CallError {
+    /// The problem document, if the server refused with one.
+    #[must_use]
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Refused(problem) => Some(problem),
+            _ => None,
+        }
+    }
+
+    /// Whether state may have changed.
+    #[must_use]
+    pub fn may_have_applied(&self) -> bool {
+        matches!(self, Self::OutcomeUnknown { .. } | Self::Malformed { .. })
+    }
+}
+
+/// Why a client could not be made. Nothing was sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// An address is missing or malformed.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// A setting is out of range.
+    #[error("{field}: expected {expected}")]
+    Setting {
+        /// Which one.
+        field: &'static str,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// The HTTP library could not be set up.
+    #[error("the HTTP library could not be set up")]
+    Http(#[source] reqwest::Error),
+}

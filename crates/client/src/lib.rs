@@ -1,0 +1,100 @@
+//! The Rust client of Table Store: give it the addresses of some nodes and call it as if the
+//! cluster were one machine.
+//!
+//! Any node takes any request. The client stays with one node, goes on to the next when that one
+//! cannot be reached or does not answer, and repeats a write **with the same request id**
+//! (`Idempotency-Key`), so that a repeated write takes effect once. Repeats are paced by a budget,
+//! so that many clients do not keep an overloaded cluster down. When it gives up it says which of
+//! the two it is: [`CallError::NotApplied`] (certainly nothing happened) or
+//! [`CallError::OutcomeUnknown`] (it may have happened).
+//!
+//! It knows nothing of partitions: a request that reaches the wrong node is forwarded there.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use tablestore_client::{Client, Row, RowKey, TableDefinition};
+//!
+//! let client = Client::connect(&["127.0.0.1:7001", "127.0.0.1:7002"])?;
+//! client.create_table("airports", &TableDefinition::new("faa", "string")).await?;
+//! let mut row = Row::new();
+//! row.insert("name".to_owned(), "La Guardia".into());
+//! client.put("airports", &RowKey::new("LGA"), &row).await?;
+//! let found = client.get("airports", &RowKey::new("LGA")).await?;
+//! assert!(found.is_some());
+//! # Ok(()) }
+//! ```
+
+mod address;
+mod budget;
+mod call;
+mod cluster;
+mod error;
+mod key;
+mod request_id;
+mod rows;
+mod scan;
+pub mod settings;
+mod tables;
+
+#[cfg(test)]
+mod fake;
+
+use std::sync::Arc;
+
+pub use address::AddressError;
+pub use cluster::{
+    Checksums, ClusterView, Decision, NodeView, PartitionChecksum, PartitionView, Phase,
+};
+pub use error::{BuildError, CallError, Problem};
+pub use key::{KeyError, RowKey};
+pub use request_id::RequestId;
+pub use rows::{
+    BATCH_ITEMS_MAX, Batch, BatchResult, Condition, Consistency, Found, ReadOptions, WriteOptions,
+    Written,
+};
+pub use scan::{Page, ScanOptions, ScanPages};
+pub use settings::ClientSettings;
+pub use tables::{Created, KeyDefinition, TableDefinition};
+
+/// The attributes of a row, keys included where the whole row is meant.
+pub type Row = serde_json::Map<String, serde_json::Value>;
+
+/// A connection to a cluster. Cheap to clone; clones share connections and the retry budget.
+#[derive(Debug, Clone)]
+pub struct Client {
+    inner: Arc<call::Caller>,
+}
+
+impl Client {
+    /// A client with default settings that knows these nodes: `host:port` or `http://host:port`.
+    /// Nothing is sent yet.
+    ///
+    /// # Errors
+    /// When no address is given or one cannot be read.
+    pub fn connect<A: AsRef<str>>(addresses: &[A]) -> Result<Self, BuildError> {
+        Self::with_settings(addresses, ClientSettings::default())
+    }
+
+    /// The same with settings.
+    ///
+    /// # Errors
+    /// When no address is given, one cannot be read, or a setting is out of range.
+    pub fn with_settings<A: AsRef<str>>(
+        addresses: &[A],
+        settings: ClientSettings,
+    ) -> Result<Self, BuildError> {
+        let nodes = address::Nodes::parse(addresses)?;
+        Ok(Self {
+            inner: Arc::new(call::Caller::new(nodes, settings)?),
+        })
+    }
+
+    /// The addresses this client knows, as `http://host:port`.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<String> {
+        self.inner.nodes().addresses().to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests;

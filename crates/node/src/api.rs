@@ -1,0 +1,236 @@
+//! The requests a node answers and the errors it answers with, as plain types.
+//!
+//! Knows nothing of HTTP (see `http`) nor of how a request is carried out (see `data`).
+
+use bytes::Bytes;
+use tablestore_placement::{Epoch, PartitionId, StorageId, Table};
+use tablestore_store::key::KeyValue;
+use tokio::time::Instant;
+
+/// What comes along with every request.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestContext {
+    /// After this instant the request is answered with an error that says what is known.
+    pub deadline: Instant,
+    /// The client's request id (from `Idempotency-Key`), if it gave one.
+    pub request: Option<u128>,
+}
+
+/// The primary key of a row: partition key and, where the table has one, sort key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowKey {
+    /// Decides the partition.
+    pub partition: KeyValue,
+    /// Orders rows within one partition key.
+    pub sort: Option<KeyValue>,
+}
+
+/// How fresh a read must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consistency {
+    /// Linearizable: confirmed by the in-sync set after the read arrived.
+    Strong,
+    /// Whatever the nearest replica has applied.
+    Eventual,
+}
+
+/// Who answered, under which assignment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Served {
+    /// The storage id of the node that answered.
+    pub by: StorageId,
+    /// The partition of the row.
+    pub partition: PartitionId,
+    /// The epoch under which it was answered.
+    pub epoch: Epoch,
+}
+
+/// The answer to a write that was committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteReply {
+    /// What the state machine said: 200 applied, 404 nothing to delete, 412 precondition
+    /// failed, 413 the merged row is too large (codes of `tablestore_store::mutation`).
+    pub code: u16,
+    /// The row's version after the write (0 where there is no row).
+    pub version: u64,
+    /// The same request id had been carried out before; this is the remembered answer.
+    pub repeated: bool,
+    /// Who answered.
+    pub served: Served,
+}
+
+/// One row as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Grows with every change of the row.
+    pub version: u64,
+    /// The attributes without keys, in the store's item encoding.
+    pub item: Bytes,
+}
+
+/// A range of one partition key, or a scan of the whole table.
+#[derive(Debug, Clone)]
+pub struct ScanRequest {
+    /// `None` scans all partitions.
+    pub partition_key: Option<KeyValue>,
+    /// First sort key, inclusive.
+    pub from: Option<KeyValue>,
+    /// Last sort key, inclusive.
+    pub to: Option<KeyValue>,
+    /// Rows at most.
+    pub limit: usize,
+    /// Continue behind this row: (partition number, encoded row key).
+    pub cursor: Option<(u32, Vec<u8>)>,
+    /// Descending order (only with a partition key).
+    pub reverse: bool,
+    /// How fresh.
+    pub consistency: Consistency,
+}
+
+/// One page of a scan.
+#[derive(Debug, Clone)]
+pub struct ScanPage {
+    /// Keys (as encoded by the store) and rows, in key order within a partition.
+    pub rows: Vec<(Vec<u8>, Row)>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<(u32, Vec<u8>)>,
+}
+
+/// One write of a batch.
+#[derive(Debug, Clone)]
+pub struct BatchItem {
+    /// The row.
+    pub key: RowKey,
+    /// What to do with it.
+    pub mutation: tablestore_store::mutation::Mutation,
+}
+
+/// What a `create_table` did.
+#[derive(Debug, Clone)]
+pub struct TableChange {
+    /// False: the same table was there already.
+    pub created: bool,
+    /// The table as it now is.
+    pub table: Table,
+}
+
+/// The checksums of one partition on all its replicas, taken at the same log index.
+#[derive(Debug, Clone)]
+pub struct PartitionChecksums {
+    /// Which partition.
+    pub partition: PartitionId,
+    /// The log index at which all were computed.
+    pub index: u64,
+    /// Per replica its checksum, or why there is none.
+    pub replicas: Vec<(StorageId, Result<u64, String>)>,
+    /// All in-sync replicas answered and agree.
+    pub equal: bool,
+}
+
+/// Why a write was certainly not carried out, or a read not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotAppliedReason {
+    /// Fewer in-sync replicas than `min_in_sync`.
+    NotEnoughReplicas,
+    /// No primary was found within the deadline.
+    NoPrimary,
+    /// The deadline passed before the request was appended.
+    Deadline,
+    /// Too many requests wait already.
+    Busy,
+    /// The partition's replica here has stopped after a fault.
+    ReplicaStopped,
+    /// The node is shutting down.
+    ShuttingDown,
+}
+
+/// Why a request failed. Each variant says whether state may have changed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// There is no such table. Nothing changed.
+    #[error("there is no table named {name}")]
+    UnknownTable {
+        /// As asked for.
+        name: String,
+    },
+    /// There is no such node. Nothing changed.
+    #[error("there is no node named {name}")]
+    UnknownNode {
+        /// As asked for.
+        name: String,
+    },
+    /// The request is wrong; the field says where. Nothing changed.
+    #[error("{field}: expected {expected}, got {got}")]
+    Invalid {
+        /// Path of the field.
+        field: String,
+        /// What would have been right.
+        expected: String,
+        /// What was there.
+        got: String,
+    },
+    /// Something is larger than allowed. Nothing changed.
+    #[error("{field} is too large: {got} bytes, at most {limit}")]
+    TooLarge {
+        /// Path of the field.
+        field: String,
+        /// In bytes.
+        limit: usize,
+        /// In bytes.
+        got: usize,
+    },
+    /// A table of that name exists with another definition. Nothing changed.
+    #[error("table {name} exists with another definition: {difference}")]
+    TableExists {
+        /// The table.
+        name: String,
+        /// Which field differs.
+        difference: String,
+    },
+    /// Refused by a rule of the cluster (named in the text). Nothing changed.
+    #[error("refused: {reason}")]
+    Conflict {
+        /// Which rule and why.
+        reason: String,
+    },
+    /// The request id was used before with another body (422). Nothing changed now.
+    #[error("the request id was used before with another body")]
+    RequestMismatch,
+    /// The request id is older than the remembered results reach (409). Nothing changed now.
+    #[error("the request id is older than the results that are still remembered")]
+    RequestExpired,
+    /// 503: certainly not carried out.
+    #[error("not applied: {reason:?}{}", partition_text(*partition))]
+    NotApplied {
+        /// Why.
+        reason: NotAppliedReason,
+        /// Where.
+        partition: Option<PartitionId>,
+    },
+    /// 503: it may or may not have been carried out. Retry with the same request id.
+    #[error("the outcome is unknown{}", partition_text(*partition))]
+    OutcomeUnknown {
+        /// Where.
+        partition: Option<PartitionId>,
+    },
+    /// 507: the disk is full. Nothing changed; deletes still work.
+    #[error("the disk of the primary is full")]
+    StorageFull,
+    /// 501: not built.
+    #[error("not supported: {what}")]
+    Unsupported {
+        /// What was asked for.
+        what: String,
+    },
+    /// 503: the cluster map cannot be changed now. Nothing changed.
+    #[error("no controller was found in time")]
+    NoController,
+    /// 500: a fault of ours; the log of the node has more.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+fn partition_text(partition: Option<PartitionId>) -> String {
+    partition.map_or_else(String::new, |p| format!(" (partition {p})"))
+}

@@ -1,0 +1,64 @@
+//! `tablestore node` and `tablestore explain`: members that leave, and what would happen if some
+//! failed.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use tablestore_client::Client;
+
+use super::{Exit, Failure, Screen};
+
+/// `tablestore node …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// Move everything off a node; it stays a member
+    Drain(NodeArgument),
+    /// Remove a node from the cluster for good
+    Remove(NodeArgument),
+}
+
+/// The name of a node.
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgument {
+    /// Name of the node
+    node: String,
+}
+
+/// Options of `tablestore explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    /// Nodes that fail together; may be repeated
+    #[arg(long, value_name = "NODE", required = true, value_delimiter = ',')]
+    if_fails: Vec<String>,
+}
+
+pub(crate) async fn run(
+    client: &Client,
+    screen: &Screen,
+    command: NodeCommand,
+) -> Result<Exit, Failure> {
+    match command {
+        NodeCommand::Drain(NodeArgument { node }) => {
+            client.drain_node(&node).await?;
+            screen.result(&json!({"draining": node}), || {
+                format!("{node} is being drained; `tablestore status` shows how far it is")
+            });
+        }
+        NodeCommand::Remove(NodeArgument { node }) => {
+            client.remove_node(&node).await?;
+            screen.result(&json!({"removed": node}), || format!("{node} was removed"));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn explain(
+    client: &Client,
+    screen: &Screen,
+    arguments: ExplainArguments,
+) -> Result<Exit, Failure> {
+    let explained = client.explain(&arguments.if_fails).await?;
+    screen.result(&explained, || {
+        serde_json::to_string_pretty(&explained).unwrap_or_else(|_| explained.to_string())
+    });
+    Ok(Exit::Done)
+}

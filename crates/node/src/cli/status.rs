@@ -1,0 +1,379 @@
+//! `tablestore status`: whether all is well in the first line, then members, tables and the last
+//! decisions.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use serde_json::{Value, json};
+use tablestore_client::{Client, ClusterView, Decision, NodeView, PartitionView};
+
+use super::screen::{Tone, cell, columns, date_time};
+use super::{Exit, Failure, Screen};
+
+/// Decisions shown unless told otherwise.
+const DECISIONS: usize = 5;
+
+/// Options of `tablestore status`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The first line says OK or DEGRADED with the reasons; the exit status is 0 or 5 accordingly.")]
+pub(crate) struct StatusArguments {
+    /// How many of the last decisions to show
+    #[arg(long, value_name = "N", default_value_t = DECISIONS)]
+    decisions: usize,
+}
+
+/// What was asked of the cluster.
+#[derive(Debug, Default)]
+struct Seen {
+    cluster: ClusterView,
+    /// By table, in the order of their names.
+    partitions: BTreeMap<String, Vec<PartitionView>>,
+    /// The newest first.
+    decisions: Vec<Decision>,
+}
+
+pub(crate) async fn run(
+    client: &Client,
+    screen: &Screen,
+    arguments: &StatusArguments,
+) -> Result<Exit, Failure> {
+    let seen = look(client, arguments.decisions).await?;
+    let reasons = assess(&seen);
+    let value = json!({
+        "ok": reasons.is_empty(),
+        "reasons": reasons,
+        "cluster": seen.cluster,
+        "partitions": seen.partitions,
+        "decisions": seen.decisions,
+    });
+    screen.result(&value, || render(screen, &seen, &reasons));
+    Ok(if reasons.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Look
+    })
+}
+
+async fn look(client: &Client, decisions: usize) -> Result<Seen, Failure> {
+    let cluster = client.cluster().await?;
+    let mut partitions = BTreeMap::new();
+    for name in cluster.tables.iter().filter_map(table_name) {
+        partitions.insert(name.clone(), client.partitions(&name).await?);
+    }
+    let mut latest = client.decisions(decisions).await?;
+    latest.sort_by_key(|decision| std::cmp::Reverse(decision.id));
+    latest.truncate(decisions);
+    Ok(Seen {
+        cluster,
+        partitions,
+        decisions: latest,
+    })
+}
+
+/// The name of a table, which the server gives alone or as a member of an object.
+pub(crate) fn table_name(table: &Value) -> Option<String> {
+    let name = table.get("name").unwrap_or(table);
+    name.as_str().map(str::to_owned)
+}
+
+/// Why all is not well; empty when it is.
+fn assess(seen: &Seen) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if seen.cluster.controller.is_none() {
+        reasons.push("no controller: rows are served, but nothing can be changed".to_owned());
+    }
+    for node in &seen.cluster.nodes {
+        match node.state.as_str() {
+            "up" | "left" => {}
+            state => reasons.push(format!("{} is {state}", node.name)),
+        }
+        if let Some(level) = resource_level(node).filter(|level| level != "ok") {
+            reasons.push(format!("{} is short of resources ({level})", node.name));
+        }
+    }
+    for (table, partitions) in &seen.partitions {
+        reasons.extend(assess_table(table, partitions));
+    }
+    reasons
+}
+
+fn assess_table(table: &str, partitions: &[PartitionView]) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let of = partitions.len();
+    let without = partitions.iter().filter(|p| p.primary.is_none()).count();
+    if without > 0 {
+        reasons.push(format!(
+            "{table}: {without} of {of} partitions have no primary"
+        ));
+    }
+    let short = partitions
+        .iter()
+        .filter(|p| p.in_sync.len() < p.replicas.len())
+        .count();
+    if short > 0 {
+        let fewest = partitions
+            .iter()
+            .map(|p| p.in_sync.len())
+            .min()
+            .unwrap_or(0);
+        reasons.push(format!(
+            "{table}: {short} of {of} partitions lack a copy in sync (down to {fewest})"
+        ));
+    }
+    reasons
+}
+
+/// The worst level the node reports about itself.
+fn resource_level(node: &NodeView) -> Option<String> {
+    match &node.resources {
+        Value::String(level) => Some(level.clone()),
+        Value::Object(fields) => fields
+            .get("level")
+            .or_else(|| fields.get("verdict"))?
+            .as_str()
+            .map(str::to_owned),
+        _ => None,
+    }
+}
+
+fn render(screen: &Screen, seen: &Seen, reasons: &[String]) -> String {
+    let mut parts = vec![headline(screen, seen, reasons), nodes(screen, seen)];
+    if !seen.partitions.is_empty() {
+        parts.push(tables(screen, seen));
+    }
+    if !seen.decisions.is_empty() {
+        parts.push(decisions(screen, seen));
+    }
+    parts.join("\n\n")
+}
+
+fn headline(screen: &Screen, seen: &Seen, reasons: &[String]) -> String {
+    if !reasons.is_empty() {
+        let word = screen.paint(Tone::Bad, "DEGRADED:");
+        return format!("{word} {}", reasons.join("; "));
+    }
+    let members = seen
+        .cluster
+        .nodes
+        .iter()
+        .filter(|node| node.state != "left")
+        .count();
+    let partitions: usize = seen.partitions.values().map(Vec::len).sum();
+    let controller = seen.cluster.controller.as_deref().unwrap_or("-");
+    format!(
+        "{} {members} of {members} nodes up, {partitions} partitions with all copies in sync, \
+         controller {}",
+        screen.paint(Tone::Good, "OK:"),
+        name_of(&seen.cluster.nodes, controller),
+    )
+}
+
+/// The name of a node that is given by name or by storage id.
+pub(crate) fn name_of<'a>(nodes: &'a [NodeView], id_or_name: &'a str) -> &'a str {
+    nodes
+        .iter()
+        .find(|node| node.id == id_or_name)
+        .map_or(id_or_name, |node| &node.name)
+}
+
+fn nodes(screen: &Screen, seen: &Seen) -> String {
+    let nodes = &seen.cluster.nodes;
+    let count = |node: &NodeView, holds: &dyn Fn(&PartitionView, &str) -> bool| {
+        let all = seen.partitions.values().flatten();
+        all.filter(|p| holds(p, &node.name) || holds(p, &node.id))
+            .count()
+            .to_string()
+    };
+    let rows: Vec<Vec<String>> = nodes
+        .iter()
+        .filter(|node| node.state != "left")
+        .map(|node| {
+            let controls = seen
+                .cluster
+                .controller
+                .as_deref()
+                .map(|id| name_of(nodes, id))
+                == Some(node.name.as_str());
+            vec![
+                format!("{}{}", node.name, if controls { " *" } else { "" }),
+                node.state.clone(),
+                node.address.clone(),
+                node.zone.clone().unwrap_or_default(),
+                node.incarnation.to_string(),
+                count(node, &|p, name| p.primary.as_deref() == Some(name)),
+                count(node, &|p, name| {
+                    p.replicas.iter().any(|replica| replica == name)
+                }),
+                resource_level(node).unwrap_or_default(),
+            ]
+        })
+        .collect();
+    let headings = [
+        "NODE",
+        "STATE",
+        "ADDRESS",
+        "ZONE",
+        "STARTS",
+        "PRIMARIES",
+        "COPIES",
+        "RESOURCES",
+    ];
+    let faint = screen.paint(Tone::Faint, "* controller");
+    format!("{}\n{faint}", columns(screen, &headings, &rows))
+}
+
+fn tables(screen: &Screen, seen: &Seen) -> String {
+    let rows: Vec<Vec<String>> = seen
+        .partitions
+        .iter()
+        .map(|(name, partitions)| {
+            let full = partitions
+                .iter()
+                .filter(|p| p.in_sync.len() == p.replicas.len())
+                .count();
+            let copies = partitions
+                .iter()
+                .map(|p| p.replicas.len())
+                .max()
+                .unwrap_or(0);
+            let serving = partitions.iter().filter(|p| p.primary.is_some()).count();
+            vec![
+                name.clone(),
+                partitions.len().to_string(),
+                copies.to_string(),
+                serving.to_string(),
+                full.to_string(),
+            ]
+        })
+        .collect();
+    let headings = [
+        "TABLE",
+        "PARTITIONS",
+        "COPIES",
+        "WITH PRIMARY",
+        "ALL IN SYNC",
+    ];
+    columns(screen, &headings, &rows)
+}
+
+fn decisions(screen: &Screen, seen: &Seen) -> String {
+    let rows: Vec<Vec<String>> = seen
+        .decisions
+        .iter()
+        .map(|decision| {
+            let subject = decision.subject.as_deref().unwrap_or("");
+            vec![
+                date_time(decision.at_ms),
+                decision.kind.clone(),
+                name_of(&seen.cluster.nodes, subject).to_owned(),
+                decision.reason.clone(),
+                cell(decision.more.get("changes_total")),
+            ]
+        })
+        .collect();
+    columns(
+        screen,
+        &[
+            "LAST DECISIONS (UTC)",
+            "KIND",
+            "NODE",
+            "REASON",
+            "PARTITIONS",
+        ],
+        &rows,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str, state: &str) -> NodeView {
+        NodeView {
+            id: format!("00000000000000{name}"),
+            name: name.to_owned(),
+            state: state.to_owned(),
+            address: format!("127.0.0.1:70{name}"),
+            zone: Some("eu/a".to_owned()),
+            incarnation: 2,
+            resources: json!({"level": "ok"}),
+            more: tablestore_client::Row::new(),
+        }
+    }
+
+    fn partition(number: u32, in_sync: &[&str]) -> PartitionView {
+        PartitionView {
+            partition: number,
+            epoch: 3,
+            primary: in_sync.first().map(|name| (*name).to_owned()),
+            replicas: ["n1", "n2", "n3"].map(str::to_owned).to_vec(),
+            in_sync: in_sync.iter().map(|name| (*name).to_owned()).collect(),
+            more: tablestore_client::Row::new(),
+        }
+    }
+
+    fn healthy() -> Seen {
+        let mut decision = Decision {
+            id: 9,
+            at_ms: 1_357_034_400_123,
+            kind: "failover".to_owned(),
+            subject: Some("00000000000000n2".to_owned()),
+            reason: "the process is gone".to_owned(),
+            ..Decision::default()
+        };
+        decision.more.insert("changes_total".to_owned(), json!(12));
+        Seen {
+            cluster: ClusterView {
+                map_version: 40,
+                controller: Some("00000000000000n1".to_owned()),
+                nodes: vec![node("n1", "up"), node("n2", "up"), node("n3", "up")],
+                tables: vec![json!({"name": "flights"})],
+                more: tablestore_client::Row::new(),
+            },
+            partitions: BTreeMap::from([(
+                "flights".to_owned(),
+                vec![
+                    partition(0, &["n1", "n2", "n3"]),
+                    partition(1, &["n2", "n1", "n3"]),
+                ],
+            )]),
+            decisions: vec![decision],
+        }
+    }
+
+    #[test]
+    fn a_healthy_cluster_is_ok_in_the_first_line() {
+        let seen = healthy();
+        let reasons = assess(&seen);
+        assert_eq!(reasons, Vec::<String>::new());
+        insta::assert_snapshot!("status_ok", render(&Screen::plain(), &seen, &reasons));
+    }
+
+    #[test]
+    fn every_trouble_is_named_in_the_first_line() {
+        let mut seen = healthy();
+        seen.cluster.controller = None;
+        seen.cluster.nodes[1].state = "down".to_owned();
+        seen.cluster.nodes[2].resources = json!({"level": "critical"});
+        let flights = seen.partitions.get_mut("flights").expect("it is there");
+        flights[0] = partition(0, &["n1", "n3"]);
+        flights[1] = partition(1, &[]);
+        let reasons = assess(&seen);
+        insta::assert_snapshot!("status_degraded", render(&Screen::plain(), &seen, &reasons));
+    }
+
+    #[test]
+    fn a_member_that_left_is_no_trouble() {
+        let mut seen = healthy();
+        seen.cluster.nodes.push(node("n4", "left"));
+        assert_eq!(assess(&seen), Vec::<String>::new());
+    }
+
+    #[test]
+    fn names_of_tables_are_found_in_both_forms() {
+        assert_eq!(table_name(&json!("t")).as_deref(), Some("t"));
+        assert_eq!(table_name(&json!({"name": "t"})).as_deref(), Some("t"));
+        assert_eq!(table_name(&json!(3)), None);
+    }
+}

@@ -1,0 +1,35 @@
+//! What every part of the control plane needs: a bundle of cheap handles.
+
+use std::sync::Arc;
+
+use tablestore_placement::{ClusterMap, Incarnation, StorageId};
+use tokio::sync::{mpsc, watch};
+
+use super::election::Sighting;
+use super::leadership::Leadership;
+use super::log::RaftLog;
+use super::peers::Peers;
+use super::types::Raft;
+use super::voting::HandOver;
+
+#[derive(Clone)]
+pub(super) struct Core {
+    pub(super) me: StorageId,
+    pub(super) raft: Raft,
+    pub(super) peers: Peers,
+    pub(super) log: RaftLog,
+    pub(super) map: watch::Receiver<Arc<ClusterMap>>,
+    pub(super) leadership: watch::Receiver<Leadership>,
+    pub(super) sightings: mpsc::Sender<Sighting>,
+    pub(super) hand_over: Arc<watch::Sender<Option<HandOver>>>,
+}
+
+impl Core {
+    /// The start of a member that the map knows.
+    pub(super) fn incarnation_of(&self, storage: StorageId) -> Incarnation {
+        let map = self.map.borrow();
+        map.members
+            .get(&storage)
+            .map_or(Incarnation(0), |member| member.incarnation)
+    }
+}

@@ -1,0 +1,185 @@
+//! The thread that writes the raft log: takes everything queued, writes it as one frame, syncs
+//! once, then tells everyone. After a failure it does nothing any more but answer with it: a sync
+//! that failed once cannot be repeated (what it was to write may be gone).
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use openraft::storage::IOFlushed;
+use tokio::sync::oneshot;
+
+use super::file::LogFile;
+use crate::control::types::TypeConfig;
+
+/// A group takes no more operations once it has this many bytes.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+/// After this long without work, space is prepared for later.
+const IDLE_AFTER: Duration = Duration::from_millis(100);
+
+/// Who waits for an operation.
+pub(super) enum Waiter {
+    /// Nobody; it may become durable whenever something else does.
+    Nobody,
+    /// Raft, for entries.
+    Flushed(IOFlushed<TypeConfig>),
+    /// The caller.
+    Caller(oneshot::Sender<io::Result<()>>),
+}
+
+impl Waiter {
+    fn tell(self, result: io::Result<()>) {
+        match self {
+            Self::Nobody => {}
+            Self::Flushed(callback) => callback.io_completed(result),
+            // A caller that went away has no use for the answer.
+            Self::Caller(sender) => drop(sender.send(result)),
+        }
+    }
+}
+
+/// What the thread is asked to do.
+pub(super) enum Operation {
+    /// Append encoded records.
+    Append { records: Vec<u8>, waiter: Waiter },
+    /// Replace the file by one with these records, which stand for everything queued before.
+    Rewrite { records: Vec<u8> },
+}
+
+/// The queue of the thread. It ends when the last of these is dropped.
+#[derive(Debug, Clone)]
+pub(super) struct Writer {
+    queue: Sender<Operation>,
+    file_bytes: Arc<AtomicU64>,
+}
+
+impl Writer {
+    /// Starts the thread on an open file.
+    pub(super) fn start(file: LogFile) -> io::Result<Self> {
+        // Bounded by its senders: raft waits for each vote and limits entries in flight.
+        let (queue, operations) = channel();
+        let file_bytes = Arc::new(AtomicU64::new(file.bytes()));
+        let published = Arc::clone(&file_bytes);
+        std::thread::Builder::new()
+            .name("raft-log".to_owned())
+            .spawn(move || {
+                Worker {
+                    file,
+                    published,
+                    failed: None,
+                }
+                .run(&operations)
+            })?;
+        Ok(Self { queue, file_bytes })
+    }
+
+    /// Queues an operation; operations take effect in the order of the calls.
+    pub(super) fn push(&self, operation: Operation) -> io::Result<()> {
+        let gone = |_| io::Error::other("the raft log's thread has ended");
+        self.queue.send(operation).map_err(gone)
+    }
+
+    /// How far the file is in use.
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.file_bytes.load(Ordering::Relaxed)
+    }
+}
+
+struct Worker {
+    file: LogFile,
+    published: Arc<AtomicU64>,
+    failed: Option<String>,
+}
+
+impl Worker {
+    fn run(mut self, operations: &Receiver<Operation>) {
+        let mut idle = false;
+        loop {
+            let wait = if idle { Duration::MAX } else { IDLE_AFTER };
+            match operations.recv_timeout(wait) {
+                Ok(first) => {
+                    idle = false;
+                    self.turn(first, operations);
+                    self.published.store(self.file.bytes(), Ordering::Relaxed);
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    idle = true;
+                    if self.failed.is_none() {
+                        let result = self.file.replenish();
+                        self.remember(&result);
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn turn(&mut self, first: Operation, operations: &Receiver<Operation>) {
+        let mut group = Vec::new();
+        let mut waiters = Vec::new();
+        let mut next = Some(first);
+        while let Some(operation) = next.take() {
+            match operation {
+                Operation::Append { records, waiter } => {
+                    group.extend_from_slice(&records);
+                    waiters.push(waiter);
+                }
+                Operation::Rewrite { records } => {
+                    self.finish(&mut group, &mut waiters);
+                    self.rewrite(&records);
+                }
+            }
+            if group.len() < GROUP_BYTES_MAX {
+                next = operations.try_recv().ok();
+            }
+        }
+        self.finish(&mut group, &mut waiters);
+    }
+
+    /// Writes a group, syncs if anyone waits for it, and answers.
+    fn finish(&mut self, group: &mut Vec<u8>, waiters: &mut Vec<Waiter>) {
+        if waiters.is_empty() {
+            return;
+        }
+        let result = match &self.failed {
+            Some(reason) => Err(io::Error::other(reason.clone())),
+            None => {
+                let awaited = waiters
+                    .iter()
+                    .any(|waiter| !matches!(waiter, Waiter::Nobody));
+                let written = self.file.append(group);
+                if awaited {
+                    written.and_then(|()| self.file.sync())
+                } else {
+                    written
+                }
+            }
+        };
+        self.remember(&result);
+        group.clear();
+        for waiter in waiters.drain(..) {
+            waiter.tell(match &result {
+                Ok(()) => Ok(()),
+                Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+            });
+        }
+    }
+
+    fn rewrite(&mut self, records: &[u8]) {
+        if self.failed.is_none() {
+            let result = self.file.rewrite(records);
+            self.remember(&result);
+        }
+    }
+
+    fn remember(&mut self, result: &io::Result<()>) {
+        if let Err(error) = result
+            && self.failed.is_none()
+        {
+            tracing::error!(%error, "the raft log failed");
+            self.failed = Some(format!("the raft log failed before: {error}"));
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The control plane: one raft group that agrees on the cluster map, and the connections between
+//! nodes that carry it.
+//!
+//! [`Peers`] keeps a connection to every other node and tells what happens to it, down to the
+//! crash hint a few milliseconds after a process was killed. [`Control`] holds the map: proposes
+//! changes, confirms reads, and moves the leadership when its holder dies. Everything here runs on
+//! one current-thread runtime; the handles work from any thread. It knows nothing of *what* is
+//! decided about the map (that is the controller's business) or of data.
+
+mod core;
+mod dialler;
+mod dispatch;
+mod election;
+mod envelope;
+mod founding;
+pub mod greeting;
+mod handle;
+mod leadership;
+mod link;
+mod listener;
+mod log;
+mod machine;
+mod membership;
+pub mod message;
+mod network;
+mod peers;
+mod propose;
+mod read;
+mod session;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod types;
+mod voting;
+
+pub use self::dialler::Dialler;
+pub use self::founding::{FoundError, JoinError};
+pub use self::greeting::{GreetError, Hello, Identity, Purpose, WIRE_FORMAT};
+pub use self::handle::{Control, ControlError};
+pub use self::leadership::Leadership;
+pub use self::link::LinkEvent;
+pub use self::listener::ListenError;
+pub use self::log::LogOpenError;
+pub use self::machine::SnapshotError;
+pub use self::message::{
+    ControlReply, ControlRequest, ControlService, HeartbeatAnswer, HeartbeatRequest, PeerIdentity,
+    Probe,
+};
+pub use self::peers::{CallAddressError, DataSocket, Peers, bind};
+pub use self::propose::ProposeError;
+pub use self::read::ReadError;
+pub use self::session::CallError;
+pub use self::settings::ControlSettings;
+pub use self::types::LogId;

@@ -1,0 +1,154 @@
+//! Getting a command committed, from any node: here if this node leads, else forwarded once.
+
+use std::time::Duration;
+
+use openraft::errors::{ClientWriteError, RaftError};
+use tablestore_placement::{Applied, Command, Refused, StorageId};
+use tokio::time::{Instant, timeout_at};
+
+use super::core::Core;
+use super::message::{ControlReply, ControlRequest, ProposeReply};
+use super::types::{Answer, Proposal};
+
+/// Between two attempts when nothing tells that a new one is worth it.
+const PAUSE: Duration = Duration::from_millis(10);
+/// A forwarded proposal waits no longer than this for its receiver to become ready.
+const FORWARDED_MAX: Duration = Duration::from_secs(30);
+
+/// Why a proposal was not applied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProposeError {
+    /// It was committed and the map refused it. Nothing changed; see the reason.
+    #[error("{0}")]
+    Refused(Refused),
+    /// There was no controller in time. Nothing changed; try again later.
+    #[error("the cluster has no controller at the moment")]
+    NoController,
+    /// It may or may not be applied, now or later. Look at the map before trying again.
+    #[error("it is unknown whether the change was made")]
+    OutcomeUnknown,
+    /// The control plane of this node has ended. It is unknown whether the change was made;
+    /// restart the node.
+    #[error("the control plane of this node has ended")]
+    Stopped,
+}
+
+/// What became of one attempt.
+enum Attempt {
+    Done(Result<Applied, ProposeError>),
+    /// Certainly without effect.
+    Again,
+}
+
+pub(super) async fn propose(
+    core: &Core,
+    command: Command,
+    deadline: Instant,
+) -> Result<Applied, ProposeError> {
+    let mut leadership = core.leadership.clone();
+    loop {
+        let now = *leadership.borrow_and_update();
+        let attempt = match now.leader {
+            Some(leader) if leader == core.me && now.is_me_and_ready => {
+                propose_here(core, command.clone(), deadline).await
+            }
+            Some(leader) if leader != core.me => forward(core, leader, &command, deadline).await,
+            _ => {
+                wait_for_change(&mut leadership, deadline).await?;
+                continue;
+            }
+        };
+        match attempt {
+            Attempt::Done(result) => return result,
+            Attempt::Again => {
+                let pause = (Instant::now() + PAUSE).min(deadline);
+                if wait_for_change(&mut leadership, pause).await.is_err()
+                    && Instant::now() >= deadline
+                {
+                    return Err(ProposeError::NoController);
+                }
+            }
+        }
+    }
+}
+
+/// Serves a proposal that another node forwarded: only if this node leads.
+pub(super) async fn propose_forwarded(
+    core: &Core,
+    command: Command,
+    within: Duration,
+) -> ProposeReply {
+    let deadline = Instant::now() + within.min(FORWARDED_MAX);
+    let mut leadership = core.leadership.clone();
+    loop {
+        let now = *leadership.borrow_and_update();
+        if now.leader != Some(core.me) {
+            return ProposeReply::NotController;
+        }
+        if now.is_me_and_ready {
+            break;
+        }
+        if wait_for_change(&mut leadership, deadline).await.is_err() {
+            return ProposeReply::NotController;
+        }
+    }
+    match propose_here(core, command, deadline).await {
+        Attempt::Again => ProposeReply::NotController,
+        Attempt::Done(Ok(applied)) => ProposeReply::Applied(applied),
+        Attempt::Done(Err(ProposeError::Refused(refused))) => ProposeReply::Refused(refused),
+        Attempt::Done(Err(ProposeError::NoController)) => ProposeReply::NotController,
+        Attempt::Done(Err(_)) => ProposeReply::OutcomeUnknown,
+    }
+}
+
+async fn wait_for_change(
+    leadership: &mut tokio::sync::watch::Receiver<super::leadership::Leadership>,
+    deadline: Instant,
+) -> Result<(), ProposeError> {
+    match timeout_at(deadline, leadership.changed()).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(ProposeError::Stopped),
+        Err(_) => Err(ProposeError::NoController),
+    }
+}
+
+async fn propose_here(core: &Core, command: Command, deadline: Instant) -> Attempt {
+    let written = core.raft.client_write(Proposal(command));
+    Attempt::Done(match timeout_at(deadline, written).await {
+        Err(_) => Err(ProposeError::OutcomeUnknown),
+        Ok(Ok(response)) => match response.data {
+            Answer::Command(answer) => answer.map_err(ProposeError::Refused),
+            Answer::Nothing => Err(ProposeError::OutcomeUnknown),
+        },
+        // Not appended: this node leads no more, or its majority has not been heard of for long.
+        Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {
+            return Attempt::Again;
+        }
+        Ok(Err(RaftError::APIError(_))) => Err(ProposeError::OutcomeUnknown),
+        Ok(Err(RaftError::Fatal(_))) => Err(ProposeError::Stopped),
+    })
+}
+
+async fn forward(core: &Core, leader: StorageId, command: &Command, deadline: Instant) -> Attempt {
+    let within = deadline.saturating_duration_since(Instant::now());
+    let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+    let request = ControlRequest::Propose {
+        command: command.clone(),
+        within_ms,
+    };
+    Attempt::Done(match core.peers.call(leader, request, within).await {
+        Ok(ControlReply::Proposed(ProposeReply::Applied(applied))) => Ok(applied),
+        Ok(ControlReply::Proposed(ProposeReply::Refused(refused))) => {
+            Err(ProposeError::Refused(refused))
+        }
+        Ok(
+            ControlReply::Proposed(ProposeReply::NotController)
+            | ControlReply::NotReady
+            | ControlReply::Busy
+            | ControlReply::Unsupported,
+        ) => return Attempt::Again,
+        Err(error) if error.is_without_effect() => return Attempt::Again,
+        Ok(_) | Err(_) => Err(ProposeError::OutcomeUnknown),
+    })
+}

@@ -1,0 +1,25 @@
+//! The raft library's own suite for logs and state machines, on ours.
+
+use openraft::StorageError;
+use openraft::testing::log::{StoreBuilder, Suite};
+use tempfile::TempDir;
+
+use crate::control::log::RaftLog;
+use crate::control::machine::Machine;
+use crate::control::types::TypeConfig;
+
+struct Builder;
+
+impl StoreBuilder<TypeConfig, RaftLog, Machine, TempDir> for Builder {
+    async fn build(&self) -> Result<(TempDir, RaftLog, Machine), StorageError<TypeConfig>> {
+        let directory = TempDir::new().unwrap();
+        let log = RaftLog::open(directory.path()).unwrap();
+        let (machine, _) = Machine::open(directory.path()).unwrap();
+        Ok((directory, log, machine))
+    }
+}
+
+#[tokio::test]
+async fn log_and_state_machine_pass_the_suite_of_the_raft_library() {
+    Suite::test_all(Builder).await.unwrap();
+}

@@ -1,0 +1,119 @@
+//! How this node answers requests for votes and for a hand-over.
+//!
+//! A vote asked for with `leadership_transfer` is given although the leader was heard of a moment
+//! ago. That mark is never believed when it arrives: this node sets it itself, if it has looked
+//! and found the leader's process gone, or has been told by the leader itself to expect this
+//! candidate.
+
+use std::time::Duration;
+
+use openraft::async_runtime::WatchReceiver;
+use openraft::raft::{TransferLeaderRequest, VoteRequest};
+use tablestore_placement::StorageId;
+use tokio::time::timeout;
+
+use super::core::Core;
+use super::message::{ControlReply, PeerIdentity, Probe};
+use super::types::{TypeConfig, Vote};
+
+/// The leader's announcement may arrive shortly after the candidate's request.
+const ANNOUNCEMENT_WAIT: Duration = Duration::from_millis(20);
+
+/// A leader said that it hands over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct HandOver {
+    /// The leader's vote.
+    from: Vote,
+    /// Its chosen successor.
+    to: u64,
+}
+
+pub(super) async fn vote(
+    core: &Core,
+    from: PeerIdentity,
+    mut request: VoteRequest<TypeConfig>,
+) -> ControlReply {
+    let claimed = std::mem::take(&mut request.leadership_transfer);
+    let candidate = request.vote.leader_id.node_id;
+    if candidate != from.storage.0 {
+        return ControlReply::Vote(Err("a vote is asked for by the candidate itself".to_owned()));
+    }
+    if let Some((leader, vote)) = followed_leader(core, candidate) {
+        let hand_over = HandOver {
+            from: vote,
+            to: candidate,
+        };
+        request.leadership_transfer = is_gone(core, leader, claimed.then_some(hand_over)).await;
+        tracing::debug!(%leader, candidate, gone = request.leadership_transfer, "asked for a vote");
+    }
+    ControlReply::Vote(
+        core.raft
+            .vote(request)
+            .await
+            .map_err(|error| error.to_string()),
+    )
+}
+
+pub(super) async fn pre_vote(core: &Core, mut request: VoteRequest<TypeConfig>) -> ControlReply {
+    request.leadership_transfer = false;
+    ControlReply::Vote(
+        core.raft
+            .pre_vote(request)
+            .await
+            .map_err(|error| error.to_string()),
+    )
+}
+
+pub(super) async fn transfer_leader(
+    core: &Core,
+    from: PeerIdentity,
+    request: TransferLeaderRequest<TypeConfig>,
+) -> ControlReply {
+    let vote = *request.from_leader();
+    if vote.leader_id.node_id != from.storage.0 {
+        return ControlReply::TransferLeader(Err("only the leader hands over".to_owned()));
+    }
+    let to = *request.to_node_id();
+    core.hand_over
+        .send_replace(Some(HandOver { from: vote, to }));
+    ControlReply::TransferLeader(match core.raft.handle_transfer_leader(request).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(error) => Err(error.to_string()),
+    })
+}
+
+/// The leader that this node follows, if it is another than the candidate.
+fn followed_leader(core: &Core, candidate: u64) -> Option<(StorageId, Vote)> {
+    let metrics = core.raft.server_metrics();
+    let now = metrics.borrow_watched();
+    let leader = now.current_leader?;
+    (leader != now.id && leader != candidate).then_some((StorageId(leader), now.vote))
+}
+
+/// Whether this node itself knows that the leader leads no more.
+async fn is_gone(core: &Core, leader: StorageId, hand_over: Option<HandOver>) -> bool {
+    let announced = async {
+        let Some(expected) = hand_over else {
+            return std::future::pending().await;
+        };
+        let mut announcements = core.hand_over.subscribe();
+        let waited = announcements.wait_for(|announced| *announced == Some(expected));
+        matches!(timeout(ANNOUNCEMENT_WAIT, waited).await, Ok(Ok(_)))
+    };
+    let looked = async {
+        match core.peers.probe(leader).await {
+            Probe::Refused => true,
+            Probe::Alive { incarnation } => incarnation > core.incarnation_of(leader),
+            Probe::Unknown => false,
+        }
+    };
+    if hand_over.is_none() {
+        return looked.await;
+    }
+    tokio::pin!(announced, looked);
+    tokio::select! {
+        announced = &mut announced => announced || looked.await,
+        looked = &mut looked => looked || announced.await,
+    }
+}

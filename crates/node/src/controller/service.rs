@@ -1,0 +1,100 @@
+//! What this node answers to the controller.
+
+use std::sync::OnceLock;
+
+use tablestore_replication::Role;
+
+use crate::control::message::{Blob, LogEnd, PartitionProgress, ReplicaRole};
+use crate::control::{ControlReply, ControlRequest, ControlService, HeartbeatAnswer, PeerIdentity};
+use crate::node::Node;
+
+/// A node whose journal has failed says that its oldest sync is this old: it does no work.
+const FAILED_MS: u64 = 3_600_000;
+
+/// Answers heartbeats; runs on the control thread and never blocks.
+#[derive(Debug, Default)]
+pub(crate) struct Service {
+    node: OnceLock<Node>,
+}
+
+impl Service {
+    /// From now on the node can be asked.
+    pub(crate) fn set_node(&self, node: Node) {
+        let _ = self.node.set(node);
+    }
+}
+
+impl ControlService for Service {
+    fn handle(
+        &self,
+        _from: PeerIdentity,
+        request: ControlRequest,
+    ) -> crate::control::message::ReplyFuture {
+        let reply = match (self.node.get(), request) {
+            (None, _) => ControlReply::NotReady,
+            (Some(node), ControlRequest::Heartbeat(_)) => {
+                ControlReply::Heartbeat(node.heartbeat_answer())
+            }
+            (Some(node), ControlRequest::ReportLogEnds) => ControlReply::LogEnds(node.log_ends()),
+            (Some(_), _) => ControlReply::Unsupported,
+        };
+        Box::pin(std::future::ready(reply))
+    }
+}
+
+impl Node {
+    /// This node's sign of work.
+    pub(crate) fn heartbeat_answer(&self) -> HeartbeatAnswer {
+        let progress = &self.shared.progress;
+        let failed = progress.failed();
+        let resources = {
+            let all = self.shared.resources.lock();
+            let all = all.unwrap_or_else(std::sync::PoisonError::into_inner);
+            all.get(&self.me())
+                .map(|own| own.to_string().into_bytes())
+                .unwrap_or_default()
+        };
+        HeartbeatAnswer {
+            incarnation: self.shared.me.incarnation,
+            map_version: self.map().version,
+            oldest_sync_ms: if failed {
+                FAILED_MS
+            } else {
+                progress.oldest_sync_ms()
+            },
+            oldest_apply_ms: progress.turn_age_ms(),
+            resources: Blob(resources),
+            partitions: progress
+                .replicas()
+                .into_iter()
+                .map(|(partition, replica)| PartitionProgress {
+                    partition,
+                    epoch: replica.epoch,
+                    end: replica.end,
+                    commit: replica.commit,
+                    role: match (&replica.stopped, replica.role) {
+                        (Some(_), _) => ReplicaRole::Stopped,
+                        (None, Role::Primary) => ReplicaRole::Primary,
+                        (None, Role::Backup) => ReplicaRole::Backup,
+                        (None, _) => ReplicaRole::Learner,
+                    },
+                    serving: replica.serving,
+                })
+                .collect(),
+            partitions_complete: true,
+            last_log_index: self.shared.control.last_log_index(),
+        }
+    }
+
+    fn log_ends(&self) -> Vec<LogEnd> {
+        let replicas = self.shared.progress.replicas();
+        replicas
+            .into_iter()
+            .map(|(partition, replica)| LogEnd {
+                partition,
+                epoch: replica.epoch,
+                index: replica.end,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,222 @@
+//! Comparing replicas: a mark in the log, a checksum of ranges at that index on every replica.
+//!
+//! The primary collects. A replica that differs from the primary, or from the majority of three
+//! and more, is told apart by the events and stops serving; the range is named by its number.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tablestore_placement::{Epoch, PartitionId, StorageId};
+use tablestore_replication::Input;
+
+use super::event::Event;
+use super::plane::Plane;
+use super::request::{Answer, Failure, Reply};
+use crate::wire::DataMessage;
+
+/// A comparison that is not complete after this long is answered as it is.
+const COMPARE_WITHIN: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+struct Comparison {
+    index: u64,
+    begun: Duration,
+    sums: BTreeMap<StorageId, Vec<u64>>,
+    tickets: Vec<u64>,
+}
+
+/// Comparisons under way on this node, as primary.
+#[derive(Debug, Default)]
+pub(crate) struct Checksums {
+    next: u64,
+    running: BTreeMap<(PartitionId, u64), Comparison>,
+    compared_at: BTreeMap<PartitionId, Duration>,
+}
+
+impl Plane {
+    pub(super) fn begin_checksum(&mut self, partition: PartitionId, ticket: u64) {
+        let id = self.start_comparison(partition, vec![ticket]);
+        self.feed(partition, Input::Checksum { id });
+    }
+
+    fn start_comparison(&mut self, partition: PartitionId, tickets: Vec<u64>) -> u64 {
+        let begun = self.ports.now();
+        let checksums = &mut self.ports.checksums;
+        checksums.next += 1;
+        // Unique over nodes: a later primary must not take an older mark for its own.
+        let id = (self.ports.me.member.0 << 20) ^ checksums.next;
+        let comparison = Comparison {
+            index: 0,
+            begun,
+            sums: BTreeMap::new(),
+            tickets,
+        };
+        checksums.running.insert((partition, id), comparison);
+        checksums.compared_at.insert(partition, begun);
+        id
+    }
+
+    /// Starts the comparisons whose time has come; one partition a call.
+    pub(super) fn begin_checksums(&mut self, now: Duration) {
+        self.end_late_comparisons(now);
+        let every = self.ports.settings.checksum_every;
+        let me = self.ports.me;
+        let due = self.replicas.keys().copied().find(|partition| {
+            let primary = self
+                .ports
+                .map
+                .assignment(*partition)
+                .and_then(|a| a.primary);
+            let last = self.ports.checksums.compared_at.get(partition).copied();
+            primary == Some(me) && now > last.unwrap_or_default() + every
+        });
+        if let Some(partition) = due {
+            let id = self.start_comparison(partition, Vec::new());
+            self.feed(partition, Input::Checksum { id });
+        }
+    }
+
+    /// This replica has applied exactly up to the mark.
+    pub(super) fn checksum_due(&mut self, partition: PartitionId, id: u64, index: u64) {
+        let (engine, sender) = (Arc::clone(&self.ports.engine), self.ports.sender.clone());
+        let number = partition.to_u64();
+        let Ok(snapshot) = engine.snapshot(number) else {
+            return;
+        };
+        self.ports.workers.upkeep(move || {
+            match tablestore_store::engine::checksum_of(snapshot.as_ref()) {
+                Ok(sums) => {
+                    let sums = sums.to_words();
+                    sender.send_blocking(Event::ChecksumTaken {
+                        partition,
+                        id,
+                        index,
+                        sums,
+                    });
+                }
+                Err(error) => tracing::error!(%partition, %error, "a checksum failed"),
+            }
+        });
+    }
+
+    pub(super) fn checksum_taken(
+        &mut self,
+        partition: PartitionId,
+        id: u64,
+        index: u64,
+        sums: Vec<u64>,
+    ) {
+        let me = self.ports.me.member;
+        let primary = self
+            .ports
+            .map
+            .assignment(partition)
+            .and_then(|a| a.primary_member());
+        match primary {
+            Some(primary) if primary != me => {
+                let message = DataMessage::Checksum {
+                    partition,
+                    id,
+                    index,
+                    sums,
+                };
+                self.ports.links.tell(primary, &message);
+            }
+            _ => self.checksum_from(me, partition, id, index, sums),
+        }
+    }
+
+    pub(super) fn checksum_from(
+        &mut self,
+        from: StorageId,
+        partition: PartitionId,
+        id: u64,
+        index: u64,
+        sums: Vec<u64>,
+    ) {
+        let Some(comparison) = self.ports.checksums.running.get_mut(&(partition, id)) else {
+            return;
+        };
+        comparison.index = index;
+        comparison.sums.insert(from, sums);
+        let replicas = self.replicas_of(partition);
+        let complete = self
+            .ports
+            .checksums
+            .running
+            .get(&(partition, id))
+            .is_some_and(|c| replicas.iter().all(|replica| c.sums.contains_key(replica)));
+        if complete {
+            self.end_comparison(partition, id);
+        }
+    }
+
+    fn end_late_comparisons(&mut self, now: Duration) {
+        let late: Vec<_> = self
+            .ports
+            .checksums
+            .running
+            .iter()
+            .filter(|(_, comparison)| comparison.begun + COMPARE_WITHIN < now)
+            .map(|(key, _)| *key)
+            .collect();
+        for (partition, id) in late {
+            self.end_comparison(partition, id);
+        }
+    }
+
+    fn end_comparison(&mut self, partition: PartitionId, id: u64) {
+        let Some(comparison) = self.ports.checksums.running.remove(&(partition, id)) else {
+            return;
+        };
+        self.report_mismatch(partition, &comparison);
+        let epoch: Epoch = self.epoch_of(partition);
+        let replicas: Vec<(u64, Result<u64, String>)> = self
+            .replicas_of(partition)
+            .into_iter()
+            .map(|replica| {
+                let sum = comparison.sums.get(&replica).map(|sums| fold(sums));
+                (replica.0, sum.ok_or_else(|| "no answer in time".to_owned()))
+            })
+            .collect();
+        for ticket in comparison.tickets {
+            let result = if comparison.index == 0 {
+                Err(Failure::Deadline)
+            } else {
+                let (index, replicas) = (comparison.index, replicas.clone());
+                Ok(Answer::Checksums { index, replicas })
+            };
+            self.answer(ticket, Reply { epoch, result });
+        }
+    }
+
+    fn report_mismatch(&mut self, partition: PartitionId, comparison: &Comparison) {
+        let mut groups: BTreeMap<&Vec<u64>, Vec<StorageId>> = BTreeMap::new();
+        for (storage, sums) in &comparison.sums {
+            groups.entry(sums).or_default().push(*storage);
+        }
+        if groups.len() < 2 {
+            return;
+        }
+        let most = groups.values().map(Vec::len).max().unwrap_or(0);
+        let wrong: Vec<String> = groups
+            .values()
+            .filter(|group| group.len() < most)
+            .flatten()
+            .map(ToString::to_string)
+            .collect();
+        tracing::error!(%partition, index = comparison.index, ?wrong, "replicas differ");
+        self.ports.metrics.mismatches.add(1);
+        let detail = serde_json::json!({ "index": comparison.index, "differ": wrong });
+        self.ports
+            .timeline
+            .publish("replicas_differ", Some(partition), detail);
+    }
+}
+
+/// One number for a list of range checksums.
+fn fold(sums: &[u64]) -> u64 {
+    let bytes: Vec<u8> = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
+    xxhash_rust::xxh3::xxh3_64(&bytes)
+}

@@ -1,0 +1,35 @@
+//! What the data thread counts. Knows nothing of how it is shown.
+
+use std::sync::Arc;
+
+use crate::metrics::{Counter, Metrics};
+
+/// Handles to the counters of the data thread.
+#[derive(Debug, Clone)]
+pub(crate) struct Counters {
+    pub(crate) writes: Arc<Counter>,
+    pub(crate) reads: Arc<Counter>,
+    pub(crate) bad_frames: Arc<Counter>,
+    pub(crate) mismatches: Arc<Counter>,
+}
+
+impl Counters {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        let counter = |name, help| metrics.counter(name, help, &[]);
+        Self {
+            writes: counter(
+                "tablestore_writes_total",
+                "Writes that this node committed.",
+            ),
+            reads: counter("tablestore_reads_total", "Reads that this node answered."),
+            bad_frames: counter(
+                "tablestore_bad_frames_total",
+                "Frames of peers that were refused.",
+            ),
+            mismatches: counter(
+                "tablestore_checksum_mismatches_total",
+                "Comparisons in which replicas of a partition differed.",
+            ),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Everything that can wake the data thread, in one bounded queue.
+//!
+//! Knows nothing of what is done about it.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tablestore_placement::{AssignmentVersion, ClusterMap, Office, PartitionId, StorageId};
+use tablestore_replication::{Entry, SnapshotMeta};
+use tokio::sync::{mpsc, oneshot};
+
+use super::request::{Reply, Request};
+use crate::wire::DataMessage;
+
+/// Events that may wait; senders on other threads block, those on this thread are refused.
+pub(crate) const EVENTS_MAX: usize = 16_384;
+
+/// What happened.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A client of this node asks.
+    Request(Request),
+    /// A frame from a peer whose session has been greeted.
+    Frame { from: Office, frame: Bytes },
+    /// A peer dialled us for data.
+    Inbound { peer: Office, socket: TcpStream },
+    /// Our data connection to a peer stands.
+    PeerUp(StorageId),
+    /// Our data connection to a peer is gone.
+    PeerDown(StorageId),
+    /// The cluster map changed.
+    Map(Arc<ClusterMap>),
+    /// The journal failed for good.
+    JournalFailed,
+    /// The journal let go of entries: (partition, first index left).
+    Trimmed(Vec<(u64, u64)>),
+    /// Entries that a replica asked to read.
+    LogRead {
+        partition: PartitionId,
+        from: u64,
+        entries: Vec<Entry>,
+    },
+    /// The answer of the controller to a proposal: `None` is a lost reply.
+    Proposed {
+        partition: PartitionId,
+        refused: Option<AssignmentVersion>,
+    },
+    /// A linearizable read of the map ended; `None` if it could not be had.
+    MapRead {
+        rounds: Vec<(PartitionId, u64)>,
+        map: Option<Arc<ClusterMap>>,
+    },
+    /// A background job answers a request.
+    Answered { ticket: u64, reply: Reply },
+    /// A background job has something to say to a peer.
+    Tell { to: StorageId, message: DataMessage },
+    /// A partition was flushed up to this index.
+    Flushed {
+        partition: PartitionId,
+        index: Option<u64>,
+    },
+    /// A snapshot was taken in by the receiver, or failed.
+    SnapshotSent {
+        partition: PartitionId,
+        to: StorageId,
+        index: Option<u64>,
+    },
+    /// A snapshot lies aside, complete.
+    SnapshotAside {
+        partition: PartitionId,
+        transfer: u64,
+    },
+    /// A snapshot was switched in, or could not be.
+    SnapshotInstalled {
+        partition: PartitionId,
+        meta: Option<SnapshotMeta>,
+    },
+    /// This replica's checksum at a mark.
+    ChecksumTaken {
+        partition: PartitionId,
+        id: u64,
+        index: u64,
+        sums: Vec<u64>,
+    },
+    /// Stop taking writes; answered when all is committed everywhere.
+    Resign(oneshot::Sender<()>),
+    /// End the data thread.
+    Stop(oneshot::Sender<()>),
+}
+
+/// Sends events to the data thread.
+#[derive(Debug, Clone)]
+pub(crate) struct EventSender(mpsc::Sender<Event>);
+
+/// The data thread's end.
+pub(crate) type EventReceiver = mpsc::Receiver<Event>;
+
+/// The queue.
+pub(crate) fn channel() -> (EventSender, EventReceiver) {
+    let (sender, receiver) = mpsc::channel(EVENTS_MAX);
+    (EventSender(sender), receiver)
+}
+
+impl EventSender {
+    /// Waits for room. The data thread is gone if it fails, and with it the process.
+    pub(crate) async fn send(&self, event: Event) {
+        let _ = self.0.send(event).await;
+    }
+
+    /// Blocks until there is room; only for threads that are not async.
+    pub(crate) fn send_blocking(&self, event: Event) {
+        let _ = self.0.blocking_send(event);
+    }
+
+    /// Gives the event back if the queue is full.
+    pub(crate) fn offer(&self, event: Event) -> Result<(), Box<Event>> {
+        self.0
+            .try_send(event)
+            .map_err(|error| Box::new(error.into_inner()))
+    }
+}

@@ -1,0 +1,30 @@
+//! The data thread: replication cores, the requests of clients, data connections.
+//!
+//! One task owns everything here and nothing is locked. It takes all events that wait, feeds
+//! them to the replicas, carries out what the replicas ask, and then hands one group to the
+//! journal and one frame to each peer. Knows nothing of raft or of failure detection: it follows
+//! the cluster map and reports its progress.
+
+mod apply;
+mod checksum;
+mod counters;
+mod dispatch;
+mod event;
+mod journal;
+mod links;
+mod outputs;
+mod plane;
+mod progress;
+mod recover;
+pub(crate) mod request;
+mod snapshot;
+mod upkeep;
+mod workers;
+
+pub(crate) use counters::Counters;
+pub(crate) use event::{Event, EventSender, channel};
+pub(crate) use journal::JournalQueue;
+pub(crate) use plane::{Parts, run};
+pub(crate) use progress::Progress;
+pub(crate) use recover::{Storage, open_storage};
+pub(crate) use workers::Workers;

@@ -1,0 +1,365 @@
+//! The state of the data thread and its turn.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tablestore_placement::{ClusterMap, Office, PartitionId};
+use tablestore_replication::{Input, Output, Replica};
+use tablestore_store::{Engine, JournalReader};
+use tokio::time::Instant as Deadline;
+
+use super::apply::apply_entries;
+use super::checksum::Checksums;
+use super::counters::Counters;
+use super::event::{Event, EventReceiver, EventSender};
+use super::journal::{Job, JournalQueue};
+use super::links::{Links, read_frames};
+use super::progress::Progress;
+use super::recover::RecoveredPartition;
+use super::request::Request;
+use super::snapshot::Transfers;
+use super::workers::Workers;
+use crate::control::{Control, Dialler};
+use crate::node::Events;
+use crate::settings::NodeSettings;
+use crate::wire::decode_frame;
+
+/// Events handled in one turn before the journal and the peers get theirs.
+const EVENTS_PER_TURN_MAX: usize = 1_024;
+/// How often timers of replicas and deadlines of requests are looked at.
+const TICK: Duration = Duration::from_millis(10);
+
+/// What the data thread is made of.
+pub(crate) struct Parts {
+    pub(crate) me: Office,
+    pub(crate) settings: NodeSettings,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) journal: JournalQueue,
+    pub(crate) reader: JournalReader,
+    pub(crate) control: Control,
+    pub(crate) dialler: Dialler,
+    pub(crate) workers: Workers,
+    pub(crate) recovered: BTreeMap<u64, RecoveredPartition>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) metrics: Counters,
+    pub(crate) timeline: Events,
+    pub(crate) sender: EventSender,
+    pub(crate) receiver: EventReceiver,
+}
+
+/// A replica that this node holds.
+#[derive(Debug)]
+pub(crate) struct Hosted {
+    pub(crate) replica: Replica,
+    /// Remembered results up to this index are in the engine.
+    pub(crate) remembered_until: u64,
+    /// A flush is under way.
+    pub(crate) flushing: bool,
+    /// Stopped for good: a broken invariant or a mismatch, named here.
+    pub(crate) stopped: Option<String>,
+}
+
+/// Everything but the replicas, so that a replica's outputs can be carried out while it is
+/// borrowed.
+pub(crate) struct Ports {
+    pub(crate) me: Office,
+    pub(crate) settings: NodeSettings,
+    pub(crate) origin: Instant,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) journal: JournalQueue,
+    pub(crate) reader: JournalReader,
+    pub(crate) control: Control,
+    pub(crate) links: Links,
+    pub(crate) workers: Workers,
+    pub(crate) map: Arc<ClusterMap>,
+    pub(crate) requests: HashMap<u64, Request>,
+    /// Requests to look at again in this turn.
+    pub(crate) again: Vec<u64>,
+    pub(crate) next_ticket: u64,
+    pub(crate) waiting_bytes: usize,
+    /// Jobs on their way to disk: (position, partition, token), in order.
+    pub(crate) unsynced: std::collections::VecDeque<(u64, PartitionId, u64)>,
+    /// Read rounds that want a linearizable read of the map.
+    pub(crate) map_reads: Vec<(PartitionId, u64)>,
+    pub(crate) map_reading: bool,
+    pub(crate) transfers: Transfers,
+    pub(crate) checksums: Checksums,
+    pub(crate) recovered: BTreeMap<u64, RecoveredPartition>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) metrics: Counters,
+    pub(crate) timeline: Events,
+    pub(crate) sender: EventSender,
+    pub(crate) failed: bool,
+    pub(crate) next_upkeep: Duration,
+    pub(crate) resigning: Option<tokio::sync::oneshot::Sender<()>>,
+    pub(crate) resigned: std::collections::BTreeSet<PartitionId>,
+}
+
+impl Ports {
+    /// Time since this process began, for the replicas.
+    pub(crate) fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+}
+
+/// The data thread's state.
+pub(crate) struct Plane {
+    pub(crate) replicas: BTreeMap<PartitionId, Hosted>,
+    pub(crate) ports: Ports,
+    outputs: Vec<Output>,
+}
+
+/// Runs the data thread's task until it is told to stop.
+pub(crate) async fn run(parts: Parts) {
+    let (mut plane, mut receiver) = Plane::new(parts);
+    let mut events = Vec::with_capacity(EVENTS_PER_TURN_MAX);
+    let state = Arc::clone(&plane.ports.journal.state);
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            count = receiver.recv_many(&mut events, EVENTS_PER_TURN_MAX) => {
+                if count == 0 {
+                    return;
+                }
+            }
+            () = state.progressed.notified() => {}
+            _ = ticks.tick() => plane.tick(),
+        }
+        plane.synced(state.persisted());
+        for event in events.drain(..) {
+            if let Event::Stop(done) = event {
+                plane.end_turn();
+                let _ = done.send(());
+                return;
+            }
+            plane.event(event);
+        }
+        plane.end_turn();
+    }
+}
+
+impl Plane {
+    fn new(parts: Parts) -> (Self, EventReceiver) {
+        let map = Arc::new(ClusterMap::empty());
+        let links = Links::new(parts.me.member, parts.dialler, parts.sender.clone());
+        let ports = Ports {
+            me: parts.me,
+            settings: parts.settings,
+            origin: Instant::now(),
+            engine: parts.engine,
+            journal: parts.journal,
+            reader: parts.reader,
+            control: parts.control,
+            links,
+            workers: parts.workers,
+            map,
+            requests: HashMap::new(),
+            again: Vec::new(),
+            next_ticket: 1,
+            waiting_bytes: 0,
+            unsynced: std::collections::VecDeque::new(),
+            map_reads: Vec::new(),
+            map_reading: false,
+            transfers: Transfers::default(),
+            checksums: Checksums::default(),
+            recovered: parts.recovered,
+            progress: parts.progress,
+            metrics: parts.metrics,
+            timeline: parts.timeline,
+            sender: parts.sender,
+            failed: false,
+            next_upkeep: Duration::ZERO,
+            resigning: None,
+            resigned: std::collections::BTreeSet::new(),
+        };
+        (
+            Self {
+                replicas: BTreeMap::new(),
+                ports,
+                outputs: Vec::new(),
+            },
+            parts.receiver,
+        )
+    }
+
+    /// Gives one input to a replica and carries out all that it then asks for.
+    pub(crate) fn feed(&mut self, partition: PartitionId, input: Input) {
+        let Some(hosted) = self.replicas.get_mut(&partition) else {
+            return;
+        };
+        if hosted.stopped.is_some() {
+            return;
+        }
+        let now = self.ports.now();
+        hosted.replica.handle(now, input);
+        let mut outputs = std::mem::take(&mut self.outputs);
+        while let Some(output) = hosted.replica.poll_output() {
+            if let Output::Apply { entries } = output {
+                match apply_entries(self.ports.engine.as_ref(), partition, &entries) {
+                    Ok(results) => hosted.replica.handle(now, Input::Applied { results }),
+                    Err(error) => {
+                        hosted.stopped = Some(error.to_string());
+                        outputs.push(Output::Halted {
+                            invariant: error.to_string(),
+                        });
+                        break;
+                    }
+                }
+            } else {
+                outputs.push(output);
+            }
+        }
+        for output in outputs.drain(..) {
+            self.carry_out(partition, output);
+        }
+        self.outputs = outputs;
+    }
+
+    /// The journal made jobs durable up to this position.
+    fn synced(&mut self, position: u64) {
+        let mut newest: BTreeMap<PartitionId, u64> = BTreeMap::new();
+        while let Some(&(job, partition, token)) = self.ports.unsynced.front() {
+            if job > position {
+                break;
+            }
+            newest.insert(partition, token);
+            self.ports.unsynced.pop_front();
+        }
+        for (partition, token) in newest {
+            self.feed(partition, Input::Persisted { token });
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Request(request) => self.admit(request),
+            Event::Frame { from, frame } => self.frame(from, frame),
+            Event::Inbound { peer, socket } => {
+                read_frames(peer, socket, self.ports.sender.clone());
+            }
+            Event::PeerUp(peer) => self.peer(peer, true),
+            Event::PeerDown(peer) => self.peer(peer, false),
+            Event::Map(map) => self.follow(map),
+            Event::JournalFailed => self.storage_failed(),
+            Event::Trimmed(trimmed) => {
+                for (partition, first) in trimmed {
+                    self.feed(
+                        PartitionId::from_u64(partition),
+                        Input::LogTrimmed { first },
+                    );
+                }
+            }
+            Event::LogRead {
+                partition,
+                from,
+                entries,
+            } => {
+                self.feed(partition, Input::LogRead { from, entries });
+            }
+            Event::Proposed { partition, refused } => {
+                if let Some(version) = refused {
+                    self.feed(partition, Input::ProposalRefused { version });
+                }
+            }
+            Event::MapRead { rounds, map } => self.map_read(rounds, map),
+            Event::Answered { ticket, reply } => self.answer(ticket, reply),
+            Event::Tell { to, message } => self.ports.links.tell(to, &message),
+            Event::Flushed { partition, index } => self.flushed(partition, index),
+            Event::SnapshotSent {
+                partition,
+                to,
+                index,
+            } => {
+                self.snapshot_sent(partition, to, index);
+            }
+            Event::SnapshotAside {
+                partition,
+                transfer,
+            } => {
+                self.snapshot_aside(partition, transfer);
+            }
+            Event::SnapshotInstalled { partition, meta } => {
+                self.snapshot_installed(partition, meta);
+            }
+            Event::ChecksumTaken {
+                partition,
+                id,
+                index,
+                sums,
+            } => {
+                self.checksum_taken(partition, id, index, sums);
+            }
+            Event::Resign(done) => self.resign(done),
+            Event::Stop(_) => unreachable!("the loop takes this one"),
+        }
+    }
+
+    fn frame(&mut self, from: Office, frame: bytes::Bytes) {
+        match decode_frame(frame) {
+            Ok(messages) => {
+                for message in messages {
+                    self.message(from, message);
+                }
+            }
+            Err(error) => {
+                self.ports.metrics.bad_frames.add(1);
+                tracing::warn!(from = %from.member, %error, "a frame was refused");
+            }
+        }
+    }
+
+    fn peer(&mut self, peer: tablestore_placement::StorageId, up: bool) {
+        self.ports.links.set_up(peer, up);
+        let partitions: Vec<_> = self.replicas.keys().copied().collect();
+        for partition in partitions {
+            let input = if up {
+                Input::PeerUp(peer)
+            } else {
+                Input::PeerDown(peer)
+            };
+            self.feed(partition, input);
+        }
+        self.retry_after_peer(peer, up);
+    }
+
+    fn storage_failed(&mut self) {
+        self.ports.failed = true;
+        self.ports.progress.set_failed();
+        let partitions: Vec<_> = self.replicas.keys().copied().collect();
+        for partition in partitions {
+            self.feed(partition, Input::StorageFailed);
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.ports.now();
+        let due: Vec<_> = self
+            .replicas
+            .iter()
+            .filter(|(_, hosted)| hosted.replica.next_deadline().is_some_and(|at| at <= now))
+            .map(|(partition, _)| *partition)
+            .collect();
+        for partition in due {
+            self.feed(partition, Input::Tick);
+        }
+        self.expire(Deadline::now());
+        self.upkeep(now);
+    }
+
+    /// One group to the journal, one frame to each peer.
+    fn end_turn(&mut self) {
+        self.look_again();
+        self.read_map();
+        self.ports.journal.flush();
+        self.ports.links.flush();
+        self.ports.progress.turn();
+    }
+
+    /// Queues a record for the journal on behalf of a replica.
+    pub(crate) fn persist(&mut self, partition: PartitionId, token: u64, job: Job) {
+        let position = self.ports.journal.push(job);
+        self.ports.unsynced.push_back((position, partition, token));
+    }
+}

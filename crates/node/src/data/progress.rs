@@ -1,0 +1,117 @@
+//! What the data thread shows to the other threads: its turns, and the state of each replica.
+//!
+//! Read by the heartbeat answers and the status pages; never by anything that must be true.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tablestore_placement::{Epoch, PartitionId};
+use tablestore_replication::Role;
+
+use super::journal::JournalState;
+
+/// One replica as last seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ReplicaProgress {
+    pub(crate) role: Role,
+    pub(crate) epoch: Epoch,
+    pub(crate) serving: bool,
+    pub(crate) end: u64,
+    pub(crate) commit: u64,
+    /// Why it stopped, if it did.
+    pub(crate) stopped: Option<String>,
+}
+
+/// Shared between threads.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    origin: Instant,
+    last_turn_ms: AtomicU64,
+    failed: AtomicBool,
+    journal: Arc<JournalState>,
+    replicas: Mutex<BTreeMap<PartitionId, ReplicaProgress>>,
+}
+
+impl Progress {
+    pub(crate) fn new(journal: Arc<JournalState>) -> Self {
+        Self {
+            origin: Instant::now(),
+            last_turn_ms: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
+            journal,
+            replicas: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PartitionId, ReplicaProgress>> {
+        // Only plain values are written under the lock: a poisoned one is still whole.
+        self.replicas.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The data thread finished a turn.
+    pub(crate) fn turn(&self) {
+        self.last_turn_ms.store(self.now_ms(), Ordering::Release);
+    }
+
+    /// Age of the data thread's last turn.
+    pub(crate) fn turn_age_ms(&self) -> u64 {
+        self.now_ms()
+            .saturating_sub(self.last_turn_ms.load(Ordering::Acquire))
+    }
+
+    /// Age of the oldest unfinished sync.
+    pub(crate) fn oldest_sync_ms(&self) -> u64 {
+        self.journal.oldest_sync_ms()
+    }
+
+    /// The journal refuses everything from now on.
+    pub(crate) fn set_failed(&self) {
+        self.failed.store(true, Ordering::Release);
+    }
+
+    /// Whether the journal refuses everything.
+    pub(crate) fn failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire) || self.journal.failed()
+    }
+
+    pub(crate) fn role(&self, partition: PartitionId, role: Role, epoch: Epoch, serving: bool) {
+        let mut replicas = self.lock();
+        let entry = replicas.entry(partition).or_insert(ReplicaProgress {
+            role,
+            epoch,
+            serving,
+            end: 0,
+            commit: 0,
+            stopped: None,
+        });
+        (entry.role, entry.epoch, entry.serving) = (role, epoch, serving);
+    }
+
+    pub(crate) fn stopped(&self, partition: PartitionId, why: &str) {
+        if let Some(entry) = self.lock().get_mut(&partition) {
+            entry.stopped = Some(why.to_owned());
+            entry.serving = false;
+        }
+    }
+
+    pub(crate) fn log(&self, partition: PartitionId, end: u64, commit: u64) {
+        if let Some(entry) = self.lock().get_mut(&partition) {
+            (entry.end, entry.commit) = (end, commit);
+        }
+    }
+
+    pub(crate) fn forget(&self, partition: PartitionId) {
+        self.lock().remove(&partition);
+    }
+
+    /// All replicas of this node.
+    pub(crate) fn replicas(&self) -> BTreeMap<PartitionId, ReplicaProgress> {
+        self.lock().clone()
+    }
+}

@@ -1,0 +1,180 @@
+//! Requests on their way to a primary and the answers that come back.
+//!
+//! Knows nothing of HTTP nor of frames.
+
+use bytes::Bytes;
+use tablestore_placement::{Epoch, PartitionId, StorageId};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// What is asked of a partition.
+#[derive(Debug, Clone)]
+pub(crate) enum Operation {
+    /// Carry out a mutation, once.
+    Write {
+        request: u128,
+        digest: u64,
+        payload: Bytes,
+    },
+    /// Read one row.
+    Get { key: Bytes, strong: bool },
+    /// Read a range of encoded keys; an empty `until` means the end of the partition.
+    Scan {
+        from: Bytes,
+        until: Bytes,
+        limit: u32,
+        reverse: bool,
+        strong: bool,
+    },
+    /// Compare all replicas at one index.
+    Checksum,
+}
+
+impl Operation {
+    /// Whether any replica may answer.
+    pub(crate) fn is_eventual(&self) -> bool {
+        matches!(
+            self,
+            Self::Get { strong: false, .. } | Self::Scan { strong: false, .. }
+        )
+    }
+
+    /// Bytes it keeps while it waits.
+    pub(crate) fn cost(&self) -> usize {
+        match self {
+            Self::Write { payload, .. } => payload.len() + 128,
+            Self::Get { key, .. } => key.len() + 128,
+            Self::Scan { from, until, .. } => from.len() + until.len() + 128,
+            Self::Checksum => 128,
+        }
+    }
+}
+
+/// The good answer.
+#[derive(Debug, Clone)]
+pub(crate) enum Answer {
+    /// The mutation is committed.
+    Written {
+        code: u16,
+        version: u64,
+        repeated: bool,
+    },
+    /// The row as stored, with its version in front.
+    Row(Option<Bytes>),
+    /// Rows of a range; `more` when the limit cut it.
+    Page {
+        rows: Vec<(Bytes, Bytes)>,
+        more: bool,
+    },
+    /// Per replica, by storage id.
+    Checksums {
+        index: u64,
+        replicas: Vec<(u64, Result<u64, String>)>,
+    },
+}
+
+/// The bad answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The answering node does not hold the office; ask again with a newer map.
+    NotHere = 1,
+    /// Not appended: too few in-sync replicas.
+    NotEnoughReplicas = 2,
+    /// The id was used with another body.
+    RequestMismatch = 3,
+    /// The id is too old.
+    RequestExpired = 4,
+    /// Appended; whether it will be committed is unknown.
+    Unknown = 5,
+    /// Too many requests wait.
+    Busy = 6,
+    /// The replica has stopped after a fault.
+    Stopped = 7,
+    /// The deadline passed; certainly not appended.
+    Deadline = 8,
+    /// The office could not be confirmed.
+    Unconfirmed = 9,
+    /// The disk is full.
+    Full = 10,
+    /// The node is going down.
+    ShuttingDown = 11,
+}
+
+impl Failure {
+    const ALL: [Self; 11] = [
+        Self::NotHere,
+        Self::NotEnoughReplicas,
+        Self::RequestMismatch,
+        Self::RequestExpired,
+        Self::Unknown,
+        Self::Busy,
+        Self::Stopped,
+        Self::Deadline,
+        Self::Unconfirmed,
+        Self::Full,
+        Self::ShuttingDown,
+    ];
+
+    /// Its number on the wire.
+    pub(crate) fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The failure with that number.
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|failure| failure.number() == number)
+    }
+}
+
+/// An answer and the epoch under which it was given.
+#[derive(Debug, Clone)]
+pub(crate) struct Reply {
+    pub(crate) epoch: Epoch,
+    pub(crate) result: Result<Answer, Failure>,
+}
+
+/// Who waits for the reply.
+#[derive(Debug)]
+pub(crate) enum ReplyTo {
+    /// A task of this process; it learns which node answered.
+    Local(oneshot::Sender<(StorageId, Reply)>),
+    /// Another node, under its correlation number.
+    Peer { node: StorageId, correlation: u64 },
+}
+
+/// Where a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Waiting for a primary.
+    Parked,
+    /// Handed to the replica of this node.
+    Core,
+    /// Sent to another node.
+    Forwarded(StorageId),
+}
+
+/// A request under way on this node.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) partition: PartitionId,
+    pub(crate) operation: Operation,
+    pub(crate) deadline: Instant,
+    pub(crate) reply_to: ReplyTo,
+    pub(crate) stage: Stage,
+    /// It may have been appended somewhere: a failure is then `Unknown`.
+    pub(crate) maybe_appended: bool,
+    /// The epoch that the forwarding node knew; 0 for our own clients.
+    pub(crate) epoch: Epoch,
+}
+
+impl Request {
+    /// Gives up the attempt under way, if any, without an answer to it.
+    pub(crate) fn leave(&mut self) {
+        if self.stage != Stage::Parked {
+            self.maybe_appended |= matches!(self.operation, Operation::Write { .. });
+            self.stage = Stage::Parked;
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! What goes on beside requests: replicas follow the map, rows are flushed, the journal freed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tablestore_placement::{ClusterMap, MemberState, PartitionId, StorageId};
+use tablestore_replication::{Input, Remembered, Replica, Settings, View};
+use tablestore_store::RowWrite;
+
+use super::apply::{encode_remembered, remembered_name};
+use super::event::Event;
+use super::journal::Job;
+use super::plane::{Hosted, Plane};
+use super::recover::RecoveredPartition;
+use super::request::Failure;
+
+/// How often memory and the journal's size are looked at.
+const UPKEEP_EVERY: Duration = Duration::from_millis(500);
+/// Flushes under way at once.
+const FLUSHING_MAX: usize = 4;
+
+/// Members that the map holds down or does not hold at all.
+fn unreachable(map: &ClusterMap) -> Vec<StorageId> {
+    map.members
+        .values()
+        .filter(|member| matches!(member.state, MemberState::Down | MemberState::Left))
+        .map(|member| member.storage)
+        .collect()
+}
+
+impl Plane {
+    /// Opens, informs and closes replicas as the map says.
+    pub(super) fn follow_assignments(&mut self, before: &ClusterMap, now: &ClusterMap) {
+        let me = self.ports.me.member;
+        let down = unreachable(now);
+        let members_changed = unreachable(before) != down;
+        for (partition, table, assignment) in now.partitions() {
+            if !assignment.replicas.contains(&me) {
+                continue;
+            }
+            let opened = !self.replicas.contains_key(&partition);
+            if opened && !self.open(partition) {
+                continue;
+            }
+            if opened || members_changed || before.assignment(partition) != Some(assignment) {
+                let view = View {
+                    assignment: assignment.clone(),
+                    unreachable: down.clone(),
+                    in_sync_min: table.definition.min_in_sync,
+                };
+                self.feed(partition, Input::Assignment(view));
+            }
+        }
+        let gone: Vec<_> = self
+            .replicas
+            .keys()
+            .copied()
+            .filter(|id| {
+                now.assignment(*id)
+                    .is_none_or(|a| !a.replicas.contains(&me))
+            })
+            .collect();
+        for partition in gone {
+            self.close(partition);
+        }
+        self.drop_strays(now);
+    }
+
+    /// Partitions found on disk that the map does not give to this node any more.
+    fn drop_strays(&mut self, now: &ClusterMap) {
+        if !now.is_founded() {
+            return;
+        }
+        let me = self.ports.me.member;
+        let strays: Vec<u64> = self
+            .ports
+            .recovered
+            .keys()
+            .copied()
+            .filter(|number| {
+                now.assignment(PartitionId::from_u64(*number))
+                    .is_none_or(|assignment| !assignment.replicas.contains(&me))
+            })
+            .collect();
+        for number in strays {
+            self.ports.recovered.remove(&number);
+            self.discard(PartitionId::from_u64(number));
+        }
+    }
+
+    fn open(&mut self, partition: PartitionId) -> bool {
+        let number = partition.to_u64();
+        if let Err(error) = self.ports.engine.open_partition(number) {
+            tracing::error!(%partition, %error, "a replica could not be opened");
+            return false;
+        }
+        let recovered = self
+            .ports
+            .recovered
+            .remove(&number)
+            .unwrap_or_else(RecoveredPartition::empty);
+        let remembered_until = recovered.state.applied;
+        let replica = Replica::new(
+            Settings::default(),
+            self.ports.me,
+            partition,
+            recovered.state,
+        );
+        let hosted = Hosted {
+            replica,
+            remembered_until,
+            flushing: false,
+            stopped: None,
+        };
+        self.replicas.insert(partition, hosted);
+        true
+    }
+
+    fn close(&mut self, partition: PartitionId) {
+        self.fail_at_core(partition, Failure::NotHere);
+        self.replicas.remove(&partition);
+        self.ports.progress.forget(partition);
+        self.ports.transfers.drop_incoming(partition);
+        self.discard(partition);
+    }
+
+    fn discard(&mut self, partition: PartitionId) {
+        let number = partition.to_u64();
+        self.ports.journal.push(Job::Forget { partition: number });
+        let engine = Arc::clone(&self.ports.engine);
+        self.ports.workers.upkeep(move || {
+            if let Err(error) = engine.drop_partition(number) {
+                tracing::warn!(%partition, %error, "files of a dropped partition remain");
+            }
+        });
+    }
+
+    /// Flushes what takes too much memory or holds back the journal.
+    pub(super) fn upkeep(&mut self, now: Duration) {
+        if now < self.ports.next_upkeep {
+            return;
+        }
+        self.ports.next_upkeep = now + UPKEEP_EVERY;
+        for (partition, hosted) in &self.replicas {
+            let status = hosted.replica.status();
+            self.ports
+                .progress
+                .log(*partition, status.end, status.commit);
+        }
+        let flushing = self
+            .replicas
+            .values()
+            .filter(|hosted| hosted.flushing)
+            .count();
+        if flushing < FLUSHING_MAX {
+            for partition in self.to_flush(FLUSHING_MAX - flushing) {
+                self.flush(partition);
+            }
+        }
+        self.begin_checksums(now);
+    }
+
+    /// The partitions to flush now: those that hold the oldest journal segment, then the
+    /// largest while memory is short.
+    fn to_flush(&self, count: usize) -> Vec<PartitionId> {
+        let held = self.ports.journal.state.held();
+        let mut chosen: Vec<PartitionId> = held
+            .into_iter()
+            .map(PartitionId::from_u64)
+            .filter(|id| self.replicas.get(id).is_some_and(|hosted| !hosted.flushing))
+            .take(count)
+            .collect();
+        if chosen.len() < count
+            && self.ports.engine.memory_bytes() > self.ports.settings.unflushed_bytes_max
+        {
+            let largest = self
+                .replicas
+                .iter()
+                .filter(|(id, hosted)| !hosted.flushing && !chosen.contains(id))
+                .max_by_key(|(id, _)| self.ports.engine.memory_bytes_of(id.to_u64()))
+                .map(|(id, _)| *id);
+            chosen.extend(largest);
+        }
+        chosen
+    }
+
+    fn flush(&mut self, partition: PartitionId) {
+        let Some(hosted) = self.replicas.get_mut(&partition) else {
+            return;
+        };
+        let results: Vec<Remembered> = hosted
+            .replica
+            .remembered_after(hosted.remembered_until)
+            .collect();
+        let number = partition.to_u64();
+        let name = remembered_name(results.last().map_or(0, |last| last.index));
+        let value = encode_remembered(&results);
+        let side = [RowWrite {
+            key: &name,
+            value: Some(&value),
+        }];
+        let side = if results.is_empty() {
+            &side[..0]
+        } else {
+            &side[..]
+        };
+        // Rows and results are sealed together here, where nothing is applied meanwhile; the
+        // slow part goes to the housekeeping thread.
+        if let Err(error) = self.ports.engine.seal(number, side) {
+            tracing::error!(%partition, %error, "rows could not be sealed");
+            return;
+        }
+        if let Some(last) = results.last() {
+            hosted.remembered_until = last.index;
+        }
+        hosted.flushing = true;
+        let (engine, sender) = (Arc::clone(&self.ports.engine), self.ports.sender.clone());
+        let begun = self.ports.workers.upkeep(move || {
+            let index = match engine.flush(number) {
+                Ok(index) => Some(index),
+                Err(error) => {
+                    tracing::error!(%partition, %error, "rows could not be flushed");
+                    None
+                }
+            };
+            while engine.maintain(number).unwrap_or(false) {}
+            sender.send_blocking(Event::Flushed { partition, index });
+        });
+        if !begun {
+            hosted.flushing = false;
+        }
+    }
+
+    pub(super) fn flushed(&mut self, partition: PartitionId, index: Option<u64>) {
+        if let Some(hosted) = self.replicas.get_mut(&partition) {
+            hosted.flushing = false;
+        }
+        if index.is_none() {
+            return;
+        }
+        let mut checkpoints = HashMap::new();
+        for (id, hosted) in &self.replicas {
+            let flushed = self.ports.engine.checkpointed(id.to_u64());
+            let needed = hosted.replica.log_needed_from();
+            checkpoints.insert(id.to_u64(), flushed.min(needed.saturating_sub(1)));
+        }
+        self.ports.journal.push(Job::Recycle { checkpoints });
+    }
+
+    /// Stops taking writes; `done` is told when every replica of this node has let go.
+    pub(super) fn resign(&mut self, done: tokio::sync::oneshot::Sender<()>) {
+        self.ports.resigning = Some(done);
+        self.ports.resigned.clear();
+        let partitions: Vec<_> = self.replicas.keys().copied().collect();
+        for partition in partitions {
+            self.feed(partition, Input::Resign);
+        }
+    }
+
+    pub(super) fn resigned(&mut self, partition: PartitionId) {
+        self.ports.resigned.insert(partition);
+        let all = self
+            .replicas
+            .keys()
+            .all(|id| self.ports.resigned.contains(id));
+        if all && let Some(done) = self.ports.resigning.take() {
+            let _ = done.send(());
+        }
+    }
+}

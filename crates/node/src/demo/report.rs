@@ -1,0 +1,309 @@
+//! What the demo found, for people and for programs.
+
+use serde_json::{Map, Value, json};
+use tablestore_client::Decision;
+
+use super::gap::{Gap, percentile};
+
+/// One kill and what followed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Kill {
+    pub(crate) victim: String,
+    pub(crate) controller: bool,
+    pub(crate) primaries: usize,
+    pub(crate) gap: Gap,
+    /// Phases of the decisions that followed, in milliseconds after the kill, in order.
+    pub(crate) phases: Vec<(String, f64)>,
+    /// The first write that a new primary acknowledged.
+    pub(crate) first_write_ms: Option<f64>,
+}
+
+/// What the checks at the end found wrong.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Findings {
+    /// Acknowledged writes and loaded rows that are gone or changed.
+    pub(crate) lost: u64,
+    pub(crate) stale_reads: u64,
+    /// Partitions whose copies differ.
+    pub(crate) unequal: u64,
+    /// Partitions compared.
+    pub(crate) compared: u64,
+    /// A few of them in words.
+    pub(crate) examples: Vec<String>,
+}
+
+impl Findings {
+    pub(crate) fn fine(&self) -> bool {
+        self.lost == 0 && self.stale_reads == 0 && self.unequal == 0
+    }
+}
+
+/// All of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Report {
+    pub(crate) nodes: usize,
+    pub(crate) seconds: f64,
+    pub(crate) loaded: u64,
+    pub(crate) acknowledged: u64,
+    pub(crate) reads: u64,
+    pub(crate) kills: Vec<Kill>,
+    pub(crate) findings: Findings,
+}
+
+/// The phases of all decisions about a node since it was killed, relative to the kill; a decision
+/// without phases counts with its own time.
+pub(crate) fn phases(
+    decisions: &[Decision],
+    about: impl Fn(&str) -> bool,
+    killed_at_ms: f64,
+) -> Vec<(String, f64)> {
+    let mut phases: Vec<(String, f64)> = Vec::new();
+    for decision in decisions {
+        let ours = decision.subject.as_deref().is_some_and(&about);
+        // Server and demo read the same clock, the server to whole milliseconds.
+        if !ours || to_f64(decision.at_ms) < killed_at_ms.floor() {
+            continue;
+        }
+        if !matches!(decision.kind.as_str(), "failover" | "member_down" | "stall") {
+            continue;
+        }
+        let own = [(decision.kind.clone(), decision.at_ms)];
+        let named = decision
+            .phases
+            .iter()
+            .map(|phase| (phase.name.clone(), phase.at_ms));
+        let steps: Vec<(String, u64)> = if decision.phases.is_empty() {
+            own.into()
+        } else {
+            named.collect()
+        };
+        for (name, at_ms) in steps {
+            let after = ((to_f64(at_ms) - killed_at_ms) * 10.0).round() / 10.0;
+            if !phases.iter().any(|(known, _)| *known == name) {
+                phases.push((name, after));
+            }
+        }
+    }
+    phases.sort_by(|a, b| a.1.total_cmp(&b.1));
+    phases
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "milliseconds since 1970 fit 2^53"
+)]
+fn to_f64(ms: u64) -> f64 {
+    ms as f64
+}
+
+impl Kill {
+    /// `crash 0 → noticed 4 → decided 9 → first write 19 ms`
+    pub(crate) fn timeline(&self) -> String {
+        let mut steps: Vec<(String, f64)> = vec![("crash".to_owned(), 0.0)];
+        steps.extend(self.phases.iter().cloned());
+        steps.extend(self.first_write_ms.map(|ms| ("first write".to_owned(), ms)));
+        let texts: Vec<String> = steps
+            .iter()
+            .map(|(name, ms)| format!("{name} {ms}"))
+            .collect();
+        format!("{} ms", texts.join(" → "))
+    }
+
+    pub(crate) fn line(&self, number: usize, paused: bool) -> String {
+        let Self {
+            victim,
+            primaries,
+            gap,
+            ..
+        } = self;
+        let what = if paused { "pause" } else { "kill" };
+        let office = if self.controller { "controller, " } else { "" };
+        format!(
+            "{what} {number}: {victim} ({office}primary of {primaries} partitions)\n  \
+             {}\n  writes stood still for {} ms (half of the writers: {} ms or less)",
+            self.timeline(),
+            gap.max_ms,
+            gap.p50_ms,
+        )
+    }
+
+    fn json(&self) -> Value {
+        let mut timeline: Map<String, Value> = self
+            .phases
+            .iter()
+            .map(|(name, ms)| (name.clone(), json!(ms)))
+            .collect();
+        if let Some(ms) = self.first_write_ms {
+            timeline.insert("first_write".to_owned(), json!(ms));
+        }
+        json!({
+            "killed": self.victim,
+            "controller": self.controller,
+            "primaries": self.primaries,
+            "ms": self.gap.max_ms,
+            "writers_p50_ms": self.gap.p50_ms,
+            "timeline_ms": timeline,
+        })
+    }
+}
+
+impl Report {
+    /// p50, p90 and maximum of the gaps.
+    fn gaps(&self) -> Option<(f64, f64, f64)> {
+        let mut gaps: Vec<f64> = self.kills.iter().map(|kill| kill.gap.max_ms).collect();
+        gaps.sort_by(f64::total_cmp);
+        Some((
+            percentile(&gaps, 50)?,
+            percentile(&gaps, 90)?,
+            *gaps.last()?,
+        ))
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        let gap_ms = self
+            .gaps()
+            .map(|(p50, p90, max)| json!({"p50": p50, "p90": p90, "max": max}));
+        let gaps: Vec<Value> = self.kills.iter().map(Kill::json).collect();
+        json!({
+            "ok": self.findings.fine(),
+            "kills": self.kills.len(),
+            "acked": self.acknowledged,
+            "lost": self.findings.lost,
+            "stale_reads": self.findings.stale_reads,
+            "unequal": self.findings.unequal,
+            "gap_ms": gap_ms,
+            "gaps": gaps,
+            "nodes": self.nodes,
+            "seconds": (self.seconds * 10.0).round() / 10.0,
+            "loaded": self.loaded,
+            "reads": self.reads,
+            "compared": self.findings.compared,
+            "examples": self.findings.examples,
+        })
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let Findings {
+            lost,
+            stale_reads,
+            unequal,
+            compared,
+            examples,
+        } = &self.findings;
+        let controllers = self.kills.iter().filter(|kill| kill.controller).count();
+        let mut text = format!(
+            "{} nodes, {} kills ({controllers} of the controller), {:.0} s\n\
+             {} rows loaded, {} writes acknowledged, {} strong reads\n  \
+             lost writes     {lost}\n  stale reads     {stale_reads}\n  \
+             unequal copies  {unequal} of {compared} partitions",
+            self.nodes,
+            self.kills.len(),
+            self.seconds,
+            self.loaded,
+            self.acknowledged,
+            self.reads,
+        );
+        if let Some((p50, p90, max)) = self.gaps() {
+            text.push_str(&format!(
+                "\n  writes stood still for  p50 {p50} ms, p90 {p90} ms, at most {max} ms a kill"
+            ));
+        }
+        for example in examples {
+            text.push_str(&format!("\n  ! {example}"));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+    use super::*;
+
+    fn kill(victim: &str, controller: bool, max_ms: f64) -> Kill {
+        Kill {
+            victim: victim.to_owned(),
+            controller,
+            primaries: 11,
+            gap: Gap {
+                max_ms,
+                p50_ms: max_ms / 2.0,
+            },
+            phases: vec![("noticed".to_owned(), 4.0), ("decided".to_owned(), 9.5)],
+            first_write_ms: Some(19.2),
+        }
+    }
+
+    fn report() -> Report {
+        Report {
+            nodes: 3,
+            seconds: 31.04,
+            loaded: 28_462,
+            acknowledged: 50_000,
+            reads: 12_000,
+            kills: vec![kill("n1", true, 40.0), kill("n2", false, 20.0)],
+            findings: Findings {
+                compared: 64,
+                ..Findings::default()
+            },
+        }
+    }
+
+    #[test]
+    fn the_report_for_people_is_as_reviewed() {
+        let report = report();
+        let mut text = report.kills[0].line(1, false);
+        text.push_str("\n\n");
+        text.push_str(&report.text());
+        insta::assert_snapshot!("demo_report", text);
+    }
+
+    #[test]
+    fn the_report_for_programs_has_its_agreed_members() {
+        let json = report().json();
+        assert_eq!(json["kills"], json!(2));
+        assert_eq!(json["acked"], json!(50_000));
+        for name in ["lost", "stale_reads", "unequal"] {
+            assert_eq!(json[name], json!(0), "{name}");
+        }
+        assert_eq!(
+            json["gap_ms"],
+            json!({"p50": 20.0, "p90": 40.0, "max": 40.0})
+        );
+        assert_eq!(json["gaps"][0]["killed"], json!("n1"));
+        assert_eq!(json["gaps"][0]["controller"], json!(true));
+        assert_eq!(json["gaps"][0]["ms"], json!(40.0));
+    }
+
+    #[test]
+    fn phases_are_those_of_the_decisions_about_the_victim_after_the_kill() {
+        let decision = |kind: &str, subject: &str, at_ms: u64, phases: Value| -> Decision {
+            let value = json!({"kind": kind, "subject": subject, "at_ms": at_ms, "phases": phases});
+            serde_json::from_value(value).unwrap()
+        };
+        let decisions = [
+            decision(
+                "failover",
+                "n1",
+                900,
+                json!([{"name": "decided", "at_ms": 900}]),
+            ),
+            decision(
+                "failover",
+                "n1",
+                1009,
+                json!([{"name": "noticed", "at_ms": 1004}, {"name": "decided", "at_ms": 1009}]),
+            ),
+            decision("in_sync", "n1", 1020, json!([])),
+            decision("failover", "n2", 1030, json!([])),
+            decision("member_down", "n1", 1040, json!([])),
+        ];
+        let found = phases(&decisions, |subject| subject == "n1", 1000.4);
+        let expected = [("noticed", 3.6), ("decided", 8.6), ("member_down", 39.6)];
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(n, ms)| ((*n).to_owned(), *ms))
+            .collect();
+        assert_eq!(found, expected);
+    }
+}

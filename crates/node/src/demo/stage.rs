@@ -1,0 +1,435 @@
+//! The course of the demo: nodes up, data in, traffic on, kills one by one, checks.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+use tablestore_client::{Client, ClientSettings, Row, TableDefinition};
+
+use super::board::Board;
+use super::choice::{Seen, Victim, next_victim};
+use super::gap::{Gap, first_new_epoch_us, gap, ms};
+use super::ledger::Key;
+use super::nodes::Nodes;
+use super::report::{Findings, Kill, Report, phases};
+use super::traffic::{Load, Target, Traffic};
+use super::verify::{self, Loaded};
+use super::{DemoArguments, KillKind, rows};
+use crate::cli::Failure;
+use crate::cli::import::load::Loader;
+use crate::cli::import::source::Numbered;
+
+const FLIGHTS: &str = "flights";
+const AIRPORTS: &str = "airports";
+/// Rows that one writer owns, so that every writer meets every node's partitions.
+const ROWS_A_WRITER: usize = 64;
+/// A node that does not answer after this has failed to start.
+const START_WITHIN: Duration = Duration::from_secs(30);
+/// All copies are complete again within this, or the demo gives up.
+const WHOLE_WITHIN: Duration = Duration::from_secs(120);
+/// Every writer has an acknowledgement again within this, or the demo gives up.
+const GAP_WITHIN: Duration = Duration::from_secs(60);
+/// Between two looks at the cluster.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Quiet time between the cluster being whole and the next kill.
+const SETTLE: Duration = Duration::from_millis(1000);
+/// Acknowledgements older than this before a kill are forgotten.
+const ACKS_KEPT_US: u64 = 1_000_000;
+/// Decisions looked through after a kill.
+const DECISIONS: usize = 50;
+/// Batches under way while loading.
+const LOAD_CONCURRENCY: usize = 4;
+/// Partitions of the small table.
+const AIRPORT_PARTITIONS: u32 = 8;
+
+/// Everything that the demo holds.
+pub(crate) struct Stage<'a> {
+    arguments: DemoArguments,
+    board: &'a Board,
+    client: Client,
+    loaded: Vec<Loaded>,
+    owned: BTreeMap<String, Key>,
+    traffic: Option<Traffic>,
+    traffic_began: Instant,
+    kills: Vec<Kill>,
+    began: Instant,
+    /// Last, so that traffic ends before the nodes do.
+    nodes: Nodes,
+}
+
+impl<'a> Stage<'a> {
+    /// Starts all nodes and waits until each of them is a member.
+    pub(crate) async fn set(
+        arguments: DemoArguments,
+        board: &'a Board,
+        directory: PathBuf,
+    ) -> Result<Self, Failure> {
+        let count = usize::from(arguments.nodes);
+        let nodes = Nodes::prepare(directory.clone(), count)
+            .map_err(|error| Failure::failed(format!("{}: {error}", directory.display())))?;
+        let addresses: Vec<String> = nodes.addresses().iter().map(ToString::to_string).collect();
+        let settings = ClientSettings::default().deadline(Duration::from_secs(30));
+        let client = Client::with_settings(&addresses, settings)
+            .map_err(|error| Failure::failed(error.to_string()))?;
+        let began = Instant::now();
+        let mut stage = Self {
+            arguments,
+            board,
+            client,
+            loaded: Vec::new(),
+            owned: BTreeMap::new(),
+            traffic: None,
+            traffic_began: began,
+            kills: Vec::new(),
+            began,
+            nodes,
+        };
+        let shown = stage.nodes.directory().display().to_string();
+        board.stage(format!("starting {count} nodes in {shown}"));
+        for index in 0..count {
+            stage.nodes.start(index)?;
+            stage.wait_for_members(index + 1).await?;
+        }
+        Ok(stage)
+    }
+
+    /// Makes the tables and loads the data.
+    pub(crate) async fn load(&mut self) -> Result<(), Failure> {
+        let copies = u32::try_from(self.arguments.copies()).unwrap_or(1);
+        let broken = |error: String| Failure::failed(format!("the data in the binary: {error}"));
+        let tables = [
+            (
+                AIRPORTS,
+                AIRPORT_PARTITIONS,
+                rows::airports().map_err(broken)?,
+            ),
+            (
+                FLIGHTS,
+                self.arguments.partitions,
+                rows::flights().map_err(broken)?,
+            ),
+        ];
+        for (table, partitions, rows) in tables {
+            let mut definition = TableDefinition::new(rows::KEY, "string")
+                .replicas(copies)
+                .min_in_sync(copies.min(2))
+                .partitions(partitions);
+            if table == FLIGHTS {
+                definition = definition.sort_key(rows::SORT_KEY, "string");
+            }
+            self.client.create_table(table, &definition).await?;
+            self.board.stage(format!("loading {} {table}", rows.len()));
+            let mut loader = Loader::new(self.client.clone(), table, LOAD_CONCURRENCY);
+            for (line, row) in (1..).zip(&rows) {
+                loader
+                    .push(Numbered {
+                        line,
+                        row: row.clone(),
+                    })
+                    .await?;
+            }
+            loader.finish().await?;
+            if let Some(rejected) = loader.take_rejected().first() {
+                let why = format!("{table}: a row was refused: {}", rejected.reason);
+                return Err(Failure::failed(why));
+            }
+            self.loaded.push(Loaded { table, rows });
+        }
+        self.wait_until_whole("all copies of the loaded rows")
+            .await?;
+        Ok(())
+    }
+
+    /// Lets writers and readers run.
+    pub(crate) fn begin_traffic(&mut self) -> Result<(), Failure> {
+        let flights = &self
+            .loaded
+            .last()
+            .ok_or_else(|| Failure::failed("no data"))?
+            .rows;
+        let writers = usize::from(self.arguments.writers);
+        let owned = (writers * ROWS_A_WRITER).min(flights.len());
+        let mut targets = Vec::with_capacity(owned);
+        for number in 0..owned {
+            let row = &flights[number * flights.len() / owned];
+            self.owned.insert(verify::row_key(row), Key(number));
+            targets.push(target(row));
+        }
+        let load = Load {
+            writers,
+            readers: (writers / 4).max(1),
+            pace: Duration::from_millis(u64::from(self.arguments.pace)),
+            attempt_timeout: Duration::from_millis(u64::from(self.arguments.attempt_timeout_ms)),
+        };
+        self.traffic = Some(Traffic::start(self.nodes.addresses(), targets, load));
+        self.traffic_began = Instant::now();
+        Ok(())
+    }
+
+    /// One kill: waits until the cluster is whole, takes a node away, sees what writers saw,
+    /// brings the node back.
+    pub(crate) async fn kill_one(&mut self, number: usize) -> Result<(), Failure> {
+        self.watch_until(self.traffic_began + self.arguments.not_before(number))
+            .await?;
+        let seen = self.wait_until_whole("all copies complete").await?;
+        self.traffic()?.shared.send_home();
+        self.watch_until(Instant::now() + SETTLE).await?;
+        let seen = self.look().await.unwrap_or(seen);
+        let victim = next_victim(&seen, number)
+            .ok_or_else(|| Failure::failed("there is no controller to kill"))?;
+        let index = self
+            .nodes
+            .position(&victim.name)
+            .ok_or_else(|| Failure::failed(format!("{} is none of our nodes", victim.name)))?;
+        let paused = self.arguments.kill_kind == KillKind::Stop;
+        let what = if paused { "pausing" } else { "killing" };
+        self.board.stage(format!("{what} {}", victim.name));
+        let before = seen.epochs(FLIGHTS, &victim.name);
+        let shared = self.traffic()?.shared.clone();
+        shared.forget_acks_before(shared.now_us().saturating_sub(ACKS_KEPT_US));
+        let kill_us = shared.now_us();
+        let killed_at_ms = wall_ms();
+        if paused {
+            self.nodes.pause(index)?
+        } else {
+            self.nodes.kill(index)?
+        }
+        let down = Duration::from_millis(u64::from(self.arguments.down_ms));
+        tokio::time::sleep(down).await;
+        let gap = self.wait_for_gap(kill_us, &victim).await?;
+        let first_write_ms = first_new_epoch_us(&shared.acks(), kill_us, &before).map(ms);
+        let decisions = self.client.decisions(DECISIONS).await.unwrap_or_default();
+        let about = |subject: &str| seen.name(subject) == victim.name;
+        let phases = phases(&decisions, about, killed_at_ms);
+        let Victim {
+            name,
+            controller,
+            primaries,
+        } = victim;
+        let kill = Kill {
+            victim: name,
+            controller,
+            primaries,
+            gap,
+            phases,
+            first_write_ms,
+        };
+        self.board.line(&kill.line(number + 1, paused));
+        self.kills.push(kill);
+        if paused {
+            self.nodes.resume(index)?
+        } else {
+            self.nodes.start(index)?
+        }
+        Ok(())
+    }
+
+    /// Stops the traffic and checks everything.
+    pub(crate) async fn end(mut self) -> Result<Report, Failure> {
+        let seconds = Duration::from_secs(u64::from(self.arguments.seconds));
+        self.watch_until(self.traffic_began + seconds).await?;
+        self.wait_until_whole("all copies complete for the last time")
+            .await?;
+        self.watch_until(Instant::now() + SETTLE).await?;
+        self.board
+            .stage("checking every acknowledged write, every row and every copy");
+        let mut traffic = self
+            .traffic
+            .take()
+            .ok_or_else(|| Failure::failed("no traffic"))?;
+        traffic.stop(WHOLE_WITHIN).await;
+        if let Some(refused) = traffic.shared.refused() {
+            return Err(Failure::failed(refused));
+        }
+        let mut findings = Findings::default();
+        let (stale, examples) = traffic.shared.wrong_reads();
+        findings.stale_reads = stale;
+        findings.examples.extend(
+            examples
+                .iter()
+                .map(|read| format!("read {}: {}", read.path, verify::in_words(read.wrong))),
+        );
+        let nobody = BTreeMap::new();
+        for loaded in &self.loaded {
+            let owned = if loaded.table == FLIGHTS {
+                &self.owned
+            } else {
+                &nobody
+            };
+            verify::rows(&self.client, loaded, owned, &traffic.shared, &mut findings).await?;
+            verify::copies(&self.client, loaded.table, &mut findings).await?;
+        }
+        Ok(Report {
+            nodes: usize::from(self.arguments.nodes),
+            seconds: self.began.elapsed().as_secs_f64(),
+            loaded: self
+                .loaded
+                .iter()
+                .map(|loaded| loaded.rows.len() as u64)
+                .sum(),
+            acknowledged: traffic.shared.acknowledged(),
+            reads: traffic.shared.reads(),
+            kills: self.kills.clone(),
+            findings,
+        })
+    }
+
+    fn traffic(&self) -> Result<&Traffic, Failure> {
+        self.traffic
+            .as_ref()
+            .ok_or_else(|| Failure::failed("no traffic"))
+    }
+
+    async fn look(&self) -> Result<Seen, Failure> {
+        let cluster = self.client.cluster().await?;
+        let mut partitions = Vec::with_capacity(self.loaded.len());
+        for loaded in &self.loaded {
+            let of_table = self.client.partitions(loaded.table).await?;
+            partitions.push((loaded.table.to_owned(), of_table));
+        }
+        Ok(Seen {
+            cluster,
+            partitions,
+        })
+    }
+
+    async fn wait_for_members(&mut self, count: usize) -> Result<(), Failure> {
+        let until = Instant::now() + START_WITHIN;
+        loop {
+            let missing = match self.client.cluster().await {
+                Ok(cluster) => Seen {
+                    cluster,
+                    partitions: Vec::new(),
+                }
+                .missing(count, 0),
+                Err(error) => Some(error.to_string()),
+            };
+            let Some(missing) = missing else {
+                return Ok(());
+            };
+            self.check_processes()?;
+            if Instant::now() >= until {
+                let why = format!("node {count} did not start in {START_WITHIN:?}: {missing}");
+                return Err(Failure::failed(why));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn wait_until_whole(&mut self, what: &str) -> Result<Seen, Failure> {
+        let until = Instant::now() + WHOLE_WITHIN;
+        let (nodes, copies) = (usize::from(self.arguments.nodes), self.arguments.copies());
+        loop {
+            let missing = match self.look().await {
+                Ok(seen) => match seen.missing(nodes, copies) {
+                    None => return Ok(seen),
+                    Some(missing) => missing,
+                },
+                Err(failure) => failure.message,
+            };
+            if Instant::now() >= until {
+                let why = format!("{what}: not within {WHOLE_WITHIN:?}: {missing}");
+                return Err(Failure::failed(why));
+            }
+            self.watch(&format!("waiting for {what} ({missing})"))?;
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn wait_for_gap(&mut self, kill_us: u64, victim: &Victim) -> Result<Gap, Failure> {
+        let until = Instant::now() + GAP_WITHIN;
+        loop {
+            let seen = gap(&self.traffic()?.shared.acks(), kill_us);
+            if let Some(gap) = seen {
+                return Ok(gap);
+            }
+            if Instant::now() >= until {
+                let name = &victim.name;
+                let why = format!(
+                    "{GAP_WITHIN:?} after {name} was taken away, a writer has no acknowledgement"
+                );
+                return Err(Failure::failed(why));
+            }
+            self.watch("waiting for writes to go on")?;
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Shows the traffic until a time.
+    async fn watch_until(&mut self, until: Instant) -> Result<(), Failure> {
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            self.watch("writers and strong readers run")?;
+            tokio::time::sleep(left.min(LOOK_EVERY)).await;
+        }
+        Ok(())
+    }
+
+    fn watch(&mut self, stage: &str) -> Result<(), Failure> {
+        if let Some(traffic) = &self.traffic {
+            self.board.traffic(stage, &traffic.shared);
+            if let Some(refused) = traffic.shared.refused() {
+                return Err(Failure::failed(refused));
+            }
+        }
+        self.check_processes()
+    }
+
+    /// A node that ends without having been killed ends the demo.
+    fn check_processes(&mut self) -> Result<(), Failure> {
+        match self.nodes.ended_by_itself() {
+            None => Ok(()),
+            Some(how) => Err(Failure::failed(how)),
+        }
+    }
+}
+
+/// Where and what a writer writes: the row as it was loaded, and a count.
+fn target(row: &Row) -> Target {
+    let text = |name: &str| {
+        row.get(name)
+            .and_then(Value::as_str)
+            .unwrap_or("")
+            .to_owned()
+    };
+    // Keys of flights are letters, digits, '-' and ':', which a path takes as they are.
+    let (key, sort) = (text(rows::KEY), text(rows::SORT_KEY));
+    let path = format!("/v1/tables/{FLIGHTS}/rows/{key}/{sort}");
+    let mut attributes = row.clone();
+    attributes.remove(rows::KEY);
+    attributes.remove(rows::SORT_KEY);
+    let mut body_start = Value::Object(attributes).to_string();
+    body_start.pop();
+    body_start.push_str(&format!(",\"{}\":", rows::SEQUENCE));
+    Target { path, body_start }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "microseconds since 1970 fit 2^53"
+)]
+fn wall_ms() -> f64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
+    now.as_micros() as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_writer_writes_the_row_as_it_was_loaded_with_a_count() {
+        let row = json!({"id": "UA1545", "time_hour": "2013-01-01T10:00:00Z", "dep_time": 517});
+        let row: Row = serde_json::from_value(row).expect("it is an object");
+        let target = target(&row);
+        assert_eq!(
+            target.path,
+            "/v1/tables/flights/rows/UA1545/2013-01-01T10:00:00Z"
+        );
+        assert_eq!(target.body_start, "{\"dep_time\":517,\"sequence\":");
+    }
+}

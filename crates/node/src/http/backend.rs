@@ -1,0 +1,157 @@
+//! What the HTTP surface needs from a node, as a trait, so that it is tested without one.
+//!
+//! Knows nothing of HTTP. The node implements it; tests implement it in memory.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+use tablestore_placement::{ClusterMap, StorageId, TableDefinition};
+use tablestore_store::Mutation;
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+
+use crate::api::{
+    BatchItem, Consistency, PartitionChecksums, RequestContext, RequestError, Row, RowKey,
+    ScanPage, ScanRequest, Served, TableChange, WriteReply,
+};
+use crate::metrics::Metrics;
+
+/// Something that happened, for the event stream.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Event {
+    /// Grows on one node; what `Last-Event-ID` names.
+    pub id: u64,
+    /// Wall-clock milliseconds.
+    pub at_ms: u64,
+    /// What sort of event, for example `failover`.
+    pub kind: String,
+    /// The name of the node it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// The name of the table it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// The number of the partition it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<u32>,
+    /// The rest.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub detail: Value,
+}
+
+/// A node as the HTTP surface sees it: a cheap handle, cloned for every connection.
+///
+/// The futures are not boxed: a row's way from socket to node has no allocation of ours.
+pub trait Backend: Clone + Send + Sync + 'static {
+    /// The storage id of this node.
+    fn me(&self) -> StorageId;
+
+    /// The cluster map as this node has applied it.
+    fn map(&self) -> Arc<ClusterMap>;
+
+    /// The controller as this node knows it.
+    fn controller(&self) -> Option<StorageId>;
+
+    /// Health and resources of a member as this node knows them; null where it knows nothing.
+    fn resources(&self, member: StorageId) -> Value;
+
+    /// Whether it can serve, or why not.
+    ///
+    /// # Errors
+    /// The reason, for people.
+    fn ready(&self) -> Result<(), String>;
+
+    /// Where everything is counted.
+    fn metrics(&self) -> &Metrics;
+
+    /// Events from now on.
+    fn events(&self) -> broadcast::Receiver<Arc<Event>>;
+
+    /// Events with a greater id that are still remembered, oldest first.
+    fn events_after(&self, id: u64) -> Vec<Arc<Event>>;
+
+    /// What would happen if these nodes failed.
+    ///
+    /// # Errors
+    /// `UnknownNode`.
+    fn explain(&self, if_fails: &[String]) -> Result<Value, RequestError>;
+
+    /// A linearizable read of the map: asked for when a table is not in [`map`](Self::map), since
+    /// another node may just have created it.
+    fn fresh_map(
+        &self,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Arc<ClusterMap>, RequestError>> + Send;
+
+    /// Creates a table.
+    fn create_table(
+        &self,
+        name: &str,
+        definition: TableDefinition,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<TableChange, RequestError>> + Send;
+
+    /// Drops a table with its rows.
+    fn drop_table(
+        &self,
+        name: &str,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<(), RequestError>> + Send;
+
+    /// One write. The mutation holds the encoded form of `key`.
+    fn write(
+        &self,
+        table: &str,
+        key: RowKey,
+        mutation: Mutation,
+        context: RequestContext,
+    ) -> impl Future<Output = Result<WriteReply, RequestError>> + Send;
+
+    /// One read.
+    fn get(
+        &self,
+        table: &str,
+        key: RowKey,
+        consistency: Consistency,
+        context: RequestContext,
+    ) -> impl Future<Output = Result<(Option<Row>, Served), RequestError>> + Send;
+
+    /// One page.
+    fn scan(
+        &self,
+        table: &str,
+        scan: ScanRequest,
+        context: RequestContext,
+    ) -> impl Future<Output = Result<ScanPage, RequestError>> + Send;
+
+    /// Several writes; one answer each, in the same order. Writes of one row take effect in
+    /// their order. The id of an item is (request id, position).
+    fn batch(
+        &self,
+        table: &str,
+        items: Vec<BatchItem>,
+        context: RequestContext,
+    ) -> impl Future<Output = Vec<Result<WriteReply, RequestError>>> + Send;
+
+    /// Checksums of all replicas of a table.
+    fn checksums(
+        &self,
+        table: &str,
+        context: RequestContext,
+    ) -> impl Future<Output = Result<Vec<PartitionChecksums>, RequestError>> + Send;
+
+    /// Begins to move everything off a node.
+    fn drain_node(
+        &self,
+        name: &str,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<(), RequestError>> + Send;
+
+    /// Removes a node for good.
+    fn remove_node(
+        &self,
+        name: &str,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<(), RequestError>> + Send;
+}

@@ -1,0 +1,114 @@
+//! The cluster: members, partitions, decisions, events, dry runs, drain and removal.
+//!
+//! Knows nothing of how any of it is decided.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use hyper::StatusCode;
+use serde_json::{Value, json};
+use tablestore_placement::DECISIONS_KEPT;
+
+use super::backend::Backend;
+use super::extract::{Deadline, Name, NoQuery, Query};
+use super::headers;
+use super::problem::Problem;
+use super::scan::whole;
+use super::settings::DECISIONS_LIMIT;
+use super::shared::Shared;
+use super::{uri, views};
+use crate::api::RequestError;
+
+type Reply = Result<Json<Value>, Problem>;
+
+const TABLE: &str = "the name of a table";
+
+/// `GET /v1/cluster`
+pub(crate) async fn show<B: Backend>(State(shared): State<Arc<Shared<B>>>, _: NoQuery) -> Reply {
+    let backend = &shared.backend;
+    let map = backend.map();
+    Ok(Json(views::cluster(&map, backend.controller(), |member| {
+        backend.resources(member)
+    })))
+}
+
+/// `GET /v1/cluster/partitions?table=`
+pub(crate) async fn partitions<B: Backend>(
+    State(shared): State<Arc<Shared<B>>>,
+    Deadline(deadline): Deadline,
+    query: Query,
+) -> Reply {
+    let name = query.required("table", TABLE)?;
+    shared.table(&name, deadline).await?;
+    let map = shared.backend.map();
+    match map.table_named(&name) {
+        Some(table) => Ok(Json(views::partitions(&map, table))),
+        None => Err(RequestError::UnknownTable { name }.into()),
+    }
+}
+
+/// `GET /v1/cluster/decisions?limit=`
+pub(crate) async fn decisions<B: Backend>(
+    State(shared): State<Arc<Shared<B>>>,
+    query: Query,
+) -> Reply {
+    let [limit] = query.parameters(&["limit"])?;
+    let limit = whole("limit", limit, DECISIONS_LIMIT, DECISIONS_KEPT)?;
+    Ok(Json(views::decisions(&shared.backend.map(), limit)))
+}
+
+/// `GET /v1/cluster/explain?if_fails=a,b`
+pub(crate) async fn explain<B: Backend>(
+    State(shared): State<Arc<Shared<B>>>,
+    query: Query,
+) -> Reply {
+    let [names] = query.parameters(&["if_fails"])?;
+    let names = match names {
+        Some(text) if !text.is_empty() => uri::decode_list("if_fails", text)?,
+        _ => {
+            let expected = "names of nodes separated by commas";
+            return Err(Problem::invalid("if_fails", expected, "none"));
+        }
+    };
+    Ok(Json(shared.backend.explain(&names)?))
+}
+
+/// `GET /v1/cluster/checksums?table=`
+pub(crate) async fn checksums<B: Backend>(
+    State(shared): State<Arc<Shared<B>>>,
+    headers: HeaderMap,
+    query: Query,
+) -> Reply {
+    let name = query.required("table", TABLE)?;
+    let context = headers::context(&headers)?;
+    shared.table(&name, context.deadline).await?;
+    let sums = shared.backend.checksums(&name, context).await?;
+    Ok(Json(views::checksums(&shared.backend.map(), &name, &sums)))
+}
+
+/// `POST /v1/cluster/nodes/{n}/drain`
+pub(crate) async fn drain<B: Backend>(
+    State(shared): State<Arc<Shared<B>>>,
+    Name(name): Name,
+    Deadline(deadline): Deadline,
+    _: NoQuery,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    shared.backend.drain_node(&name, deadline).await?;
+    Ok((
+        StatusCode::ACCEPTED,
+        Json(json!({ "node": name, "state": "draining" })),
+    ))
+}
+
+/// `DELETE /v1/cluster/nodes/{n}`
+pub(crate) async fn remove<B: Backend>(
+    State(shared): State<Arc<Shared<B>>>,
+    Name(name): Name,
+    Deadline(deadline): Deadline,
+    _: NoQuery,
+) -> Reply {
+    shared.backend.remove_node(&name, deadline).await?;
+    Ok(Json(json!({ "node": name, "state": "left" })))
+}

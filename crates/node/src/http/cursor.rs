@@ -1,0 +1,122 @@
+//! Cursors: where a scan goes on, as text that means nothing to a client and is checked when
+//! it comes back.
+//!
+//! A cursor is bound to its table (by id, so that a table of the same name made later refuses it)
+//! and to the question it continues.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tablestore_placement::TableId;
+use tablestore_store::key;
+
+use super::catalog::TableEntry;
+use super::problem::Problem;
+
+const FORMAT: u8 = 1;
+/// Format, table, partition, fingerprint; the key; the checksum.
+const HEAD_BYTES: usize = 1 + 4 + 4 + 8;
+const CHECKSUM_BYTES: usize = 4;
+
+/// Partition number and encoded key of the last row that was given.
+pub(crate) type Position = (u32, Vec<u8>);
+
+/// The text of a position. `fingerprint` stands for the question.
+pub(crate) fn encode(table: TableId, fingerprint: u64, position: &Position) -> String {
+    let (partition, key) = position;
+    let mut bytes = Vec::with_capacity(HEAD_BYTES + key.len() + CHECKSUM_BYTES);
+    bytes.push(FORMAT);
+    bytes.extend_from_slice(&table.0.to_be_bytes());
+    bytes.extend_from_slice(&partition.to_be_bytes());
+    bytes.extend_from_slice(&fingerprint.to_be_bytes());
+    bytes.extend_from_slice(key);
+    bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_be_bytes());
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The position of a text.
+///
+/// # Errors
+/// Names `cursor` when it is damaged, or of another table or question.
+pub(crate) fn decode(
+    table: &TableEntry,
+    fingerprint: u64,
+    text: &str,
+) -> Result<Position, Problem> {
+    let bad = |got| Problem::invalid("cursor", "next_cursor of the page before", got);
+    let bytes = URL_SAFE_NO_PAD
+        .decode(text)
+        .map_err(|_| bad("text that is no cursor"))?;
+    let (content, checksum) = bytes
+        .split_last_chunk::<CHECKSUM_BYTES>()
+        .filter(|(content, _)| content.len() >= HEAD_BYTES)
+        .ok_or_else(|| bad("text that is no cursor"))?;
+    if crc32c::crc32c(content) != u32::from_be_bytes(*checksum) || content[0] != FORMAT {
+        return Err(bad("text that is no cursor"));
+    }
+    let number = |at: usize| {
+        let bytes = content[at..at + 4]
+            .try_into()
+            .expect("the head has its length");
+        u32::from_be_bytes(bytes)
+    };
+    if number(1) != table.id.0 {
+        return Err(bad("a cursor of another table"));
+    }
+    let asked = content[9..HEAD_BYTES]
+        .try_into()
+        .expect("the head has its length");
+    if u64::from_be_bytes(asked) != fingerprint {
+        return Err(bad(
+            "a cursor of another question (pk, from, to or reverse differ)",
+        ));
+    }
+    let partition = number(5);
+    let key = &content[HEAD_BYTES..];
+    if partition >= table.partitions || key::decode_row_key(key).is_err() {
+        return Err(bad("a cursor of another form of the table"));
+    }
+    Ok((partition, key.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use tablestore_store::{KeyType, KeyValue};
+
+    use super::*;
+    use crate::http::catalog::KeyPart;
+
+    fn table(id: u32) -> TableEntry {
+        TableEntry {
+            id: TableId(id),
+            name: "orders".to_owned(),
+            partition_key: KeyPart {
+                name: "id".to_owned(),
+                key_type: KeyType::String,
+            },
+            sort_key: None,
+            partitions: 4,
+        }
+    }
+
+    #[test]
+    fn a_cursor_is_good_for_its_own_table_and_question_only() {
+        let key = key::encode_row_key(&KeyValue::String("a".to_owned()), None);
+        let position = (3, key);
+        let text = encode(TableId(7), 42, &position);
+        assert_eq!(decode(&table(7), 42, &text), Ok(position.clone()));
+        let outside = encode(TableId(7), 42, &(4, position.1));
+        let mut damaged = text.clone().into_bytes();
+        damaged[5] ^= 1;
+        let damaged = String::from_utf8(damaged).unwrap_or_default();
+        for (id, question, text) in [
+            (8, 42, &*text),
+            (7, 43, &*text),
+            (7, 42, &*damaged),
+            (7, 42, &*outside),
+            (7, 42, ""),
+        ] {
+            let field = decode(&table(id), question, text).map_err(|problem| problem.field);
+            assert_eq!(field, Err(Some("cursor".to_owned())), "{text}");
+        }
+    }
+}

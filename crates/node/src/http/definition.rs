@@ -1,0 +1,323 @@
+//! Table definitions as JSON: parsed strictly, with the defaults, and shown again.
+//!
+//! Knows nothing of how a table is created.
+
+use serde_json::{Map, Value, json};
+use tablestore_placement::{
+    KeyDefinition, KeyType, Layout, PARTITIONS_MAX, PRIMARY_BACKUP, REPLICAS_MAX, Table,
+    TableDefinition,
+};
+
+use super::problem::{Kind, Problem};
+
+/// Copies of every row, unless said otherwise.
+pub(crate) const REPLICAS: u32 = 3;
+/// Copies on disk before a write is acknowledged, unless said otherwise (or fewer replicas).
+pub(crate) const MIN_IN_SYNC: u32 = 2;
+/// Partitions of a table, unless said otherwise.
+pub(crate) const PARTITIONS: u32 = 32;
+
+const FIELDS: [&str; 7] = [
+    "partition_key",
+    "sort_key",
+    "strategy",
+    "replicas",
+    "min_in_sync",
+    "partitions",
+    "layout",
+];
+const KEY_FIELDS: [&str; 2] = ["name", "type"];
+const TYPES: &str = "string, number or binary";
+
+/// Parses the body of a request that creates a table.
+///
+/// # Errors
+/// Names the field and what is expected of it; `not_supported` for what is not built.
+pub(crate) fn parse(body: &[u8]) -> Result<TableDefinition, Problem> {
+    let value: Value = serde_json::from_slice(body)
+        .map_err(|error| Problem::invalid("body", "a table definition as a JSON object", error))?;
+    let Value::Object(fields) = value else {
+        return Err(Problem::invalid("body", "a JSON object", kind(&value)));
+    };
+    supported(&fields)?;
+    if let Some(name) = fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
+        return Err(Problem::unknown(Kind::UnknownField, name, &FIELDS));
+    }
+    let Some(partition_key) = fields.get("partition_key").filter(|value| !value.is_null()) else {
+        let expected = "an object with name and type";
+        return Err(Problem::invalid("partition_key", expected, "none"));
+    };
+    let partition_key = key("partition_key", partition_key)?;
+    let sort_key = match fields.get("sort_key") {
+        None | Some(Value::Null) => None,
+        Some(value) => Some(key("sort_key", value)?),
+    };
+    if sort_key
+        .as_ref()
+        .is_some_and(|sort| sort.name == partition_key.name)
+    {
+        let expected = "a name other than the partition key's";
+        return Err(Problem::invalid("sort_key.name", expected, "the same name"));
+    }
+    let replicas = number(&fields, "replicas", REPLICAS, REPLICAS_MAX)?;
+    let min_in_sync = number(
+        &fields,
+        "min_in_sync",
+        MIN_IN_SYNC.min(replicas),
+        REPLICAS_MAX,
+    )?;
+    if min_in_sync > replicas {
+        let expected = format!("at most replicas ({replicas})");
+        return Err(Problem::invalid("min_in_sync", expected, min_in_sync));
+    }
+    let partitions = number(&fields, "partitions", PARTITIONS, PARTITIONS_MAX)?;
+    if !partitions.is_power_of_two() {
+        let expected = format!("a power of two from 1 to {PARTITIONS_MAX}");
+        return Err(Problem::invalid("partitions", expected, partitions));
+    }
+    let strategy = text(&fields, "strategy")?
+        .unwrap_or(PRIMARY_BACKUP)
+        .to_owned();
+    let layout = Layout::Row;
+    Ok(TableDefinition {
+        partition_key,
+        sort_key,
+        strategy,
+        replicas,
+        min_in_sync,
+        partitions,
+        layout,
+    })
+}
+
+/// What the contract knows and this version has not.
+fn supported(fields: &Map<String, Value>) -> Result<(), Problem> {
+    match text(fields, "strategy")? {
+        Some("") => {
+            return Err(Problem::invalid(
+                "strategy",
+                "the name of a strategy",
+                "an empty one",
+            ));
+        }
+        Some(strategy @ ("active" | "partition")) => {
+            let detail = format!("the strategy {strategy} is not built yet");
+            return Err(Problem::new(Kind::NotSupported, detail).about("strategy", PRIMARY_BACKUP));
+        }
+        _ => {}
+    }
+    match text(fields, "layout")? {
+        None | Some("row") => Ok(()),
+        Some("column") => {
+            let detail = "the layout column is not built yet";
+            Err(Problem::new(Kind::NotSupported, detail).about("layout", "row"))
+        }
+        Some(other) => Err(Problem::invalid(
+            "layout",
+            "row or column",
+            format!("{other:?}"),
+        )),
+    }
+}
+
+fn key(field: &'static str, value: &Value) -> Result<KeyDefinition, Problem> {
+    let Value::Object(fields) = value else {
+        return Err(Problem::invalid(
+            field,
+            "an object with name and type",
+            kind(value),
+        ));
+    };
+    if let Some(name) = fields
+        .keys()
+        .find(|name| !KEY_FIELDS.contains(&name.as_str()))
+    {
+        return Err(Problem::unknown(
+            Kind::UnknownField,
+            format!("{field}.{name}"),
+            &KEY_FIELDS,
+        ));
+    }
+    let name = match fields.get("name") {
+        Some(Value::String(name)) if (1..=255).contains(&name.len()) => name.clone(),
+        other => {
+            let got = other.map_or("none", kind);
+            return Err(Problem::invalid(
+                format!("{field}.name"),
+                "1 to 255 bytes of text",
+                got,
+            ));
+        }
+    };
+    let key_type = match fields.get("type").and_then(Value::as_str) {
+        Some("string") => KeyType::String,
+        Some("number") => KeyType::Number,
+        Some("binary") => KeyType::Binary,
+        _ => {
+            let got = fields
+                .get("type")
+                .map_or_else(|| "none".to_owned(), Value::to_string);
+            return Err(Problem::invalid(format!("{field}.type"), TYPES, got));
+        }
+    };
+    Ok(KeyDefinition { name, key_type })
+}
+
+fn text<'a>(
+    fields: &'a Map<String, Value>,
+    name: &'static str,
+) -> Result<Option<&'a str>, Problem> {
+    match fields.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => Err(Problem::invalid(name, "text", kind(other))),
+    }
+}
+
+fn number(
+    fields: &Map<String, Value>,
+    name: &'static str,
+    default: u32,
+    max: u32,
+) -> Result<u32, Problem> {
+    let value = match fields.get(name) {
+        None | Some(Value::Null) => return Ok(default),
+        Some(value) => value,
+    };
+    match value.as_u64().and_then(|number| u32::try_from(number).ok()) {
+        Some(number) if (1..=max).contains(&number) => Ok(number),
+        _ => Err(Problem::invalid(
+            name,
+            format!("a whole number from 1 to {max}"),
+            value,
+        )),
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// A table as clients see it.
+pub(crate) fn show(table: &Table) -> Value {
+    let definition = &table.definition;
+    json!({
+        "name": table.name,
+        "id": table.id.0,
+        "partition_key": show_key(&definition.partition_key),
+        "sort_key": definition.sort_key.as_ref().map(show_key),
+        "strategy": definition.strategy,
+        "replicas": definition.replicas,
+        "min_in_sync": definition.min_in_sync,
+        "partitions": definition.partitions,
+        "layout": match definition.layout {
+            Layout::Row => "row",
+            Layout::Column => "column",
+        },
+    })
+}
+
+fn show_key(key: &KeyDefinition) -> Value {
+    let key_type = match key.key_type {
+        KeyType::String => "string",
+        KeyType::Number => "number",
+        KeyType::Binary => "binary",
+    };
+    json!({ "name": key.name, "type": key_type })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_gets_its_default() {
+        let parsed = parse(br#"{"partition_key":{"name":"id","type":"string"}}"#).unwrap();
+        assert_eq!(
+            (parsed.replicas, parsed.min_in_sync, parsed.partitions),
+            (3, 2, 32)
+        );
+        assert_eq!(parsed.strategy, PRIMARY_BACKUP);
+        let one =
+            br#"{"partition_key":{"name":"id","type":"number"},"replicas":1,"sort_key":null}"#;
+        assert_eq!(parse(one).unwrap().min_in_sync, 1);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let cases = [
+            ("[1]", "invalid_request", "body"),
+            ("{", "invalid_request", "body"),
+            ("{}", "invalid_request", "partition_key"),
+            (
+                r#"{"partition_key":"id"}"#,
+                "invalid_request",
+                "partition_key",
+            ),
+            (
+                r#"{"partition_key":{"type":"string"}}"#,
+                "invalid_request",
+                "partition_key.name",
+            ),
+            (
+                r#"{"partition_key":{"name":""}}"#,
+                "invalid_request",
+                "partition_key.name",
+            ),
+            (
+                r#"{"partition_key":{"name":"id"}}"#,
+                "invalid_request",
+                "partition_key.type",
+            ),
+            (
+                r#"{"partition_key":{"name":"id","type":"uuid"}}"#,
+                "invalid_request",
+                "partition_key.type",
+            ),
+            (
+                r#"{"partition_key":{"name":"id","type":"string","x":1}}"#,
+                "unknown_field",
+                "partition_key.x",
+            ),
+            (
+                r#"{"sort_key":{"name":"id","type":"string"},"#,
+                "invalid_request",
+                "sort_key.name",
+            ),
+            (r#"{"replicas":0,"#, "invalid_request", "replicas"),
+            (r#"{"replicas":8,"#, "invalid_request", "replicas"),
+            (r#"{"replicas":"3","#, "invalid_request", "replicas"),
+            (r#"{"replicas":1.5,"#, "invalid_request", "replicas"),
+            (r#"{"min_in_sync":4,"#, "invalid_request", "min_in_sync"),
+            (r#"{"min_in_sync":0,"#, "invalid_request", "min_in_sync"),
+            (r#"{"partitions":3,"#, "invalid_request", "partitions"),
+            (r#"{"partitions":2048,"#, "invalid_request", "partitions"),
+            (r#"{"layout":"heap","#, "invalid_request", "layout"),
+            (r#"{"layout":"column","#, "not_supported", "layout"),
+            (r#"{"strategy":"active","#, "not_supported", "strategy"),
+            (r#"{"strategy":7,"#, "invalid_request", "strategy"),
+            (r#"{"read_quorum":2,"#, "unknown_field", "read_quorum"),
+            (r#"{"colour":"red","#, "unknown_field", "colour"),
+        ];
+        for (text, code, field) in cases {
+            let whole = match text.strip_suffix(',') {
+                Some(start) => {
+                    format!(r#"{start},"partition_key":{{"name":"id","type":"string"}}}}"#)
+                }
+                None => text.to_owned(),
+            };
+            let problem = parse(whole.as_bytes()).unwrap_err();
+            let found = (problem.kind.entry().code, problem.field.as_deref());
+            assert_eq!(found, (code, Some(field)), "{whole}");
+            assert!(problem.expected.is_some(), "{whole}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The HTTP surface: the native contract on tables, rows and the cluster.
+//!
+//! Turns requests into calls of a [`Backend`] and its answers into responses. Knows nothing of
+//! replication, storage or peers.
+//!
+//! - [`serve`] takes connections, [`HttpSettings`] limits them.
+//! - [`Backend`] is what it needs from a node.
+//! - [`problem`] is the one table of errors.
+//! - [`headers`] names the headers of ours.
+
+mod backend;
+mod batch;
+mod body;
+mod catalog;
+mod cluster;
+mod cursor;
+mod definition;
+mod events;
+mod extract;
+pub mod headers;
+mod keys;
+mod openapi;
+pub mod problem;
+mod router;
+mod rows;
+mod scan;
+mod serve;
+pub mod settings;
+mod shared;
+mod system;
+mod tables;
+mod uri;
+mod views;
+
+pub use backend::{Backend, Event};
+pub use serve::serve;
+pub use settings::HttpSettings;

@@ -1,0 +1,155 @@
+//! Errors of others as problems: of the node, and of values in a body.
+//!
+//! Knows nothing of how they came about.
+
+use serde_json::json;
+use tablestore_store::FieldError;
+
+use super::{Kind, Problem};
+use crate::api::{NotAppliedReason, RequestError};
+
+/// A value in a body; an error about the body as a whole names `body`.
+impl From<FieldError> for Problem {
+    fn from(error: FieldError) -> Self {
+        let field = if error.path.is_empty() {
+            "body".to_owned()
+        } else {
+            error.path
+        };
+        Self::invalid(field, error.expected, error.found)
+    }
+}
+
+impl From<RequestError> for Problem {
+    fn from(error: RequestError) -> Self {
+        let detail = error.to_string();
+        match error {
+            RequestError::UnknownTable { .. } => Self::new(Kind::UnknownTable, detail),
+            RequestError::UnknownNode { .. } => Self::new(Kind::UnknownNode, detail),
+            RequestError::Invalid {
+                field,
+                expected,
+                got,
+            } => Self::invalid(field, expected, got),
+            RequestError::TooLarge { field, limit, got } => {
+                Self::too_large(field, limit, got, "bytes")
+            }
+            RequestError::TableExists { difference, .. } => {
+                Self::new(Kind::TableExists, detail).with("difference", json!(difference))
+            }
+            RequestError::Conflict { .. } => Self::new(Kind::Conflict, detail),
+            RequestError::RequestMismatch => Self::new(Kind::RequestIdReused, detail),
+            RequestError::RequestExpired => Self::new(Kind::RequestIdExpired, detail),
+            RequestError::NotApplied { reason, partition } => {
+                let (word, text) = reason_words(reason);
+                let mut problem = Self::new(Kind::NotApplied, text).with("reason", json!(word));
+                problem.partition = partition;
+                problem
+            }
+            RequestError::OutcomeUnknown { partition } => {
+                let mut problem = Self::new(Kind::OutcomeUnknown, detail);
+                problem.partition = partition;
+                problem
+            }
+            RequestError::StorageFull => Self::new(Kind::StorageFull, detail),
+            RequestError::Unsupported { .. } => Self::new(Kind::NotSupported, detail),
+            RequestError::NoController => Self::new(Kind::NoController, detail),
+            RequestError::Internal(_) => Self::new(Kind::Internal, detail),
+        }
+    }
+}
+
+/// The member `reason` of a `not_applied`, and the same for people.
+fn reason_words(reason: NotAppliedReason) -> (&'static str, &'static str) {
+    match reason {
+        NotAppliedReason::NotEnoughReplicas => (
+            "not_enough_replicas",
+            "fewer replicas are in sync than the table's min_in_sync",
+        ),
+        NotAppliedReason::NoPrimary => (
+            "no_primary",
+            "no primary of the partition was found before the deadline",
+        ),
+        NotAppliedReason::Deadline => ("deadline", "the deadline passed before it was begun"),
+        NotAppliedReason::Busy => ("busy", "too many requests wait already"),
+        NotAppliedReason::ReplicaStopped => (
+            "replica_stopped",
+            "the replica on this node has stopped after a fault",
+        ),
+        NotAppliedReason::ShuttingDown => ("shutting_down", "the node is shutting down"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tablestore_placement::PartitionId;
+
+    use super::*;
+    use crate::http::problem::Changed;
+
+    #[test]
+    fn every_request_error_says_honestly_whether_state_may_have_changed() {
+        let partition = Some(PartitionId::from_u64(3 << 32 | 17));
+        let name = || "t".to_owned();
+        let cases = [
+            (
+                RequestError::UnknownTable { name: name() },
+                404,
+                "unknown_table",
+            ),
+            (
+                RequestError::UnknownNode { name: name() },
+                404,
+                "unknown_node",
+            ),
+            (
+                RequestError::TooLarge {
+                    field: name(),
+                    limit: 1,
+                    got: 2,
+                },
+                413,
+                "too_large",
+            ),
+            (
+                RequestError::TableExists {
+                    name: name(),
+                    difference: name(),
+                },
+                409,
+                "table_exists",
+            ),
+            (RequestError::Conflict { reason: name() }, 409, "conflict"),
+            (RequestError::RequestMismatch, 422, "request_id_reused"),
+            (RequestError::RequestExpired, 409, "request_id_expired"),
+            (
+                RequestError::OutcomeUnknown { partition },
+                503,
+                "outcome_unknown",
+            ),
+            (RequestError::StorageFull, 507, "storage_full"),
+            (
+                RequestError::Unsupported { what: name() },
+                501,
+                "not_supported",
+            ),
+            (RequestError::NoController, 503, "no_controller"),
+            (RequestError::Internal(name()), 500, "internal"),
+            (
+                RequestError::NotApplied {
+                    reason: NotAppliedReason::Busy,
+                    partition,
+                },
+                503,
+                "not_applied",
+            ),
+        ];
+        for (error, status, code) in cases {
+            let problem = Problem::from(error);
+            assert_eq!(problem.status().as_u16(), status);
+            assert_eq!(problem.document()["code"], code);
+            let maybe = problem.kind.entry().changed == Changed::Maybe;
+            assert_eq!(maybe, matches!(code, "outcome_unknown" | "internal"));
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Which handler answers which path. Rows go straight to their module (see `rows`), everything
+//! else through axum.
+//!
+//! Knows nothing of connections.
+
+use std::sync::Arc;
+use std::time::Instant as Clock;
+
+use axum::Router;
+use axum::body::Body as AxumBody;
+use axum::extract::Request as AxumRequest;
+use axum::routing::{MethodRouter, delete, get, post, put};
+use bytes::Bytes;
+use hyper::body::Body;
+use hyper::{Request, Response};
+use tower::ServiceExt as _;
+
+use super::backend::Backend;
+use super::body::ReplyBody;
+use super::problem::{Kind, Problem};
+use super::rows::Target;
+use super::shared::{Counted, Shared, method_not_allowed};
+use super::uri::RowsPath;
+use super::{batch, cluster, events, rows, scan, system, tables};
+
+/// Everything that is not about rows.
+pub(crate) fn router<B: Backend>(shared: Arc<Shared<B>>) -> Router {
+    let mut router = Router::new();
+    for (path, methods, allowed) in routes::<B>() {
+        router = router.route(
+            path,
+            methods.fallback(move || async move { method_not_allowed(allowed) }),
+        );
+    }
+    router.fallback(nothing).with_state(shared)
+}
+
+type Route<B> = (&'static str, MethodRouter<Arc<Shared<B>>>, &'static str);
+
+fn routes<B: Backend>() -> Vec<Route<B>> {
+    const GET: &str = "GET, HEAD";
+    vec![
+        ("/v1/tables", get(tables::list::<B>), GET),
+        (
+            "/v1/tables/{table}",
+            put(tables::create::<B>)
+                .get(tables::describe::<B>)
+                .delete(tables::drop_table::<B>),
+            "GET, HEAD, PUT, DELETE",
+        ),
+        ("/v1/cluster", get(cluster::show::<B>), GET),
+        ("/v1/cluster/partitions", get(cluster::partitions::<B>), GET),
+        ("/v1/cluster/events", get(events::stream_events::<B>), GET),
+        ("/v1/cluster/decisions", get(cluster::decisions::<B>), GET),
+        ("/v1/cluster/explain", get(cluster::explain::<B>), GET),
+        ("/v1/cluster/checksums", get(cluster::checksums::<B>), GET),
+        (
+            "/v1/cluster/nodes/{node}",
+            delete(cluster::remove::<B>),
+            "DELETE",
+        ),
+        (
+            "/v1/cluster/nodes/{node}/drain",
+            post(cluster::drain::<B>),
+            "POST",
+        ),
+        ("/v1/sql", post(sql), "POST"),
+        ("/healthz", get(system::alive), GET),
+        ("/readyz", get(system::ready::<B>), GET),
+        ("/metrics", get(system::metrics::<B>), GET),
+        ("/openapi.json", get(system::description), GET),
+    ]
+}
+
+async fn nothing(request: AxumRequest) -> Problem {
+    Problem::new(
+        Kind::UnknownPath,
+        format!("there is nothing at {}", request.uri().path()),
+    )
+}
+
+async fn sql() -> Problem {
+    Problem::new(Kind::NotSupported, "SQL is not built yet")
+}
+
+/// Answers any request.
+pub(crate) async fn answer<B, I>(
+    shared: &Arc<Shared<B>>,
+    router: &Router,
+    request: Request<I>,
+) -> Response<ReplyBody>
+where
+    B: Backend,
+    I: Body<Data = Bytes> + Send + Unpin + 'static,
+    I::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let since = Clock::now();
+    shared.metrics.under_way.increment();
+    let under_way = UnderWay(shared);
+    let (counted, reply) = dispatch(shared, router, request).await;
+    let response = match reply {
+        Ok(response) => response,
+        Err(problem) => refuse(&problem),
+    };
+    shared.metrics.count(counted, response.status(), since);
+    drop(under_way);
+    response
+}
+
+/// Counts down also when the client goes away and the request is dropped.
+struct UnderWay<'a, B: Backend>(&'a Arc<Shared<B>>);
+
+impl<B: Backend> Drop for UnderWay<'_, B> {
+    fn drop(&mut self) {
+        self.0.metrics.under_way.decrement();
+    }
+}
+
+async fn dispatch<B, I>(
+    shared: &Arc<Shared<B>>,
+    router: &Router,
+    request: Request<I>,
+) -> (Counted, Result<Response<ReplyBody>, Problem>)
+where
+    B: Backend,
+    I: Body<Data = Bytes> + Send + Unpin + 'static,
+    I::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if RowsPath::parse(request.uri().path()).is_none() {
+        let reply = router.clone().oneshot(request.map(AxumBody::new)).await;
+        let response = reply.unwrap_or_else(|never| match never {});
+        return (Counted::Other, Ok(response.map(ReplyBody::Stream)));
+    }
+    let (parts, input) = request.into_parts();
+    match RowsPath::parse(parts.uri.path()) {
+        Some(RowsPath::Row {
+            table,
+            partition,
+            sort,
+        }) => {
+            let target = Target {
+                table,
+                partition,
+                sort,
+            };
+            let reply = rows::answer(shared, &parts, target, input).await;
+            (rows::counted(&parts.method), reply)
+        }
+        Some(RowsPath::Batch { table }) => (
+            Counted::Batch,
+            batch::answer(shared, &parts, table, input).await,
+        ),
+        Some(RowsPath::Rows { table }) => {
+            (Counted::Scan, scan::answer(shared, &parts, table).await)
+        }
+        None => (
+            Counted::Other,
+            Err(Problem::new(Kind::UnknownPath, "there is nothing here")),
+        ),
+    }
+}
+
+fn refuse(problem: &Problem) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::from(problem.body()));
+    *response.status_mut() = problem.status();
+    problem.fill_headers(response.headers_mut());
+    response
+}

@@ -1,0 +1,62 @@
+//! What machines ask of a node: alive, ready, metrics, the description of this surface.
+//!
+//! Knows nothing of tables.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use hyper::header::{self, HeaderName};
+use serde_json::{Value, json};
+
+use super::backend::Backend;
+use super::extract::NoQuery;
+use super::openapi;
+use super::problem::{Kind, Problem};
+use super::shared::Shared;
+
+/// Text with its media type.
+type Text<T> = ([(HeaderName, &'static str); 1], T);
+
+/// `GET /healthz`
+pub(crate) async fn alive(_: NoQuery) -> Json<Value> {
+    Json(json!({ "status": "alive" }))
+}
+
+/// `GET /readyz`
+pub(crate) async fn ready<B: Backend>(
+    State(shared): State<Arc<Shared<B>>>,
+    _: NoQuery,
+) -> Result<Json<Value>, Problem> {
+    if *shared.stopping.borrow() {
+        return Err(not_ready("the node is shutting down"));
+    }
+    match shared.backend.ready() {
+        Ok(()) => Ok(Json(json!({ "status": "ready" }))),
+        Err(reason) => Err(not_ready(&reason)),
+    }
+}
+
+fn not_ready(reason: &str) -> Problem {
+    Problem::new(Kind::NotReady, reason).with("reason", json!(reason))
+}
+
+/// `GET /metrics`
+pub(crate) async fn metrics<B: Backend>(
+    State(shared): State<Arc<Shared<B>>>,
+    _: NoQuery,
+) -> Text<String> {
+    let media = "text/plain; version=0.0.4; charset=utf-8";
+    (
+        [(header::CONTENT_TYPE, media)],
+        shared.backend.metrics().render(),
+    )
+}
+
+/// `GET /openapi.json`
+pub(crate) async fn description(_: NoQuery) -> Text<&'static str> {
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        openapi::json(),
+    )
+}

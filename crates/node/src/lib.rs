@@ -1,0 +1,29 @@
+//! The Table Store server as a library: the binary `tablestore` is a thin shell around it.
+//!
+//! This crate is the only one that meets the world: sockets, files, threads and clocks. It knows
+//! nothing of *how* a partition is replicated (that is `tablestore-replication`), *where* data
+//! should live (`tablestore-placement`) or how rows lie on disk (`tablestore-store`); it carries
+//! their inputs and outputs.
+//!
+//! Threads of a node: the *control thread* (raft, heartbeats, peer control connections), the
+//! *data thread* (HTTP, replication cores, peer data connections), the *journal thread* (group
+//! commit) and the *background thread* (flush, compaction, checksums, log reads).
+
+pub mod api;
+pub mod control;
+mod controller;
+mod data;
+pub mod http;
+pub mod metrics;
+pub mod node;
+mod resources;
+pub mod settings;
+pub mod start;
+mod wire;
+
+pub use api::{
+    BatchItem, Consistency, PartitionChecksums, RequestContext, RequestError, Row, RowKey,
+    ScanPage, ScanRequest, Served, TableChange, WriteReply,
+};
+pub use node::Node;
+pub use settings::NodeSettings;

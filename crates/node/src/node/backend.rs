@@ -1,0 +1,153 @@
+//! The node as the HTTP surface sees it.
+
+use std::sync::{Arc, PoisonError};
+
+use serde_json::Value;
+use tablestore_placement::{ClusterMap, StorageId, TableDefinition, explain};
+use tablestore_store::Mutation;
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+
+use super::{Event, Node};
+use crate::api::{
+    BatchItem, Consistency, PartitionChecksums, RequestContext, RequestError, Row, RowKey,
+    ScanPage, ScanRequest, Served, TableChange, WriteReply,
+};
+use crate::http::Backend;
+use crate::metrics::Metrics;
+
+impl Backend for Node {
+    fn me(&self) -> StorageId {
+        Self::me(self)
+    }
+
+    fn map(&self) -> Arc<ClusterMap> {
+        Self::map(self)
+    }
+
+    fn controller(&self) -> Option<StorageId> {
+        self.shared.control.controller()
+    }
+
+    fn resources(&self, member: StorageId) -> Value {
+        let all = self
+            .shared
+            .resources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        all.get(&member).cloned().unwrap_or(Value::Null)
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if self.is_leaving() {
+            return Err("the node is shutting down".to_owned());
+        }
+        if self.shared.progress.failed() {
+            return Err("a sync of the journal failed; the node refuses everything".to_owned());
+        }
+        let map = self.map();
+        match map.members.get(&self.me()) {
+            None => Err("the node is not a member of the cluster yet".to_owned()),
+            Some(member) if member.incarnation != self.shared.me.incarnation => {
+                Err("the node has not registered this start yet".to_owned())
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    fn events(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.shared.timeline.follow()
+    }
+
+    fn events_after(&self, id: u64) -> Vec<Arc<Event>> {
+        self.shared.timeline.after(id)
+    }
+
+    fn explain(&self, if_fails: &[String]) -> Result<Value, RequestError> {
+        let map = self.map();
+        let mut failed = Vec::new();
+        for name in if_fails {
+            let member = map
+                .member_named(name)
+                .ok_or_else(|| RequestError::UnknownNode { name: name.clone() })?;
+            failed.push(member.storage);
+        }
+        serde_json::to_value(explain::if_fails(&map, &failed))
+            .map_err(|error| RequestError::Internal(error.to_string()))
+    }
+
+    async fn fresh_map(&self, deadline: Instant) -> Result<Arc<ClusterMap>, RequestError> {
+        self.fresh(deadline).await
+    }
+
+    async fn create_table(
+        &self,
+        name: &str,
+        definition: TableDefinition,
+        deadline: Instant,
+    ) -> Result<TableChange, RequestError> {
+        Self::create_table(self, name, definition, deadline).await
+    }
+
+    async fn drop_table(&self, name: &str, deadline: Instant) -> Result<(), RequestError> {
+        Self::drop_table(self, name, deadline).await
+    }
+
+    async fn write(
+        &self,
+        table: &str,
+        key: RowKey,
+        mutation: Mutation,
+        context: RequestContext,
+    ) -> Result<WriteReply, RequestError> {
+        Self::write(self, table, &key, &mutation, context).await
+    }
+
+    async fn get(
+        &self,
+        table: &str,
+        key: RowKey,
+        consistency: Consistency,
+        context: RequestContext,
+    ) -> Result<(Option<Row>, Served), RequestError> {
+        Self::get(self, table, &key, consistency, context).await
+    }
+
+    async fn scan(
+        &self,
+        table: &str,
+        scan: ScanRequest,
+        context: RequestContext,
+    ) -> Result<ScanPage, RequestError> {
+        Self::scan(self, table, scan, context).await
+    }
+
+    async fn batch(
+        &self,
+        table: &str,
+        items: Vec<BatchItem>,
+        context: RequestContext,
+    ) -> Vec<Result<WriteReply, RequestError>> {
+        Self::batch(self, table, items, context).await
+    }
+
+    async fn checksums(
+        &self,
+        table: &str,
+        context: RequestContext,
+    ) -> Result<Vec<PartitionChecksums>, RequestError> {
+        Self::checksums(self, table, context).await
+    }
+
+    async fn drain_node(&self, name: &str, deadline: Instant) -> Result<(), RequestError> {
+        Self::drain_node(self, name, deadline).await
+    }
+
+    async fn remove_node(&self, name: &str, deadline: Instant) -> Result<(), RequestError> {
+        Self::remove_node(self, name, deadline).await
+    }
+}

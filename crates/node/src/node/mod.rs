@@ -1,0 +1,441 @@
+//! The handle of a running node: what the HTTP surface and an embedding program talk to.
+//!
+//! Turns a request for a table and a key into one for a partition, waits for the answer within
+//! the deadline, and turns failures into errors that say whether anything changed. Knows nothing
+//! of HTTP; the work is done by the data thread.
+
+mod backend;
+mod events;
+mod tables;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use rand::RngExt;
+use tablestore_placement::{ClusterMap, Office, PartitionId, StorageId, Table};
+use tablestore_ring::{PartitionTable, PointHash, Xxh3};
+use tablestore_store::{KeyValue, Mutation, key};
+use tokio::sync::oneshot;
+
+pub use events::{Event, Events};
+
+use crate::api::{
+    BatchItem, Consistency, NotAppliedReason, RequestContext, RequestError, Row, RowKey, ScanPage,
+    ScanRequest, Served, WriteReply,
+};
+use crate::control::Control;
+use crate::data::request::{Answer, Failure, Operation, Reply, ReplyTo, Request, Stage};
+use crate::data::{Event as DataEvent, EventSender, Progress};
+use crate::metrics::Metrics;
+use crate::settings::NodeSettings;
+
+/// Wall-clock milliseconds, for people and for stamps that nothing true rests on.
+pub(crate) fn wall_ms() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What the threads of a node share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) me: Office,
+    pub(crate) settings: NodeSettings,
+    pub(crate) control: Control,
+    pub(crate) data: EventSender,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) timeline: Events,
+    /// What each member last said of its resources.
+    pub(crate) resources: Mutex<BTreeMap<StorageId, serde_json::Value>>,
+    pub(crate) leaving: AtomicBool,
+}
+
+/// A handle to a running node; cheap to clone, usable from any thread.
+#[derive(Debug, Clone)]
+pub struct Node {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Node {
+    /// The storage id of this node.
+    #[must_use]
+    pub fn me(&self) -> StorageId {
+        self.shared.me.member
+    }
+
+    /// The settings it runs with.
+    #[must_use]
+    pub fn settings(&self) -> &NodeSettings {
+        &self.shared.settings
+    }
+
+    /// The cluster map as applied here.
+    #[must_use]
+    pub fn map(&self) -> Arc<ClusterMap> {
+        self.shared.control.map()
+    }
+
+    /// Notes what a member says of its resources.
+    pub(crate) fn note_resources(&self, member: StorageId, resources: serde_json::Value) {
+        let mut all = self
+            .shared
+            .resources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        all.insert(member, resources);
+    }
+
+    /// Whether the node is shutting down.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.shared.leaving.load(Ordering::Acquire)
+    }
+
+    async fn table(
+        &self,
+        name: &str,
+        context: RequestContext,
+    ) -> Result<(Arc<ClusterMap>, PartitionTarget), RequestError> {
+        let map = self.map();
+        if let Some(table) = map.table_named(name) {
+            let target = PartitionTarget::of(table);
+            return Ok((map, target));
+        }
+        // Another node may have created it a moment ago.
+        let read = tokio::time::timeout_at(context.deadline, self.shared.control.read_index());
+        let map = match read.await {
+            Ok(Ok(map)) => map,
+            Ok(Err(_)) | Err(_) => return Err(RequestError::NoController),
+        };
+        match map.table_named(name) {
+            Some(table) => {
+                let target = PartitionTarget::of(table);
+                Ok((map, target))
+            }
+            None => Err(RequestError::UnknownTable {
+                name: name.to_owned(),
+            }),
+        }
+    }
+
+    /// Hands a request to the data thread and waits for its reply.
+    async fn ask(
+        &self,
+        partition: PartitionId,
+        operation: Operation,
+        context: RequestContext,
+    ) -> Result<(Answer, Served), RequestError> {
+        let (waiter, reply) = oneshot::channel();
+        let request = Request {
+            partition,
+            operation,
+            deadline: context.deadline,
+            reply_to: ReplyTo::Local(waiter),
+            stage: Stage::Parked,
+            maybe_appended: false,
+            epoch: tablestore_placement::Epoch(0),
+        };
+        let busy = RequestError::NotApplied {
+            reason: NotAppliedReason::Busy,
+            partition: Some(partition),
+        };
+        if self.shared.data.offer(DataEvent::Request(request)).is_err() {
+            return Err(busy);
+        }
+        match reply.await {
+            Ok((
+                by,
+                Reply {
+                    epoch,
+                    result: Ok(answer),
+                },
+            )) => Ok((
+                answer,
+                Served {
+                    by,
+                    partition,
+                    epoch,
+                },
+            )),
+            Ok((
+                _,
+                Reply {
+                    result: Err(failure),
+                    ..
+                },
+            )) => Err(error_of(failure, partition)),
+            Err(_) => Err(RequestError::OutcomeUnknown {
+                partition: Some(partition),
+            }),
+        }
+    }
+
+    /// Carries out one mutation, once.
+    ///
+    /// # Errors
+    /// See [`RequestError`]: each says whether anything changed.
+    pub async fn write(
+        &self,
+        table: &str,
+        row: &RowKey,
+        mutation: &Mutation,
+        context: RequestContext,
+    ) -> Result<WriteReply, RequestError> {
+        let (_, target) = self.table(table, context).await?;
+        let payload = Bytes::from(mutation.encode());
+        let request = context.request.unwrap_or_else(fresh_id);
+        self.write_to(
+            target.partition_of(&row.partition),
+            payload,
+            request,
+            context,
+        )
+        .await
+    }
+
+    async fn write_to(
+        &self,
+        partition: PartitionId,
+        payload: Bytes,
+        request: u128,
+        context: RequestContext,
+    ) -> Result<WriteReply, RequestError> {
+        let digest = xxhash_rust::xxh3::xxh3_64(&payload);
+        let operation = Operation::Write {
+            request,
+            digest,
+            payload,
+        };
+        match self.ask(partition, operation, context).await? {
+            (
+                Answer::Written {
+                    code,
+                    version,
+                    repeated,
+                },
+                served,
+            ) => Ok(WriteReply {
+                code,
+                version,
+                repeated,
+                served,
+            }),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Reads one row.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn get(
+        &self,
+        table: &str,
+        row: &RowKey,
+        consistency: Consistency,
+        context: RequestContext,
+    ) -> Result<(Option<Row>, Served), RequestError> {
+        let (_, target) = self.table(table, context).await?;
+        let partition = target.partition_of(&row.partition);
+        let key = key::encode_row_key(&row.partition, row.sort.as_ref()).into();
+        let operation = Operation::Get {
+            key,
+            strong: consistency == Consistency::Strong,
+        };
+        match self.ask(partition, operation, context).await? {
+            (Answer::Row(row), served) => Ok((row.map(split).transpose()?, served)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Reads a page of a range or of the table.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn scan(
+        &self,
+        table: &str,
+        scan: ScanRequest,
+        context: RequestContext,
+    ) -> Result<ScanPage, RequestError> {
+        let (_, target) = self.table(table, context).await?;
+        let (mut partition, last) = match &scan.partition_key {
+            Some(key) => {
+                let partition = target.partition_of(key).partition;
+                (partition, partition)
+            }
+            None => (
+                scan.cursor.as_ref().map_or(0, |(at, _)| *at),
+                target.count - 1,
+            ),
+        };
+        let mut after = scan.cursor.as_ref().map(|(_, key)| key.clone());
+        let mut rows: Vec<(Vec<u8>, Row)> = Vec::new();
+        loop {
+            let left = scan.limit - rows.len();
+            let (from, until) = bounds(&scan, after.take());
+            let operation = Operation::Scan {
+                from,
+                until,
+                limit: u32::try_from(left).unwrap_or(u32::MAX),
+                reverse: scan.reverse,
+                strong: scan.consistency == Consistency::Strong,
+            };
+            let id = PartitionId {
+                table: target.id,
+                partition,
+            };
+            let (Answer::Page { rows: page, more }, _) = self.ask(id, operation, context).await?
+            else {
+                return Err(unexpected());
+            };
+            for (key, value) in page {
+                rows.push((key.to_vec(), split(value)?));
+            }
+            if more || (rows.len() >= scan.limit && partition < last) {
+                let next = rows.last().map(|(key, _)| (partition, key.clone()));
+                return Ok(ScanPage { rows, next });
+            }
+            if partition >= last {
+                return Ok(ScanPage { rows, next: None });
+            }
+            partition += 1;
+        }
+    }
+
+    /// Several writes, each answered for itself. Those of one row take effect in order.
+    pub async fn batch(
+        &self,
+        table: &str,
+        items: Vec<BatchItem>,
+        context: RequestContext,
+    ) -> Vec<Result<WriteReply, RequestError>> {
+        let target = match self.table(table, context).await {
+            Ok((_, target)) => target,
+            Err(error) => return items.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let id = context.request.unwrap_or_else(fresh_id);
+        let writes = items.into_iter().enumerate().map(|(position, item)| {
+            let partition = target.partition_of(&item.key.partition);
+            let payload = Bytes::from(item.mutation.encode());
+            let request = item_id(id, position as u64);
+            self.write_to(partition, payload, request, context)
+        });
+        futures_util::future::join_all(writes).await
+    }
+}
+
+/// What of a table decides where a row goes.
+#[derive(Debug, Clone, Copy)]
+struct PartitionTarget {
+    id: tablestore_placement::TableId,
+    count: u32,
+}
+
+impl PartitionTarget {
+    fn of(table: &Table) -> Self {
+        Self {
+            id: table.id,
+            count: table.definition.partitions,
+        }
+    }
+
+    fn partition_of(self, key: &KeyValue) -> PartitionId {
+        let point = Xxh3.point(&key::partition_key_bytes(key));
+        let partition = PartitionTable::new(self.count)
+            .expect("the map holds only powers of two")
+            .partition_of(point);
+        PartitionId {
+            table: self.id,
+            partition,
+        }
+    }
+}
+
+/// First key and the one behind the last key of a scan, encoded.
+fn bounds(scan: &ScanRequest, after: Option<Vec<u8>>) -> (Bytes, Bytes) {
+    let Some(partition_key) = &scan.partition_key else {
+        // The least key above `after` is `after` with a zero byte behind it.
+        let from = after.map_or_else(Vec::new, |mut key| {
+            key.push(0);
+            key
+        });
+        return (from.into(), Bytes::new());
+    };
+    let mut prefix = Vec::new();
+    key::encode_partition_key(partition_key, &mut prefix);
+    let mut from = match &scan.from {
+        Some(sort) => key::encode_row_key(partition_key, Some(sort)),
+        None => prefix.clone(),
+    };
+    let mut until = match &scan.to {
+        Some(sort) => {
+            let mut last = key::encode_row_key(partition_key, Some(sort));
+            last.push(0);
+            last
+        }
+        None => key::prefix_end(&prefix).unwrap_or_default(),
+    };
+    if let Some(mut after) = after {
+        if scan.reverse {
+            until = after;
+        } else {
+            after.push(0);
+            from = after;
+        }
+    }
+    (from.into(), until.into())
+}
+
+fn split(value: Bytes) -> Result<Row, RequestError> {
+    let (version, item) = tablestore_store::item::codec::split_row(&value)
+        .map_err(|error| RequestError::Internal(error.to_string()))?;
+    let length = item.len();
+    Ok(Row {
+        version,
+        item: value.slice(value.len() - length..),
+    })
+}
+
+fn unexpected() -> RequestError {
+    RequestError::Internal("an answer of another kind than was asked for".to_owned())
+}
+
+/// An id for a request without one: UUID version 7, so that it carries its time.
+fn fresh_id() -> u128 {
+    let random: u128 = rand::rng().random();
+    let time = u128::from(wall_ms()) << 80;
+    let low = random & ((1 << 62) - 1);
+    let middle = (random >> 64) & 0xfff;
+    time | (7 << 76) | (middle << 64) | (2 << 62) | low
+}
+
+/// The id of one item of a batch: (id, position), keeping the time part.
+fn item_id(id: u128, position: u64) -> u128 {
+    let mut bytes = id.to_le_bytes().to_vec();
+    bytes.extend_from_slice(&position.to_le_bytes());
+    let mixed = xxhash_rust::xxh3::xxh3_64(&bytes);
+    let low_mask = (1_u128 << 62) - 1;
+    (id & !low_mask) | (u128::from(mixed) & low_mask)
+}
+
+fn error_of(failure: Failure, partition: PartitionId) -> RequestError {
+    let partition = Some(partition);
+    let not_applied = |reason| RequestError::NotApplied { reason, partition };
+    match failure {
+        Failure::NotHere | Failure::Unconfirmed => not_applied(NotAppliedReason::NoPrimary),
+        Failure::NotEnoughReplicas => not_applied(NotAppliedReason::NotEnoughReplicas),
+        Failure::RequestMismatch => RequestError::RequestMismatch,
+        Failure::RequestExpired => RequestError::RequestExpired,
+        Failure::Unknown => RequestError::OutcomeUnknown { partition },
+        Failure::Busy => not_applied(NotAppliedReason::Busy),
+        Failure::Stopped => not_applied(NotAppliedReason::ReplicaStopped),
+        Failure::Deadline => not_applied(NotAppliedReason::Deadline),
+        Failure::Full => RequestError::StorageFull,
+        Failure::ShuttingDown => not_applied(NotAppliedReason::ShuttingDown),
+    }
+}

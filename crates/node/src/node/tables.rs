@@ -1,0 +1,221 @@
+//! Changes of the map that a client asks for: tables, draining and removing nodes.
+
+use tablestore_placement::{
+    Change, Command, Decision, DecisionKind, MemberState, PartitionId, Refused, StorageId,
+    TableDefinition, plan,
+};
+use tokio::time::Instant;
+
+use super::{Node, wall_ms};
+use crate::api::{PartitionChecksums, RequestContext, RequestError, TableChange};
+use crate::control::ProposeError;
+use crate::data::request::{Answer, Operation};
+
+impl Node {
+    /// Creates a table.
+    ///
+    /// # Errors
+    /// `TableExists` with another definition, `Invalid` with the field, `NoController`.
+    pub async fn create_table(
+        &self,
+        name: &str,
+        definition: TableDefinition,
+        deadline: Instant,
+    ) -> Result<TableChange, RequestError> {
+        let map = self.map();
+        let assignments = plan::initial(&map, &definition);
+        let command = Command::CreateTable {
+            name: name.to_owned(),
+            definition: definition.clone(),
+            assignments,
+            at_ms: wall_ms(),
+        };
+        let created = match self.propose(command, deadline).await {
+            Ok(()) => true,
+            Err(Refusal::Refused(Refused::TableExists { .. })) => false,
+            Err(Refusal::Refused(Refused::TableExistsDifferently { .. })) => {
+                let map = self.map();
+                let difference = map
+                    .table_named(name)
+                    .map_or_else(String::new, |table| differs(&table.definition, &definition));
+                return Err(RequestError::TableExists {
+                    name: name.to_owned(),
+                    difference,
+                });
+            }
+            Err(refusal) => return Err(refusal.into()),
+        };
+        let map = self.fresh(deadline).await?;
+        match map.table_named(name) {
+            Some(table) => Ok(TableChange {
+                created,
+                table: table.clone(),
+            }),
+            None => Err(RequestError::UnknownTable {
+                name: name.to_owned(),
+            }),
+        }
+    }
+
+    /// Drops a table with its rows.
+    ///
+    /// # Errors
+    /// `UnknownTable`, `NoController`.
+    pub async fn drop_table(&self, name: &str, deadline: Instant) -> Result<(), RequestError> {
+        let command = Command::DropTable {
+            name: name.to_owned(),
+            at_ms: wall_ms(),
+        };
+        Ok(self.propose(command, deadline).await?)
+    }
+
+    /// Begins to move everything off a node.
+    ///
+    /// # Errors
+    /// `UnknownNode`, `Conflict`, `NoController`.
+    pub async fn drain_node(&self, name: &str, deadline: Instant) -> Result<(), RequestError> {
+        let (map, storage) = self.member(name)?;
+        let decision = Decision::new(DecisionKind::Drain, wall_ms())
+            .about(storage)
+            .because("asked for by an operator");
+        let mut change = plan::move_offices_off(&map, storage).into_change(decision);
+        let incarnation = map.members[&storage].incarnation;
+        change
+            .members
+            .push((storage, incarnation, MemberState::Draining));
+        Ok(self.propose(Command::Change(change), deadline).await?)
+    }
+
+    /// Removes a node for good.
+    ///
+    /// # Errors
+    /// `UnknownNode`, `Conflict` while it holds replicas, `NoController`.
+    pub async fn remove_node(&self, name: &str, deadline: Instant) -> Result<(), RequestError> {
+        let (map, storage) = self.member(name)?;
+        let plan = plan::remove(&map, storage).map_err(|blocked| RequestError::Conflict {
+            reason: blocked.to_string(),
+        })?;
+        let decision = Decision::new(DecisionKind::Left, wall_ms())
+            .about(storage)
+            .because("asked for by an operator");
+        let change: Change = plan.into_change(decision);
+        Ok(self.propose(Command::Change(change), deadline).await?)
+    }
+
+    /// Compares all replicas of a table, partition by partition.
+    ///
+    /// # Errors
+    /// `UnknownTable`, or why a partition did not answer.
+    pub async fn checksums(
+        &self,
+        table: &str,
+        context: RequestContext,
+    ) -> Result<Vec<PartitionChecksums>, RequestError> {
+        let (_, target) = self.table(table, context).await?;
+        let mut all = Vec::new();
+        for partition in 0..target.count {
+            let partition = PartitionId {
+                table: target.id,
+                partition,
+            };
+            let (answer, _) = self.ask(partition, Operation::Checksum, context).await?;
+            let Answer::Checksums { index, replicas } = answer else {
+                return Err(super::unexpected());
+            };
+            let mut sums = replicas.iter().map(|(_, sum)| sum);
+            let first = sums.next().cloned();
+            let equal = matches!(first, Some(Ok(_)))
+                && replicas.iter().all(|(_, sum)| Some(sum) == first.as_ref());
+            let replicas = replicas
+                .into_iter()
+                .map(|(node, sum)| (StorageId(node), sum))
+                .collect();
+            all.push(PartitionChecksums {
+                partition,
+                index,
+                replicas,
+                equal,
+            });
+        }
+        Ok(all)
+    }
+
+    fn member(
+        &self,
+        name: &str,
+    ) -> Result<(std::sync::Arc<tablestore_placement::ClusterMap>, StorageId), RequestError> {
+        let map = self.map();
+        let storage = map
+            .member_named(name)
+            .map(|member| member.storage)
+            .ok_or_else(|| RequestError::UnknownNode {
+                name: name.to_owned(),
+            })?;
+        Ok((map, storage))
+    }
+
+    /// A linearizable read of the map.
+    pub(super) async fn fresh(
+        &self,
+        deadline: Instant,
+    ) -> Result<std::sync::Arc<tablestore_placement::ClusterMap>, RequestError> {
+        match tokio::time::timeout_at(deadline, self.shared.control.read_index()).await {
+            Ok(Ok(map)) => Ok(map),
+            Ok(Err(_)) | Err(_) => Err(RequestError::NoController),
+        }
+    }
+
+    async fn propose(&self, command: Command, deadline: Instant) -> Result<(), Refusal> {
+        match self.shared.control.propose_until(command, deadline).await {
+            Ok(_) => Ok(()),
+            Err(ProposeError::Refused(refused)) => Err(Refusal::Refused(refused)),
+            Err(ProposeError::NoController) => Err(Refusal::NoController),
+            Err(_) => Err(Refusal::Unknown),
+        }
+    }
+}
+
+/// Why a change of the map was not made.
+enum Refusal {
+    Refused(Refused),
+    NoController,
+    Unknown,
+}
+
+impl From<Refusal> for RequestError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoController => Self::NoController,
+            Refusal::Unknown => Self::OutcomeUnknown { partition: None },
+            Refusal::Refused(Refused::UnknownTable { name }) => Self::UnknownTable { name },
+            Refusal::Refused(Refused::Invalid { field, expected }) => Self::Invalid {
+                field,
+                expected,
+                got: "another value".to_owned(),
+            },
+            Refusal::Refused(Refused::Unsupported { what }) => Self::Unsupported { what },
+            Refusal::Refused(refused) => Self::Conflict {
+                reason: refused.to_string(),
+            },
+        }
+    }
+}
+
+/// Which fields of two definitions differ.
+fn differs(there: &TableDefinition, asked: &TableDefinition) -> String {
+    let fields = [
+        ("partition_key", there.partition_key != asked.partition_key),
+        ("sort_key", there.sort_key != asked.sort_key),
+        ("strategy", there.strategy != asked.strategy),
+        ("replicas", there.replicas != asked.replicas),
+        ("min_in_sync", there.min_in_sync != asked.min_in_sync),
+        ("partitions", there.partitions != asked.partitions),
+        ("layout", there.layout != asked.layout),
+    ];
+    let differing: Vec<&str> = fields
+        .into_iter()
+        .filter(|(_, differs)| *differs)
+        .map(|(name, _)| name)
+        .collect();
+    differing.join(", ")
+}

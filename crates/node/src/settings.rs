@@ -1,0 +1,154 @@
+//! What an operator can set on a node, with every default as a named constant.
+//!
+//! Knows nothing of where a value came from (flag, environment or file): that is the command
+//! line's business.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Requests that may wait for a fail-over on one node; above it they are refused at once.
+pub const WAITING_MAX: usize = 10_000;
+/// How often the controller asks every node for a sign of work.
+pub const HEARTBEAT_EVERY: Duration = Duration::from_millis(100);
+/// A replica missing for longer than this is replaced on another node.
+pub const REREPLICATE_AFTER: Duration = Duration::from_secs(600);
+/// How long a new controller waits for reports before it picks primaries on a cold start.
+pub const COLD_START_WAIT: Duration = Duration::from_secs(3);
+/// How often checksums of every partition are compared across its replicas.
+pub const CHECKSUM_EVERY: Duration = Duration::from_secs(600);
+/// Size of a journal segment in bytes.
+pub const SEGMENT_BYTES: u64 = 64 << 20;
+/// Journal segments kept at most before rows are flushed to free the oldest.
+pub const SEGMENTS_MAX: usize = 8;
+/// Bytes of unflushed rows on a node above which the largest partition is flushed.
+pub const UNFLUSHED_BYTES_MAX: u64 = 64 << 20;
+/// Voters of the raft group at most; all other members are learners.
+pub const VOTERS_MAX: usize = 5;
+
+/// All settings of one node.
+#[derive(Debug, Clone)]
+pub struct NodeSettings {
+    /// Name for people; unique among live members.
+    pub name: String,
+    /// Everything the node stores.
+    pub data_dir: PathBuf,
+    /// Address of the HTTP surface.
+    pub listen: SocketAddr,
+    /// Address for the other nodes.
+    pub peer_listen: SocketAddr,
+    /// Peer or HTTP addresses of members of the cluster to join; empty founds a new one.
+    pub join: Vec<String>,
+    /// `region/zone`, or empty.
+    pub zone: String,
+    /// Share of data relative to other nodes; 0 holds none.
+    pub weight: u32,
+    /// See [`VOTERS_MAX`].
+    pub voters_max: usize,
+    /// Found a new cluster although other nodes remember this address.
+    pub new_cluster: bool,
+    /// Listen beyond loopback without credentials.
+    pub insecure: bool,
+    /// See [`HEARTBEAT_EVERY`].
+    pub heartbeat_every: Duration,
+    /// See [`REREPLICATE_AFTER`].
+    pub rereplicate_after: Duration,
+    /// See [`COLD_START_WAIT`].
+    pub cold_start_wait: Duration,
+    /// See [`CHECKSUM_EVERY`].
+    pub checksum_every: Duration,
+    /// See [`SEGMENT_BYTES`].
+    pub segment_bytes: u64,
+    /// See [`SEGMENTS_MAX`].
+    pub segments_max: usize,
+    /// See [`UNFLUSHED_BYTES_MAX`].
+    pub unflushed_bytes_max: u64,
+    /// See [`WAITING_MAX`].
+    pub waiting_max: usize,
+}
+
+/// Why settings were refused; nothing was started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// Listening beyond loopback needs credentials or `--insecure`.
+    #[error(
+        "{field}: {address} is reachable from other machines and the node has no credentials; \
+         listen on a loopback address or pass --insecure"
+    )]
+    Insecure {
+        /// Which setting.
+        field: &'static str,
+        /// Its value.
+        address: SocketAddr,
+    },
+    /// A value is out of its range.
+    #[error("{field}: expected {expected}, got {got}")]
+    Invalid {
+        /// Which setting.
+        field: &'static str,
+        /// What would be right.
+        expected: &'static str,
+        /// What was given.
+        got: String,
+    },
+}
+
+impl NodeSettings {
+    /// Settings of a single node in `data_dir`, with every default.
+    #[must_use]
+    pub fn new(name: &str, data_dir: PathBuf, listen: SocketAddr, peer_listen: SocketAddr) -> Self {
+        Self {
+            name: name.to_owned(),
+            data_dir,
+            listen,
+            peer_listen,
+            join: Vec::new(),
+            zone: String::new(),
+            weight: 1,
+            voters_max: VOTERS_MAX,
+            new_cluster: false,
+            insecure: false,
+            heartbeat_every: HEARTBEAT_EVERY,
+            rereplicate_after: REREPLICATE_AFTER,
+            cold_start_wait: COLD_START_WAIT,
+            checksum_every: CHECKSUM_EVERY,
+            segment_bytes: SEGMENT_BYTES,
+            segments_max: SEGMENTS_MAX,
+            unflushed_bytes_max: UNFLUSHED_BYTES_MAX,
+            waiting_max: WAITING_MAX,
+        }
+    }
+
+    /// Checks what can be checked without touching the machine.
+    ///
+    /// # Errors
+    /// Names the field and what was expected.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        for (field, address) in [("listen", self.listen), ("peer-listen", self.peer_listen)] {
+            if !address.ip().is_loopback() && !self.insecure {
+                return Err(SettingsError::Insecure { field, address });
+            }
+        }
+        let name_fits = (1..=255).contains(&self.name.len())
+            && self
+                .name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+        if !name_fits {
+            return Err(SettingsError::Invalid {
+                field: "name",
+                expected: "1 to 255 characters of a-z, A-Z, 0-9, '_', '.', '-'",
+                got: self.name.clone(),
+            });
+        }
+        if self.voters_max == 0 {
+            return Err(SettingsError::Invalid {
+                field: "voters",
+                expected: "at least 1",
+                got: "0".to_owned(),
+            });
+        }
+        Ok(())
+    }
+}

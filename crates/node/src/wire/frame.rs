@@ -1,0 +1,567 @@
+//! The messages between data threads. Knows nothing of what is done with them.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tablestore_placement::{Epoch, PartitionId};
+use tablestore_replication::{EpochStartsAt, Message, SnapshotMeta, codec};
+
+use super::field::{Fields, put_bytes};
+use crate::data::request::{Answer, Failure, Operation, Reply};
+
+/// One message is at most this long; a longer one is a broken peer.
+const MESSAGE_BYTES_MAX: usize = 32 << 20;
+
+/// Why bytes from a peer were refused. The connection is closed; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum WireError {
+    /// A message ended early.
+    #[error("a message ends early")]
+    Truncated,
+    /// A length beyond any we send.
+    #[error("a message of {0} bytes")]
+    TooLong(usize),
+    /// A kind of message that this version does not know.
+    #[error("unknown {what} {kind}")]
+    Unknown {
+        /// Of what.
+        what: &'static str,
+        /// The number found.
+        kind: u8,
+    },
+    /// Text that is not UTF-8.
+    #[error("text that is not UTF-8")]
+    Text,
+    /// A replication message that cannot be read.
+    #[error("a replication message cannot be read")]
+    Replication(#[from] codec::DecodeError),
+}
+
+/// One message between data threads.
+#[derive(Debug)]
+pub(crate) enum DataMessage {
+    /// For the replica of a partition.
+    Replication {
+        partition: PartitionId,
+        message: Message,
+    },
+    /// A request that the sender's client asked and the receiver should answer.
+    Forward {
+        correlation: u64,
+        partition: PartitionId,
+        epoch: Epoch,
+        operation: Operation,
+    },
+    /// The answer to a forwarded request.
+    Reply { correlation: u64, reply: Reply },
+    /// A snapshot begins; chunks with the same transfer number follow.
+    SnapshotBegin {
+        partition: PartitionId,
+        transfer: u64,
+        epoch: Epoch,
+        meta: SnapshotMeta,
+    },
+    /// Rows of a snapshot, as (key, value) pairs; empty at the end.
+    SnapshotChunk {
+        partition: PartitionId,
+        transfer: u64,
+        last: bool,
+        pairs: Vec<(Bytes, Bytes)>,
+    },
+    /// The receiver has taken a chunk in (`ok`) or gave the transfer up.
+    SnapshotAck {
+        partition: PartitionId,
+        transfer: u64,
+        ok: bool,
+    },
+    /// A replica's checksum at a mark.
+    Checksum {
+        partition: PartitionId,
+        id: u64,
+        index: u64,
+        sums: Vec<u64>,
+    },
+}
+
+/// Appends one message to a frame.
+pub(crate) fn encode_message(message: &DataMessage, to: &mut BytesMut) {
+    let start = to.len();
+    to.put_u32_le(0);
+    match message {
+        DataMessage::Replication { partition, message } => {
+            to.put_u8(1);
+            to.put_u64_le(partition.to_u64());
+            codec::encode(message, to);
+        }
+        DataMessage::Forward {
+            correlation,
+            partition,
+            epoch,
+            operation,
+        } => {
+            to.put_u8(2);
+            to.put_u64_le(*correlation);
+            to.put_u64_le(partition.to_u64());
+            to.put_u64_le(epoch.0);
+            encode_operation(operation, to);
+        }
+        DataMessage::Reply { correlation, reply } => {
+            to.put_u8(3);
+            to.put_u64_le(*correlation);
+            encode_reply(reply, to);
+        }
+        DataMessage::SnapshotBegin {
+            partition,
+            transfer,
+            epoch,
+            meta,
+        } => {
+            to.put_u8(4);
+            to.put_u64_le(partition.to_u64());
+            to.put_u64_le(*transfer);
+            to.put_u64_le(epoch.0);
+            encode_meta(meta, to);
+        }
+        DataMessage::SnapshotChunk {
+            partition,
+            transfer,
+            last,
+            pairs,
+        } => {
+            to.put_u8(5);
+            to.put_u64_le(partition.to_u64());
+            to.put_u64_le(*transfer);
+            to.put_u8(u8::from(*last));
+            for (key, value) in pairs {
+                put_bytes(to, key);
+                put_bytes(to, value);
+            }
+        }
+        DataMessage::SnapshotAck {
+            partition,
+            transfer,
+            ok,
+        } => {
+            to.put_u8(6);
+            to.put_u64_le(partition.to_u64());
+            to.put_u64_le(*transfer);
+            to.put_u8(u8::from(*ok));
+        }
+        DataMessage::Checksum {
+            partition,
+            id,
+            index,
+            sums,
+        } => {
+            to.put_u8(7);
+            to.put_u64_le(partition.to_u64());
+            to.put_u64_le(*id);
+            to.put_u64_le(*index);
+            sums.iter().for_each(|sum| to.put_u64_le(*sum));
+        }
+    }
+    let length = u32::try_from(to.len() - start - 4).expect("a message is far below 4 GiB");
+    to[start..start + 4].copy_from_slice(&length.to_le_bytes());
+}
+
+/// Takes a frame apart.
+///
+/// # Errors
+/// At the first message that cannot be read.
+pub(crate) fn decode_frame(mut frame: Bytes) -> Result<Vec<DataMessage>, WireError> {
+    let mut messages = Vec::new();
+    while frame.has_remaining() {
+        if frame.remaining() < 5 {
+            return Err(WireError::Truncated);
+        }
+        let length = frame.get_u32_le() as usize;
+        if length > MESSAGE_BYTES_MAX {
+            return Err(WireError::TooLong(length));
+        }
+        if length == 0 || frame.remaining() < length {
+            return Err(WireError::Truncated);
+        }
+        messages.push(decode_message(Fields(frame.split_to(length)))?);
+    }
+    Ok(messages)
+}
+
+fn decode_message(mut from: Fields) -> Result<DataMessage, WireError> {
+    let kind = from.u8()?;
+    let number = from.u64()?;
+    let partition = PartitionId::from_u64(number);
+    Ok(match kind {
+        1 => DataMessage::Replication {
+            partition,
+            message: codec::decode(from.rest())?,
+        },
+        2 => DataMessage::Forward {
+            correlation: number,
+            partition: PartitionId::from_u64(from.u64()?),
+            epoch: Epoch(from.u64()?),
+            operation: decode_operation(&mut from)?,
+        },
+        3 => DataMessage::Reply {
+            correlation: number,
+            reply: decode_reply(&mut from)?,
+        },
+        4 => DataMessage::SnapshotBegin {
+            partition,
+            transfer: from.u64()?,
+            epoch: Epoch(from.u64()?),
+            meta: decode_meta(&mut from)?,
+        },
+        5 => {
+            let (transfer, last) = (from.u64()?, from.flag()?);
+            let mut pairs = Vec::new();
+            while !from.0.is_empty() {
+                pairs.push((from.bytes()?, from.bytes()?));
+            }
+            DataMessage::SnapshotChunk {
+                partition,
+                transfer,
+                last,
+                pairs,
+            }
+        }
+        6 => DataMessage::SnapshotAck {
+            partition,
+            transfer: from.u64()?,
+            ok: from.flag()?,
+        },
+        7 => {
+            let (id, index) = (from.u64()?, from.u64()?);
+            let mut sums = Vec::new();
+            while !from.0.is_empty() {
+                sums.push(from.u64()?);
+            }
+            DataMessage::Checksum {
+                partition,
+                id,
+                index,
+                sums,
+            }
+        }
+        kind => {
+            return Err(WireError::Unknown {
+                what: "message",
+                kind,
+            });
+        }
+    })
+}
+
+fn encode_meta(meta: &SnapshotMeta, to: &mut BytesMut) {
+    to.put_u64_le(meta.index);
+    to.put_u64_le(meta.epoch.0);
+    for start in &meta.history {
+        to.put_u64_le(start.epoch.0);
+        to.put_u64_le(start.index);
+    }
+}
+
+fn decode_meta(from: &mut Fields) -> Result<SnapshotMeta, WireError> {
+    let (index, epoch) = (from.u64()?, Epoch(from.u64()?));
+    let mut history = Vec::new();
+    while !from.0.is_empty() {
+        history.push(EpochStartsAt {
+            epoch: Epoch(from.u64()?),
+            index: from.u64()?,
+        });
+    }
+    Ok(SnapshotMeta {
+        index,
+        epoch,
+        history,
+    })
+}
+
+fn encode_operation(operation: &Operation, to: &mut BytesMut) {
+    match operation {
+        Operation::Write {
+            request,
+            digest,
+            payload,
+        } => {
+            to.put_u8(1);
+            to.put_u128_le(*request);
+            to.put_u64_le(*digest);
+            put_bytes(to, payload);
+        }
+        Operation::Get { key, strong } => {
+            to.put_u8(2);
+            to.put_u8(u8::from(*strong));
+            put_bytes(to, key);
+        }
+        Operation::Scan {
+            from,
+            until,
+            limit,
+            reverse,
+            strong,
+        } => {
+            to.put_u8(3);
+            to.put_u8(u8::from(*reverse));
+            to.put_u8(u8::from(*strong));
+            to.put_u32_le(*limit);
+            put_bytes(to, from);
+            put_bytes(to, until);
+        }
+        Operation::Checksum => to.put_u8(4),
+    }
+}
+
+fn decode_operation(from: &mut Fields) -> Result<Operation, WireError> {
+    Ok(match from.u8()? {
+        1 => Operation::Write {
+            request: from.u128()?,
+            digest: from.u64()?,
+            payload: from.bytes()?,
+        },
+        2 => {
+            let strong = from.flag()?;
+            Operation::Get {
+                key: from.bytes()?,
+                strong,
+            }
+        }
+        3 => {
+            let (reverse, strong) = (from.flag()?, from.flag()?);
+            let limit = from.u32()?;
+            Operation::Scan {
+                from: from.bytes()?,
+                until: from.bytes()?,
+                limit,
+                reverse,
+                strong,
+            }
+        }
+        4 => Operation::Checksum,
+        kind => {
+            return Err(WireError::Unknown {
+                what: "operation",
+                kind,
+            });
+        }
+    })
+}
+
+fn encode_reply(reply: &Reply, to: &mut BytesMut) {
+    to.put_u64_le(reply.epoch.0);
+    match &reply.result {
+        Ok(Answer::Written {
+            code,
+            version,
+            repeated,
+        }) => {
+            to.put_u8(1);
+            to.put_u16_le(*code);
+            to.put_u64_le(*version);
+            to.put_u8(u8::from(*repeated));
+        }
+        Ok(Answer::Row(None)) => to.put_u8(2),
+        Ok(Answer::Row(Some(row))) => {
+            to.put_u8(3);
+            put_bytes(to, row);
+        }
+        Ok(Answer::Page { rows, more }) => {
+            to.put_u8(4);
+            to.put_u8(u8::from(*more));
+            for (key, value) in rows {
+                put_bytes(to, key);
+                put_bytes(to, value);
+            }
+        }
+        Ok(Answer::Checksums { index, replicas }) => {
+            to.put_u8(5);
+            to.put_u64_le(*index);
+            for (node, sum) in replicas {
+                to.put_u64_le(*node);
+                match sum {
+                    Ok(sum) => {
+                        to.put_u8(1);
+                        to.put_u64_le(*sum);
+                    }
+                    Err(reason) => {
+                        to.put_u8(0);
+                        put_bytes(to, reason.as_bytes());
+                    }
+                }
+            }
+        }
+        Err(failure) => {
+            to.put_u8(0);
+            to.put_u8(failure.number());
+        }
+    }
+}
+
+fn decode_reply(from: &mut Fields) -> Result<Reply, WireError> {
+    let epoch = Epoch(from.u64()?);
+    let result = match from.u8()? {
+        0 => {
+            let kind = from.u8()?;
+            Err(Failure::from_number(kind).ok_or(WireError::Unknown {
+                what: "failure",
+                kind,
+            })?)
+        }
+        1 => Ok(Answer::Written {
+            code: from.u16()?,
+            version: from.u64()?,
+            repeated: from.flag()?,
+        }),
+        2 => Ok(Answer::Row(None)),
+        3 => Ok(Answer::Row(Some(from.bytes()?))),
+        4 => {
+            let more = from.flag()?;
+            let mut rows = Vec::new();
+            while !from.0.is_empty() {
+                rows.push((from.bytes()?, from.bytes()?));
+            }
+            Ok(Answer::Page { rows, more })
+        }
+        5 => {
+            let index = from.u64()?;
+            let mut replicas = Vec::new();
+            while !from.0.is_empty() {
+                let node = from.u64()?;
+                let sum = if from.flag()? {
+                    Ok(from.u64()?)
+                } else {
+                    Err(from.text()?)
+                };
+                replicas.push((node, sum));
+            }
+            Ok(Answer::Checksums { index, replicas })
+        }
+        kind => {
+            return Err(WireError::Unknown {
+                what: "reply",
+                kind,
+            });
+        }
+    };
+    Ok(Reply { epoch, result })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(message: &DataMessage) -> String {
+        let mut frame = BytesMut::new();
+        encode_message(message, &mut frame);
+        encode_message(message, &mut frame);
+        let decoded = decode_frame(frame.freeze()).expect("what was encoded is decoded");
+        assert_eq!(decoded.len(), 2);
+        assert_eq!(format!("{message:?}"), format!("{:?}", decoded[0]));
+        format!("{:?}", decoded[1])
+    }
+
+    #[test]
+    fn every_message_comes_back_as_it_was() {
+        let partition = PartitionId::from_u64(7 << 32 | 3);
+        let bytes = Bytes::from_static(b"bytes");
+        let operations = [
+            Operation::Write {
+                request: u128::MAX - 5,
+                digest: 9,
+                payload: bytes.clone(),
+            },
+            Operation::Get {
+                key: bytes.clone(),
+                strong: true,
+            },
+            Operation::Scan {
+                from: bytes.clone(),
+                until: Bytes::new(),
+                limit: 10,
+                reverse: false,
+                strong: true,
+            },
+            Operation::Checksum,
+        ];
+        for operation in operations {
+            let (correlation, epoch) = (5, Epoch(2));
+            round(&DataMessage::Forward {
+                correlation,
+                partition,
+                epoch,
+                operation,
+            });
+        }
+        let results = [
+            Ok(Answer::Written {
+                code: 412,
+                version: 8,
+                repeated: true,
+            }),
+            Ok(Answer::Row(None)),
+            Ok(Answer::Row(Some(bytes.clone()))),
+            Ok(Answer::Page {
+                rows: vec![(bytes.clone(), bytes.clone())],
+                more: true,
+            }),
+            Ok(Answer::Checksums {
+                index: 4,
+                replicas: vec![(1, Ok(2)), (2, Err("late".to_owned()))],
+            }),
+            Err(Failure::Unknown),
+        ];
+        for result in results {
+            round(&DataMessage::Reply {
+                correlation: 1,
+                reply: Reply {
+                    epoch: Epoch(3),
+                    result,
+                },
+            });
+        }
+        let history = vec![EpochStartsAt {
+            epoch: Epoch(1),
+            index: 1,
+        }];
+        let meta = SnapshotMeta {
+            index: 9,
+            epoch: Epoch(1),
+            history,
+        };
+        round(&DataMessage::SnapshotBegin {
+            partition,
+            transfer: 1,
+            epoch: Epoch(2),
+            meta,
+        });
+        let pairs = vec![(bytes.clone(), bytes)];
+        round(&DataMessage::SnapshotChunk {
+            partition,
+            transfer: 1,
+            last: true,
+            pairs,
+        });
+        round(&DataMessage::SnapshotAck {
+            partition,
+            transfer: 1,
+            ok: true,
+        });
+        round(&DataMessage::Checksum {
+            partition,
+            id: 1,
+            index: 2,
+            sums: vec![3, 4],
+        });
+    }
+
+    #[test]
+    fn bytes_of_a_broken_peer_are_refused() {
+        let frames: [&'static [u8]; 4] = [
+            b"\x01",
+            b"\x00\x00\x00\x00\x01",
+            b"\xff\xff\xff\xff\x01",
+            b"\x02\x00\x00\x00\x63\x01",
+        ];
+        for frame in frames {
+            assert!(decode_frame(Bytes::from_static(frame)).is_err());
+        }
+    }
+}

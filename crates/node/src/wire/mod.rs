@@ -1,0 +1,10 @@
+//! What two data threads say to each other, byte by byte.
+//!
+//! A frame carries everything one turn of the sender produced for one peer: a sequence of
+//! messages, each `[u32 length][u8 kind][body]`, little-endian. Knows nothing of sockets; the
+//! bodies of replication messages are encoded by `tablestore_replication::codec`.
+
+mod field;
+mod frame;
+
+pub(crate) use frame::{DataMessage, WireError, decode_frame, encode_message};

@@ -1,0 +1,89 @@
+//! A primary changes the in-sync set of its partition, within its epoch.
+
+use crate::{
+    Applied, AssignmentVersion, ClusterMap, Decision, DecisionKind, Epoch, Incarnation,
+    MemberState, Office, PartitionChange, PartitionId, Refused, StorageId, check,
+};
+
+/// What the primary asks for.
+pub(super) struct Proposal<'a> {
+    pub(super) partition: PartitionId,
+    pub(super) expected: (Epoch, AssignmentVersion),
+    pub(super) office: Office,
+    pub(super) in_sync: &'a [StorageId],
+    pub(super) joiner: Option<(StorageId, Incarnation)>,
+    pub(super) at_ms: u64,
+}
+
+impl ClusterMap {
+    /// Refuses a proposal from before the office, the joiner or the assignment changed: it may
+    /// have waited in a queue while the joiner came back with an empty disk.
+    pub(super) fn apply_in_sync(&mut self, proposal: &Proposal<'_>) -> Result<Applied, Refused> {
+        let partition = proposal.partition;
+        let (table, before) = self
+            .tables
+            .get(&partition.table)
+            .and_then(|table| Some((table, table.partitions.get(partition.partition as usize)?)))
+            .ok_or(Refused::UnknownPartition { partition })?;
+        if before.primary != Some(proposal.office) {
+            return Err(Refused::NotPrimary {
+                primary: before.primary,
+            });
+        }
+        if (before.epoch, before.version) != proposal.expected {
+            let (epoch, version) = (before.epoch, before.version);
+            return Err(Refused::StaleAssignment { epoch, version });
+        }
+        self.require_current(proposal.office.member, proposal.office.incarnation)?;
+        if let Some((storage, incarnation)) = proposal.joiner {
+            self.require_current(storage, incarnation)?;
+            if self
+                .members
+                .get(&storage)
+                .is_none_or(|m| m.state != MemberState::Up)
+            {
+                return Err(Refused::NotUp { storage });
+            }
+        }
+        let joiner = proposal.joiner.map(|(storage, _)| storage);
+        let after = check::in_sync_change(&table.definition, before, proposal.in_sync, joiner)
+            .map_err(|rule| Refused::RuleBroken { rule, partition })?;
+        let left = before
+            .in_sync
+            .iter()
+            .find(|storage| !after.in_sync.contains(storage));
+        let reason = match (joiner, left) {
+            (Some(_), None) => "has caught up and joined in-sync sets",
+            (None, Some(_)) => "did not keep up and left in-sync sets",
+            _ => "in-sync sets changed",
+        };
+        let mut decision = Decision::new(DecisionKind::InSync, proposal.at_ms).because(reason);
+        decision.subject = joiner.or_else(|| left.copied());
+        decision.note(PartitionChange {
+            partition,
+            before: Some(before.clone()),
+            after: after.clone(),
+        });
+        self.put(partition, after);
+        Ok(self.record(decision))
+    }
+
+    /// Refuses what is about another start of a member than the current one.
+    pub(super) fn require_current(
+        &self,
+        storage: StorageId,
+        given: Incarnation,
+    ) -> Result<(), Refused> {
+        let Some(member) = self.members.get(&storage) else {
+            return Err(Refused::UnknownMember { storage });
+        };
+        if member.incarnation == given {
+            return Ok(());
+        }
+        Err(Refused::StaleIncarnation {
+            storage,
+            current: member.incarnation,
+            given,
+        })
+    }
+}

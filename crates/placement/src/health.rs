@@ -1,0 +1,95 @@
+//! How well the partitions are served, in numbers, for status pages and alarms. Knows nothing
+//! about resources or latencies: only what the map shows.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Assignment, ClusterMap, TableDefinition};
+
+/// How well one partition is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionHealth {
+    /// Whether the current start of a live member holds the office.
+    pub has_primary: bool,
+    /// How many members of the in-sync set live.
+    pub in_sync_live: u32,
+    /// How many replicas live.
+    pub replicas_live: u32,
+    /// How many replicas there should be.
+    pub replicas_wanted: u32,
+    /// How many live in-sync members a write needs.
+    pub min_in_sync: u32,
+}
+
+impl PartitionHealth {
+    /// Of one partition.
+    #[must_use]
+    pub fn of(map: &ClusterMap, definition: &TableDefinition, assignment: &Assignment) -> Self {
+        let live = |of: &[crate::StorageId]| {
+            u32::try_from(of.iter().filter(|s| map.is_live(**s)).count()).unwrap_or(u32::MAX)
+        };
+        Self {
+            has_primary: map.is_filled(assignment.primary),
+            in_sync_live: live(&assignment.in_sync),
+            replicas_live: live(&assignment.replicas),
+            replicas_wanted: definition.replicas,
+            min_in_sync: definition.min_in_sync,
+        }
+    }
+
+    /// Strong reads are answered.
+    #[must_use]
+    pub fn is_readable(self) -> bool {
+        self.has_primary
+    }
+
+    /// Writes are taken.
+    #[must_use]
+    pub fn is_writable(self) -> bool {
+        self.has_primary && self.in_sync_live >= self.min_in_sync
+    }
+
+    /// Fewer live in-sync members than there should be replicas.
+    #[must_use]
+    pub fn is_under_replicated(self) -> bool {
+        self.in_sync_live < self.replicas_wanted
+    }
+}
+
+/// Numbers over all partitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// All partitions.
+    pub partitions: u32,
+    /// Without a live primary: neither strong reads nor writes.
+    pub without_primary: u32,
+    /// With a primary, but with fewer live in-sync members than a write needs: strong reads only.
+    pub below_min_in_sync: u32,
+    /// With fewer live in-sync members than the table asks for, those above included.
+    pub under_replicated: u32,
+    /// Replicas that are catching up.
+    pub catching_up: u32,
+    /// All members.
+    pub members: u32,
+    /// Members that are not live.
+    pub members_down: u32,
+}
+
+/// Counts over the whole map.
+#[must_use]
+pub fn summary(map: &ClusterMap) -> Summary {
+    let mut summary = Summary::default();
+    for (_, table, assignment) in map.partitions() {
+        let health = PartitionHealth::of(map, &table.definition, assignment);
+        let below = health.has_primary && health.in_sync_live < health.min_in_sync;
+        summary.partitions += 1;
+        summary.without_primary += u32::from(!health.has_primary);
+        summary.below_min_in_sync += u32::from(below);
+        summary.under_replicated += u32::from(health.is_under_replicated());
+        summary.catching_up += health.replicas_live.saturating_sub(health.in_sync_live);
+    }
+    for member in map.members.values() {
+        summary.members += 1;
+        summary.members_down += u32::from(!member.is_live());
+    }
+    summary
+}

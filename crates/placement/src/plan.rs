@@ -1,0 +1,74 @@
+//! The planners: pure functions from a map to what should change. Each is stateless: a job of many
+//! steps is one function that is asked again whenever the map has changed, and says the next step.
+//! They know nothing about time: waiting, cool-down and pacing are the caller's.
+
+mod balance;
+mod draft;
+mod failover;
+mod initial;
+mod loads;
+mod offices;
+mod quota;
+mod removal;
+mod replicas;
+mod surplus;
+#[cfg(test)]
+mod tests;
+
+use crate::{AssignmentChange, Change, Decision, Incarnation, MemberState, PartitionId, Rule};
+use crate::{StorageId, StrategyUnknown};
+
+pub use balance::{OfficeCaps, balance_primaries, balance_replicas};
+pub(crate) use draft::Draft;
+pub use failover::{
+    cold_start, move_offices_off, on_member_down, on_members_down, on_restart, on_stall,
+    react_with, remove_dead,
+};
+pub(crate) use initial::first_assignments;
+pub use initial::{initial, initial_with};
+pub(crate) use offices::{Seat, fill_seats};
+pub use removal::{RemovalBlocked, drain_done, remove, replaced};
+pub use replicas::{CopyCaps, CopyingRefused, copying_allowed, drain, fill, rereplicate};
+pub use surplus::drop_surplus;
+
+/// What a planner proposes: the pieces of a [`Change`], for one entry of the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// New states of members.
+    pub members: Vec<(StorageId, Incarnation, MemberState)>,
+    /// New assignments, by partition.
+    pub assignments: Vec<AssignmentChange>,
+    /// What a strategy asked for and the framework refused; these partitions stay as they are.
+    pub refused: Vec<(PartitionId, Rule)>,
+    /// Why, in the words of the strategies; distinct, in the order in which they came up.
+    pub reasons: Vec<String>,
+}
+
+impl Plan {
+    /// Whether it would change nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.assignments.is_empty()
+    }
+
+    /// The change that carries this plan out. The reasons follow the decision's own.
+    #[must_use]
+    pub fn into_change(self, mut decision: Decision) -> Change {
+        for reason in self.reasons {
+            if !decision.reason.is_empty() {
+                decision.reason.push_str("; ");
+            }
+            decision.reason.push_str(&reason);
+        }
+        Change {
+            decision,
+            members: self.members,
+            assignments: self.assignments,
+        }
+    }
+}
+
+/// Every table of a map names a strategy that is built in, because no other can be created.
+fn built_in(plan: Result<Plan, StrategyUnknown>) -> Plan {
+    plan.unwrap_or_default()
+}

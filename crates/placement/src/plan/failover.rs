@@ -1,0 +1,134 @@
+//! What to do when members die, restart, stall or hand over: the strategies decide, the framework
+//! checks.
+
+use super::{Draft, Plan, built_in};
+use crate::{
+    ClusterMap, Happening, Incarnation, MemberState, Reports, StorageId, Strategies,
+    StrategyUnknown,
+};
+
+/// One member is dead: it is marked down, leaves the in-sync sets where the minimum allows, and
+/// its offices go to in-sync members, evenly spread; for all partitions in one plan. If the map
+/// knows a newer start of it, the evidence is out of date and the plan is empty.
+#[must_use]
+pub fn on_member_down(map: &ClusterMap, storage: StorageId, incarnation: Incarnation) -> Plan {
+    on_members_down(map, &[(storage, incarnation)])
+}
+
+/// The same for several at once.
+#[must_use]
+pub fn on_members_down(map: &ClusterMap, dead: &[(StorageId, Incarnation)]) -> Plan {
+    let current = |(storage, incarnation): &&(StorageId, Incarnation)| {
+        map.members
+            .get(storage)
+            .is_some_and(|member| member.incarnation == *incarnation)
+    };
+    let dead: Vec<StorageId> = dead
+        .iter()
+        .filter(current)
+        .map(|(storage, _)| *storage)
+        .collect();
+    built_in(react_with(
+        &Strategies::built_in(),
+        map,
+        &Happening::MembersDown(&dead),
+    ))
+}
+
+/// Members that are down leave the in-sync sets in which they had to stay so far, and offices that
+/// nobody could take over so far are taken over.
+#[must_use]
+pub fn remove_dead(map: &ClusterMap) -> Plan {
+    let down = map.members.values().filter(|member| !member.is_live());
+    let down: Vec<StorageId> = down.map(|member| member.storage).collect();
+    built_in(react_with(
+        &Strategies::built_in(),
+        map,
+        &Happening::MembersDown(&down),
+    ))
+}
+
+/// A member has started anew: the offices of its earlier start go to other in-sync members, or to
+/// its new start where there is none, under a new epoch.
+#[must_use]
+pub fn on_restart(map: &ClusterMap, storage: StorageId) -> Plan {
+    built_in(react_with(
+        &Strategies::built_in(),
+        map,
+        &Happening::Restarted(storage),
+    ))
+}
+
+/// After a cold start: vacant offices go to the in-sync member with the furthest log among those
+/// that reported.
+#[must_use]
+pub fn cold_start(map: &ClusterMap, reports: &Reports) -> Plan {
+    built_in(react_with(
+        &Strategies::built_in(),
+        map,
+        &Happening::ColdStart(reports),
+    ))
+}
+
+/// A member is to hold no office (it drains or stops): those that an in-sync member that is up can
+/// take move there; the member stays in the in-sync sets.
+#[must_use]
+pub fn move_offices_off(map: &ClusterMap, storage: StorageId) -> Plan {
+    let happening = Happening::OfficesOff {
+        member: storage,
+        leaves: false,
+    };
+    built_in(react_with(&Strategies::built_in(), map, &happening))
+}
+
+/// A member lives but does not work: its offices move, and it leaves the in-sync sets where the
+/// minimum allows, so that no write waits for it.
+#[must_use]
+pub fn on_stall(map: &ClusterMap, storage: StorageId) -> Plan {
+    let happening = Happening::OfficesOff {
+        member: storage,
+        leaves: true,
+    };
+    built_in(react_with(&Strategies::built_in(), map, &happening))
+}
+
+/// Asks the strategy of each table what to do about a happening. Members that are said to be down
+/// are marked so in the plan.
+pub fn react_with(
+    strategies: &Strategies,
+    map: &ClusterMap,
+    happening: &Happening<'_>,
+) -> Result<Plan, StrategyUnknown> {
+    let mut draft = Draft::new(map);
+    react_in(&mut draft, strategies, happening)?;
+    Ok(draft.finish())
+}
+
+/// The same within a larger plan.
+pub(crate) fn react_in(
+    draft: &mut Draft<'_>,
+    strategies: &Strategies,
+    happening: &Happening<'_>,
+) -> Result<(), StrategyUnknown> {
+    if let Happening::MembersDown(dead) = happening {
+        dead.iter()
+            .for_each(|storage| draft.set_state(*storage, MemberState::Down));
+    }
+    for table in draft.tables() {
+        let strategy = strategies.named(&table.definition.strategy)?;
+        let Some(current) = draft.map().tables.get(&table.id) else {
+            continue;
+        };
+        for reaction in strategy.react(draft.map(), current, happening) {
+            // A strategy answers for its own table only.
+            if reaction.partition.table != table.id {
+                continue;
+            }
+            match draft.set(reaction.partition, reaction.next) {
+                Ok(()) => draft.because(&reaction.reason),
+                Err(rule) => draft.refused(reaction.partition, rule),
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! Where copies are missing or have to move: first a new replica learns, later the old one goes.
+
+use std::collections::BTreeSet;
+
+use super::failover::react_in;
+use super::loads::Loads;
+use super::quota::Cost;
+use super::surplus::drop_leaving;
+use super::{Draft, Plan};
+use crate::{
+    ClusterMap, FailureDomain, Happening, Member, MemberState, NextAssignment, PartitionId,
+    StorageId, Strategies, TableDefinition,
+};
+
+/// How much data may be copied at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyCaps {
+    /// How many replicas of the whole cluster may be catching up, those that do so already
+    /// included.
+    pub copies_max: usize,
+}
+
+impl CopyCaps {
+    /// Enough to keep every node of a small cluster busy, few enough to leave room for clients.
+    pub const DEFAULT: Self = Self { copies_max: 16 };
+}
+
+impl Default for CopyCaps {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Too much is missing for copying to be a good idea: it is more likely that the network or the
+/// controller is at fault. Nothing is copied; a person decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{missing} of {members} members are missing, in {domains} failure domains")]
+pub struct CopyingRefused {
+    /// How many members are missing.
+    pub missing: usize,
+    /// How many there are.
+    pub members: usize,
+    /// How many failure domains the missing ones are in.
+    pub domains: usize,
+}
+
+/// Whether replicas of these members may be replaced at once: one failure domain or a third of
+/// the members, whichever is more.
+pub fn copying_allowed(map: &ClusterMap, missing: &[StorageId]) -> Result<(), CopyingRefused> {
+    let known: Vec<&Member> = missing.iter().filter_map(|s| map.members.get(s)).collect();
+    let domains = known
+        .iter()
+        .map(|m| m.failure_domain())
+        .collect::<BTreeSet<_>>()
+        .len();
+    if domains <= 1 || known.len() * 3 <= map.members.len() {
+        return Ok(());
+    }
+    Err(CopyingRefused {
+        missing: known.len(),
+        members: map.members.len(),
+        domains,
+    })
+}
+
+/// Replaces the replicas on members that have been missing for too long. Each partition gets a new
+/// replica on the best other member; once that is in sync, the missing one is dropped. The caller
+/// asks again after each change of the map, with those that are still missing.
+#[must_use]
+pub fn rereplicate(map: &ClusterMap, missing: &[StorageId], caps: CopyCaps) -> Plan {
+    let mut draft = Draft::new(map);
+    replace(&mut draft, &missing.iter().copied().collect(), caps);
+    draft.finish()
+}
+
+/// Moves everything off a member: it is marked as draining, its offices move at once, its replicas
+/// as fast as the caps allow. Redundancy is never given up for it: where there is no other member
+/// for a replica, it stays, and the plan's reasons say so.
+#[must_use]
+pub fn drain(map: &ClusterMap, storage: StorageId, caps: CopyCaps) -> Plan {
+    let mut draft = Draft::new(map);
+    if map.is_live(storage) {
+        draft.set_state(storage, MemberState::Draining);
+    }
+    let offices = Happening::OfficesOff {
+        member: storage,
+        leaves: false,
+    };
+    if react_in(&mut draft, &Strategies::built_in(), &offices).is_err() {
+        return Plan::default();
+    }
+    replace(&mut draft, &BTreeSet::from([storage]), caps);
+    draft.finish()
+}
+
+/// Adds replicas to partitions that have too few, for example because nodes have joined since.
+#[must_use]
+pub fn fill(map: &ClusterMap, caps: CopyCaps) -> Plan {
+    let mut draft = Draft::new(map);
+    let mut loads = Loads::of(map);
+    let mut budget = caps.copies_max.saturating_sub(copies(map));
+    for (partition, definition) in draft.partitions() {
+        let nobody = BTreeSet::new();
+        add(
+            &mut draft,
+            &mut loads,
+            &mut budget,
+            partition,
+            definition,
+            &nobody,
+        );
+    }
+    draft.finish()
+}
+
+/// How many replicas are catching up.
+pub(super) fn copies(map: &ClusterMap) -> usize {
+    let learning = |a: &crate::Assignment| {
+        a.replicas
+            .iter()
+            .filter(|s| !a.in_sync.contains(s) && map.is_live(**s))
+            .count()
+    };
+    map.partitions()
+        .map(|(_, _, assignment)| learning(assignment))
+        .sum()
+}
+
+fn replace(draft: &mut Draft<'_>, leaving: &BTreeSet<StorageId>, caps: CopyCaps) {
+    let mut loads = Loads::of(draft.map());
+    let mut budget = caps.copies_max.saturating_sub(copies(draft.map()));
+    let mut stuck = 0u32;
+    for (partition, definition) in draft.partitions() {
+        let current = draft.assignment(partition);
+        if !current.replicas.iter().any(|s| leaving.contains(s)) {
+            continue;
+        }
+        let complete = add(
+            draft,
+            &mut loads,
+            &mut budget,
+            partition,
+            definition,
+            leaving,
+        );
+        stuck += u32::from(!complete);
+        if drop_leaving(draft, partition, definition, leaving) {
+            draft.because("a replica is dropped, because enough others are in sync");
+        }
+    }
+    if stuck > 0 {
+        draft.because(&format!(
+            "{stuck} partitions have no other member for a replica"
+        ));
+    }
+}
+
+/// Adds learners until there are enough replicas that stay. False if there is nobody to add.
+fn add(
+    draft: &mut Draft<'_>,
+    loads: &mut Loads,
+    budget: &mut usize,
+    partition: PartitionId,
+    definition: &TableDefinition,
+    leaving: &BTreeSet<StorageId>,
+) -> bool {
+    let wanted = definition.replicas as usize;
+    loop {
+        let current = draft.assignment(partition);
+        let staying: Vec<StorageId> = current
+            .replicas
+            .iter()
+            .copied()
+            .filter(|s| !leaving.contains(s))
+            .collect();
+        if staying.len() >= wanted || *budget == 0 {
+            return true;
+        }
+        let by_fitness = by_fitness(draft.map(), loads, partition, &current.replicas, &staying);
+        let added = by_fitness.into_iter().find(|candidate| {
+            let mut next = NextAssignment::keep(&current);
+            next.replicas.push(*candidate);
+            draft.set(partition, next).is_ok()
+        });
+        let Some(added) = added else { return false };
+        loads.add(partition.table, added);
+        draft.because("a new replica is copied where one is missing or leaves");
+        *budget -= 1;
+    }
+}
+
+/// Those who could take one more replica, best first: in the zone that is used least, then with
+/// the least of this table and of all tables by weight.
+fn by_fitness(
+    map: &ClusterMap,
+    loads: &Loads,
+    partition: PartitionId,
+    replicas: &[StorageId],
+    staying: &[StorageId],
+) -> Vec<StorageId> {
+    let used: Vec<FailureDomain<'_>> = staying
+        .iter()
+        .filter_map(|s| map.members.get(s))
+        .filter(|m| m.is_live() && m.state != MemberState::Draining)
+        .map(Member::failure_domain)
+        .collect();
+    let mut fit: Vec<&Member> = map
+        .members
+        .values()
+        .filter(|m| m.is_placeable() && !replicas.contains(&m.storage))
+        .collect();
+    fit.sort_by_cached_key(|m| {
+        let (table, weight) = (partition.table, u64::from(m.weight));
+        (
+            used.iter()
+                .filter(|domain| **domain == m.failure_domain())
+                .count(),
+            Cost::of_unit(loads.of_table(table, m.storage) + 1, weight),
+            Cost::of_unit(loads.all(m.storage) + 1, weight),
+            m.storage,
+        )
+    });
+    fit.into_iter().map(|m| m.storage).collect()
+}

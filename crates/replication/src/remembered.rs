@@ -1,0 +1,308 @@
+//! The requests that were carried out, with their answers: part of the replicated state, so
+//! that every replica keeps and evicts the same. Knows no clock: eviction goes by the stamps
+//! in the log alone.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::types::{Outcome, Remembered, RequestId};
+
+/// Slots of the smallest index.
+const SLOTS_MIN: usize = 64;
+/// No entry in a slot.
+const EMPTY: u64 = u64::MAX;
+/// Numbers of entries wrap here, so that none makes a slot look empty.
+const NUMBERS: u64 = u32::MAX as u64;
+/// At most this share of the slots is used, in tenths.
+const FULL_TENTHS: usize = 7;
+
+/// A remembered request in 48 bytes. Index and stamp have 48 bits: enough for 8 900 years of
+/// milliseconds and for a century of 80 000 writes a second.
+#[derive(Clone, Copy, Debug)]
+struct Packed {
+    request: [u64; 2],
+    digest: u64,
+    version: u64,
+    index: [u8; 6],
+    stamp_ms: [u8; 6],
+    code: u16,
+}
+
+impl Packed {
+    fn pack(from: &Remembered) -> Self {
+        Self {
+            request: halves(from.request),
+            digest: from.digest,
+            version: from.outcome.version,
+            index: low_48(from.index),
+            stamp_ms: low_48(from.stamp_ms),
+            code: from.outcome.code,
+        }
+    }
+
+    fn unpack(&self) -> Remembered {
+        Remembered {
+            request: RequestId(u128::from(self.request[0]) | u128::from(self.request[1]) << 64),
+            digest: self.digest,
+            index: from_48(self.index),
+            stamp_ms: from_48(self.stamp_ms),
+            outcome: Outcome {
+                code: self.code,
+                version: self.version,
+            },
+        }
+    }
+}
+
+/// Remembered requests by ascending log index, found by id.
+#[derive(Debug)]
+pub struct RememberedTable {
+    kept: VecDeque<Packed>,
+    /// Open addressing with linear probing: the hash of an id (32 bits) and the number of the
+    /// entry (32 bits). With the hash at hand a probe seldom touches an entry in vain.
+    slots: Vec<u64>,
+    /// The number of the oldest entry in `kept`.
+    oldest: u64,
+    newest_stamp_ms: u64,
+    remember_for_ms: u64,
+    margin_ms: u64,
+    kept_min: usize,
+}
+
+impl RememberedTable {
+    /// An empty table that keeps for `remember_for` plus `margin`, at least `kept_min`.
+    #[must_use]
+    pub fn new(remember_for: Duration, margin: Duration, kept_min: usize) -> Self {
+        Self {
+            kept: VecDeque::new(),
+            slots: vec![EMPTY; SLOTS_MIN],
+            oldest: 0,
+            newest_stamp_ms: 0,
+            remember_for_ms: remember_for.as_millis() as u64,
+            margin_ms: margin.as_millis() as u64,
+            kept_min,
+        }
+    }
+
+    /// How many are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Whether none is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// The greatest stamp of the log.
+    #[must_use]
+    pub fn newest_stamp_ms(&self) -> u64 {
+        self.newest_stamp_ms
+    }
+
+    /// What became of this request, if it is remembered.
+    #[must_use]
+    pub fn find(&self, request: RequestId) -> Option<Remembered> {
+        self.slot_of(halves(request))
+            .ok()
+            .map(|slot| self.kept[self.place(self.slots[slot])].unpack())
+    }
+
+    /// The slot of the id, or else the free one where it would go.
+    fn slot_of(&self, key: [u64; 2]) -> Result<usize, usize> {
+        let mask = self.slots.len() - 1;
+        let hash = hash(key);
+        let mut slot = hash as usize & mask;
+        // Ends: there is always a free slot.
+        while self.slots[slot] != EMPTY {
+            let same_hash = self.slots[slot] >> 32 == hash;
+            if same_hash && self.kept[self.place(self.slots[slot])].request == key {
+                return Ok(slot);
+            }
+            slot = (slot + 1) & mask;
+        }
+        Err(slot)
+    }
+
+    /// Whether the id carries a time before which requests may already be forgotten.
+    #[must_use]
+    pub fn is_expired(&self, request: RequestId) -> bool {
+        let horizon = self.newest_stamp_ms.saturating_sub(self.remember_for_ms);
+        request.made_at_ms().is_some_and(|made| made < horizon)
+    }
+
+    /// Remembers one more, behind all others by index, and evicts the oldest.
+    pub fn push(&mut self, remembered: &Remembered) {
+        self.newest_stamp_ms = self.newest_stamp_ms.max(remembered.stamp_ms);
+        let packed = Packed::pack(remembered);
+        if let Err(slot) = self.slot_of(packed.request) {
+            let number = (self.oldest + self.kept.len() as u64) % NUMBERS;
+            self.slots[slot] = hash(packed.request) << 32 | number;
+            self.kept.push_back(packed);
+            if self.kept.len() * 10 > self.slots.len() * FULL_TENTHS {
+                self.grow();
+            }
+        }
+        self.evict();
+    }
+
+    /// Those with a log index above `index`, in order.
+    pub fn after(&self, index: u64) -> impl Iterator<Item = Remembered> + '_ {
+        let from = self
+            .kept
+            .partition_point(|packed| from_48(packed.index) <= index);
+        self.kept.range(from..).map(Packed::unpack)
+    }
+
+    fn evict(&mut self) {
+        let kept_ms = self.remember_for_ms + self.margin_ms;
+        while self.kept.len() > self.kept_min {
+            let Some(front) = self.kept.front() else {
+                break;
+            };
+            if from_48(front.stamp_ms) + kept_ms >= self.newest_stamp_ms {
+                break;
+            }
+            let request = front.request;
+            self.remove_from_index(request);
+            self.kept.pop_front();
+            self.oldest = (self.oldest + 1) % NUMBERS;
+        }
+    }
+
+    /// The place in `kept` of the entry in a slot.
+    fn place(&self, slot: u64) -> usize {
+        let number = slot & u64::from(u32::MAX);
+        ((number + NUMBERS - self.oldest) % NUMBERS) as usize
+    }
+
+    fn grow(&mut self) {
+        let doubled = vec![EMPTY; self.slots.len() * 2];
+        let mask = doubled.len() - 1;
+        let before = std::mem::replace(&mut self.slots, doubled);
+        for entry in before.into_iter().filter(|slot| *slot != EMPTY) {
+            let mut slot = (entry >> 32) as usize & mask;
+            while self.slots[slot] != EMPTY {
+                slot = (slot + 1) & mask;
+            }
+            self.slots[slot] = entry;
+        }
+    }
+
+    /// Empties the slot of a request and moves up what probing had put behind it.
+    fn remove_from_index(&mut self, request: [u64; 2]) {
+        let mask = self.slots.len() - 1;
+        let Ok(mut hole) = self.slot_of(request) else {
+            return;
+        };
+        let mut slot = (hole + 1) & mask;
+        while self.slots[slot] != EMPTY {
+            let home = (self.slots[slot] >> 32) as usize & mask;
+            // Between its home and this slot lies the hole: it may move there.
+            if (slot.wrapping_sub(home) & mask) >= (slot.wrapping_sub(hole) & mask) {
+                self.slots[hole] = self.slots[slot];
+                hole = slot;
+            }
+            slot = (slot + 1) & mask;
+        }
+        self.slots[hole] = EMPTY;
+    }
+}
+
+fn halves(request: RequestId) -> [u64; 2] {
+    [request.0 as u64, (request.0 >> 64) as u64]
+}
+
+/// 32 bits by a multiplication and folds (as in wyhash): ids of clients are mostly random already.
+fn hash(key: [u64; 2]) -> u64 {
+    let a = u128::from(key[0] ^ 0x9e37_79b9_7f4a_7c15);
+    let b = u128::from(key[1] ^ 0xd1b5_4a32_d192_ed03);
+    let product = a.wrapping_mul(b);
+    let folded = (product as u64) ^ ((product >> 64) as u64) ^ key[0].rotate_left(32);
+    (folded ^ (folded >> 32)) & u64::from(u32::MAX)
+}
+
+fn low_48(number: u64) -> [u8; 6] {
+    let mut low = [0; 6];
+    low.copy_from_slice(&number.to_le_bytes()[..6]);
+    low
+}
+
+fn from_48(low: [u8; 6]) -> u64 {
+    let mut bytes = [0; 8];
+    bytes[..6].copy_from_slice(&low);
+    u64::from_le_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn remembered(request: u128, index: u64, stamp_ms: u64) -> Remembered {
+        Remembered {
+            request: RequestId(request),
+            digest: index * 3,
+            index,
+            stamp_ms,
+            outcome: Outcome {
+                code: 200,
+                version: index + 7,
+            },
+        }
+    }
+
+    #[test]
+    fn an_entry_takes_48_bytes() {
+        assert_eq!(size_of::<Packed>(), 48);
+    }
+
+    #[test]
+    fn an_id_with_a_time_before_the_horizon_is_expired_and_others_are_not() {
+        let mut table = RememberedTable::new(Duration::from_secs(10), Duration::from_secs(1), 2);
+        table.push(&remembered(1, 1, 100_000));
+        let id_at = |ms: u128| RequestId(ms << 80 | 7 << 76 | 2 << 62);
+        assert!(table.is_expired(id_at(89_999)));
+        assert!(!table.is_expired(id_at(90_000)));
+        assert!(!table.is_expired(RequestId(5)));
+    }
+
+    proptest! {
+        #[test]
+        fn the_table_agrees_with_a_naive_one(
+            steps in prop::collection::vec((0u128..400, 0u64..3000), 1..600),
+            kept_min in 0usize..50,
+        ) {
+            let mut table =
+                RememberedTable::new(Duration::from_secs(10), Duration::from_secs(1), kept_min);
+            // Start near the wrap-around of the numbers.
+            table.oldest = NUMBERS - 100;
+            let mut naive: Vec<Remembered> = Vec::new();
+            let (mut stamp, mut newest) = (0, 0);
+            for (at, (id, step)) in steps.iter().enumerate() {
+                stamp += step / 3;
+                let request = (id << 64) | (id * 7);
+                let entry = remembered(request, at as u64 + 1, stamp);
+                newest = newest.max(stamp);
+                table.push(&entry);
+                if !naive.iter().any(|kept| kept.request == entry.request) {
+                    naive.push(entry);
+                }
+                while naive.len() > kept_min && naive[0].stamp_ms + 11_000 < newest {
+                    naive.remove(0);
+                }
+            }
+            let by_id: BTreeMap<_, _> = naive.iter().map(|kept| (kept.request, *kept)).collect();
+            for id in 0u128..400 {
+                let request = RequestId((id << 64) | (id * 7));
+                prop_assert_eq!(table.find(request), by_id.get(&request).copied());
+            }
+            prop_assert_eq!(table.after(0).collect::<Vec<_>>(), naive);
+        }
+    }
+}

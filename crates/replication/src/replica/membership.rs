@@ -1,0 +1,94 @@
+//! When a primary asks for another in-sync set: who lags leaves, who keeps up joins. Knows
+//! nothing of how a proposal is followed up (see `in_sync`).
+
+use tablestore_placement::StorageId;
+
+use crate::replica::core::Core;
+use crate::replica::follower::Follower;
+use crate::replica::primary::Primary;
+use crate::types::Now;
+
+impl Primary {
+    /// Changes of the in-sync set that are due: one at a time, removals first.
+    pub(crate) fn propose(&mut self, core: &mut Core) {
+        if self.in_sync.is_pending() {
+            self.withdraw_if_stuck(core);
+            return;
+        }
+        if !self.in_sync.may_propose(core) {
+            return;
+        }
+        if let Some(laggard) = self.laggard(core) {
+            let set = self.in_sync.committed.iter().copied();
+            let set = set.filter(|member| *member != laggard).collect();
+            self.in_sync.propose(core, set, None);
+        } else if let Some(joiner) = self.joiner(core) {
+            let mut set = self.in_sync.committed.clone();
+            set.push(joiner);
+            self.in_sync.propose(core, set, Some(joiner));
+        }
+    }
+
+    /// A pending addition whose joiner fails would hold up all writes.
+    fn withdraw_if_stuck(&mut self, core: &mut Core) {
+        let Some(joiner) = self.in_sync.joiner() else {
+            return;
+        };
+        let down = core.down.contains(&joiner);
+        let lags = self
+            .followers
+            .get(&joiner)
+            .and_then(Follower::waited_for_since)
+            .is_some_and(|since| since + core.settings.lag_timeout <= core.now);
+        if (down || lags) && self.in_sync.is_withdrawable(core) {
+            self.in_sync.withdraw(core);
+        }
+    }
+
+    pub(crate) fn may_shrink(&self, core: &Core) -> bool {
+        let needed = core.view.as_ref().map_or(1, |view| view.in_sync_min).max(1);
+        self.in_sync.committed.len() as u32 > needed
+    }
+
+    /// The in-sync member that entries have waited for longest, if for too long.
+    fn laggard(&self, core: &Core) -> Option<StorageId> {
+        if !self.may_shrink(core) {
+            return None;
+        }
+        self.lag_times()
+            .min()
+            .filter(|(since, _)| *since + core.settings.lag_timeout <= core.now)
+            .map(|(_, member)| member)
+    }
+
+    pub(crate) fn lag_times(&self) -> impl Iterator<Item = (Now, StorageId)> {
+        let members = self.in_sync.committed.iter();
+        members.filter_map(|member| {
+            let since = self.followers.get(member)?.waited_for_since()?;
+            Some((since, *member))
+        })
+    }
+
+    /// A learner that keeps up.
+    fn joiner(&self, core: &Core) -> Option<StorageId> {
+        let view = core.view.as_ref()?;
+        // Only from then on can the primary of an older epoch commit nothing any more, which it
+        // might do without the joiner.
+        let epoch_is_durable = core.pending.durable() >= self.epoch_start;
+        if self.resigning.is_some() || !epoch_is_durable {
+            return None;
+        }
+        let candidates = view.assignment.replicas.iter().copied();
+        candidates
+            .filter(|member| !self.in_sync.committed.contains(member))
+            .filter(|member| !view.unreachable.contains(member) && !core.down.contains(member))
+            .find(|member| {
+                // Who has the whole inherited log has all that may be committed, even before
+                // this primary can tell how much of it is.
+                let follower = self.followers.get(member);
+                follower.is_some_and(|follower| {
+                    follower.matched >= self.epoch_start && follower.is_caught_up(core)
+                })
+            })
+    }
+}

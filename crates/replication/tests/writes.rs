@@ -1,0 +1,336 @@
+//! Writes at a primary: when they are acknowledged, refused, repeated, abandoned.
+
+#![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+
+mod harness;
+
+use harness::{Net, member, ms};
+use tablestore_placement::Epoch;
+use tablestore_replication::{Input, Message, Output, RequestId, Settings, WriteRefused};
+
+#[test]
+fn l03_a_write_is_acknowledged_when_all_in_sync_members_have_synced_it() {
+    let mut net = Net::serving(3);
+    net.hosts[2].disk_held = true;
+    let ticket = net.write(0, 1);
+    net.settle();
+    assert_eq!(net.written(0, ticket), None, "one backup has not synced it");
+    net.sync(2);
+    net.settle();
+    let written = net.written(0, ticket).unwrap().unwrap();
+    assert_eq!(
+        (written.index, written.epoch, written.repeated),
+        (2, Epoch(1), false)
+    );
+}
+
+#[test]
+fn the_primary_itself_must_have_synced_a_write() {
+    let mut net = Net::serving(3);
+    net.hosts[0].disk_held = true;
+    let ticket = net.write(0, 1);
+    net.settle();
+    assert_eq!(net.written(0, ticket), None);
+    assert_eq!(
+        net.log(1),
+        [(1, 1), (1, 2)],
+        "it was sent before the own sync"
+    );
+    net.sync(0);
+    assert!(net.written(0, ticket).unwrap().is_ok());
+}
+
+#[test]
+fn backups_learn_the_commit_mark_within_50_ms_when_idle() {
+    let mut net = Net::serving(3);
+    net.write(0, 1);
+    net.settle();
+    assert_eq!(net.status(1).applied, 1);
+    net.pass(ms(50));
+    assert_eq!((net.status(1).applied, net.status(2).applied), (2, 2));
+}
+
+#[test]
+fn the_same_id_waits_for_its_commit_and_gets_the_same_answer_later() {
+    let mut net = Net::serving(3);
+    net.cut.insert((0, 1));
+    let (first, second) = (net.write(0, 1), net.write(0, 1));
+    net.settle();
+    assert_eq!(
+        (net.written(0, first), net.written(0, second)),
+        (None, None)
+    );
+    net.cut.clear();
+    net.pass(ms(300));
+    let third = net.write(0, 1);
+    let answers: Vec<_> = [first, second, third]
+        .map(|ticket| net.written(0, ticket).unwrap().unwrap())
+        .to_vec();
+    assert!(
+        answers
+            .iter()
+            .all(|a| a.index == 2 && a.outcome == answers[0].outcome)
+    );
+    let repeated: Vec<_> = answers.iter().map(|a| a.repeated).collect();
+    assert_eq!(repeated, [false, true, true]);
+    assert_eq!(net.status(0).end, 2, "it is in the log once");
+}
+
+#[test]
+fn the_same_id_with_another_body_is_refused() {
+    let mut net = Net::serving(3);
+    net.cut.insert((0, 1));
+    net.write_body(0, 1, 7, 1000);
+    let uncommitted = net.write_body(0, 1, 8, 1000);
+    assert_eq!(
+        net.written(0, uncommitted),
+        Some(Err(WriteRefused::RequestMismatch))
+    );
+    net.cut.clear();
+    net.pass(ms(300));
+    let remembered = net.write_body(0, 1, 8, 1000);
+    assert_eq!(
+        net.written(0, remembered),
+        Some(Err(WriteRefused::RequestMismatch))
+    );
+}
+
+#[test]
+fn a_repeated_request_gets_the_same_answer_from_the_next_primary() {
+    let mut net = Net::serving(3);
+    let first = net.write(0, 1);
+    net.settle();
+    let before = net.written(0, first).unwrap().unwrap();
+    net.elect(1, &[1, 2]);
+    net.settle();
+    let second = net.write(1, 1);
+    let after = net.written(1, second).unwrap().unwrap();
+    assert_eq!((after.index, after.outcome), (before.index, before.outcome));
+    assert!(after.repeated && after.epoch == Epoch(2));
+}
+
+#[test]
+fn an_id_older_than_what_is_remembered_is_refused() {
+    let mut net = Net::serving(3);
+    let id_at = |ms: u128| ms << 80 | 7 << 76 | 2 << 62;
+    let hour_ms = 3_600_000;
+    net.write_body(0, 1, 7, hour_ms);
+    net.settle();
+    let old = net.write_body(0, id_at(u128::from(hour_ms) - 601_000), 7, hour_ms);
+    assert_eq!(net.written(0, old), Some(Err(WriteRefused::RequestExpired)));
+    let young = net.write_body(0, id_at(u128::from(hour_ms) - 599_000), 7, hour_ms);
+    net.settle();
+    assert!(net.written(0, young).unwrap().is_ok());
+}
+
+#[test]
+fn l24_stamps_of_a_log_never_go_back_whatever_the_clock_does() {
+    let mut net = Net::serving(3);
+    net.write_body(0, 1, 7, 5000);
+    net.write_body(0, 2, 7, 3000);
+    net.settle();
+    net.elect(1, &[1, 2]);
+    net.settle();
+    net.write_body(1, 3, 7, 10);
+    net.settle();
+    let stamps: Vec<_> = net.hosts[1]
+        .replica
+        .remembered_after(0)
+        .map(|r| r.stamp_ms)
+        .collect();
+    assert_eq!(stamps, [5000, 5000, 5000]);
+}
+
+#[test]
+fn below_the_minimum_writes_are_refused_before_they_are_appended() {
+    let mut net = Net::serving(3);
+    net.reassign(0, &[0], &[]);
+    let ticket = net.write(0, 1);
+    let refused = WriteRefused::NotEnoughReplicas { have: 1, need: 2 };
+    assert_eq!(net.written(0, ticket), Some(Err(refused)));
+    assert!(!refused.was_appended());
+    assert_eq!(net.status(0).end, 1);
+}
+
+#[test]
+fn with_an_unreachable_member_writes_wait_for_its_removal_while_enough_remain() {
+    let mut net = Net::serving(3);
+    net.cut.insert((0, 2));
+    net.reassign(0, &[0, 1, 2], &[2]);
+    let ticket = net.write(0, 1);
+    net.settle();
+    assert_eq!(net.written(0, ticket), None);
+    net.reassign(0, &[0, 1], &[2]);
+    assert!(net.written(0, ticket).unwrap().is_ok());
+}
+
+#[test]
+fn with_too_many_unreachable_members_writes_are_refused() {
+    let mut net = Net::serving(3);
+    net.reassign(0, &[0, 1], &[1]);
+    let ticket = net.write(0, 1);
+    let refused = WriteRefused::NotEnoughReplicas { have: 1, need: 2 };
+    assert_eq!(net.written(0, ticket), Some(Err(refused)));
+}
+
+#[test]
+fn l04_what_was_appended_before_the_set_fell_below_its_minimum_is_not_acknowledged() {
+    let mut net = Net::serving(3);
+    net.cut.extend([(0, 1), (0, 2)]);
+    let ticket = net.write(0, 1);
+    net.settle();
+    net.reassign(0, &[0], &[1, 2]);
+    assert_eq!(net.written(0, ticket), None, "one copy is not enough");
+    net.cut.clear();
+    net.pass(ms(300));
+    net.reassign(0, &[0, 1], &[]);
+    assert!(net.written(0, ticket).unwrap().is_ok());
+}
+
+#[test]
+fn a_deposed_primary_answers_unknown_only_for_what_it_appended() {
+    let mut net = Net::serving(3);
+    net.cut.extend([(0, 1), (0, 2)]);
+    let appended = net.write(0, 1);
+    let stale = Message::Stale {
+        epoch: Epoch(2),
+        refused: Epoch(1),
+    };
+    net.deliver(1, 0, stale);
+    assert_eq!(net.written(0, appended), Some(Err(WriteRefused::Unknown)));
+    let later = net.write(0, 2);
+    let refused = net.written(0, later).unwrap().unwrap_err();
+    assert!(matches!(
+        refused,
+        WriteRefused::NotPrimary {
+            epoch: Epoch(2),
+            ..
+        }
+    ));
+    assert!(WriteRefused::Unknown.was_appended() && !refused.was_appended());
+}
+
+#[test]
+fn requests_that_waited_for_an_office_that_was_lost_were_not_applied() {
+    let mut net = Net::new(3);
+    net.cut.extend([(0, 1), (0, 2)]);
+    net.elect(0, &[0, 1, 2]);
+    let (write, read) = (net.write(0, 1), net.read(0));
+    assert_eq!((net.written(0, write), net.answered(0, read)), (None, None));
+    net.epoch += 1;
+    net.version += 1;
+    let view = net.view(1, &[1, 2], &[]);
+    net.input(0, Input::Assignment(view));
+    let primary = Some(member(1));
+    let epoch = Epoch(2);
+    let refused = WriteRefused::NotPrimary { primary, epoch };
+    assert_eq!(net.written(0, write), Some(Err(refused)));
+    assert!(net.answered(0, read).unwrap().is_err());
+}
+
+#[test]
+fn waiting_for_an_office_is_bounded() {
+    let settings = Settings {
+        waiting_max: 3,
+        ..Settings::default()
+    };
+    let mut net = Net::with(3, settings);
+    net.cut.extend([(0, 1), (0, 2)]);
+    net.elect(0, &[0, 1, 2]);
+    let tickets: Vec<_> = (0..4).map(|id| net.write(0, id)).collect();
+    assert_eq!(net.written(0, tickets[2]), None);
+    assert_eq!(net.written(0, tickets[3]), Some(Err(WriteRefused::Busy)));
+}
+
+#[test]
+fn what_is_appended_and_not_committed_is_bounded() {
+    let settings = Settings {
+        uncommitted_max: 2,
+        ..Settings::default()
+    };
+    let mut net = Net::serving_with(3, settings);
+    net.cut.insert((0, 1));
+    let tickets: Vec<_> = (0..3).map(|id| net.write(0, id)).collect();
+    assert_eq!(net.written(0, tickets[2]), Some(Err(WriteRefused::Busy)));
+    assert_eq!(net.status(0).end, 3);
+}
+
+#[test]
+fn a_primary_that_resigns_says_so_when_everything_is_committed() {
+    let mut net = Net::serving(3);
+    net.cut.insert((0, 1));
+    let before = net.write(0, 1);
+    net.input(0, Input::Resign);
+    assert!(!net.take(0).contains(&Output::Resigned));
+    let after = net.write(0, 2);
+    let refused = net.written(0, after).unwrap().unwrap_err();
+    assert!(matches!(refused, WriteRefused::NotPrimary { .. }));
+    net.cut.clear();
+    net.pass(ms(300));
+    assert!(net.written(0, before).unwrap().is_ok());
+    assert!(net.take(0).contains(&Output::Resigned));
+    net.input(1, Input::Resign);
+    assert!(
+        net.take(1).contains(&Output::Resigned),
+        "a backup has nothing to wait for"
+    );
+}
+
+#[test]
+fn l05_after_a_failed_sync_the_replica_stops_for_good() {
+    let mut net = Net::serving(3);
+    net.cut.insert((0, 1));
+    let appended = net.write(0, 1);
+    net.input(0, Input::StorageFailed);
+    assert_eq!(net.written(0, appended), Some(Err(WriteRefused::Unknown)));
+    assert!(net.is_stopped(0));
+    let (write, read) = (net.write(0, 2), net.read(0));
+    assert_eq!(net.written(0, write), Some(Err(WriteRefused::Stopped)));
+    assert!(net.answered(0, read).unwrap().is_err());
+    net.wire.clear();
+    net.elect(1, &[1, 2]);
+    net.input(0, Input::PeerUp(member(1)));
+    net.deliver(
+        1,
+        0,
+        Message::Confirm {
+            epoch: Epoch(2),
+            round: 1,
+        },
+    );
+    assert!(
+        !net.wire.iter().any(|(from, ..)| *from == 0),
+        "it says nothing any more"
+    );
+    assert_eq!(net.hosts[0].replica.next_deadline(), None);
+}
+
+#[test]
+fn a_checksum_mark_is_due_on_every_replica_at_exactly_its_index() {
+    let mut net = Net::serving(3);
+    net.write(0, 1);
+    net.input(0, Input::Checksum { id: 9 });
+    net.write(0, 2);
+    net.settle();
+    net.pass(ms(50));
+    for at in 0..3 {
+        let outputs = net.take(at);
+        assert!(
+            outputs.contains(&Output::ChecksumDue { id: 9, index: 3 }),
+            "{outputs:?}"
+        );
+        assert_eq!(net.status(at).applied, 4);
+    }
+}
+
+#[test]
+fn remembered_requests_of_a_checkpoint_are_those_above_its_index() {
+    let mut net = Net::serving(3);
+    (1..=5).for_each(|id| {
+        net.write(0, id);
+    });
+    net.settle();
+    let kept: Vec<_> = net.hosts[0].replica.remembered_after(3).collect();
+    assert_eq!(kept.iter().map(|r| r.index).collect::<Vec<_>>(), [4, 5, 6]);
+    assert_eq!(kept[0].request, RequestId(3));
+}

@@ -1,0 +1,166 @@
+//! A seeded simulation of the replication cores: clock, network, disks, control plane, clients
+//! and faults, and a checker that compares what clients were told with what is there.
+//!
+//! One seed is one run: the same seed gives the same events in the same order. Knows no real
+//! time, sockets or files.
+
+mod authority;
+mod checker;
+mod client;
+mod control;
+mod disk;
+mod engine;
+mod event;
+mod host;
+mod nemesis;
+mod network;
+mod node;
+mod queue;
+mod rng;
+mod scenario;
+mod ways;
+mod world;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+pub use tablestore_replication::Mutant;
+
+use crate::rng::Chance;
+use crate::scenario::Scenario;
+use crate::world::World;
+
+/// How to run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// The deliberate bug to run with.
+    pub mutant: Option<Mutant>,
+    /// Keep a line for everything that happens.
+    pub trace: bool,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The run.
+    pub seed: u64,
+    /// The first rule that was broken, in words.
+    pub violation: Option<String>,
+    /// A hash over all events: equal for equal runs.
+    pub trace_hash: u64,
+    /// How much happened.
+    pub totals: Totals,
+    /// The lines, if they were kept.
+    pub trace: Vec<String>,
+}
+
+/// Counts of one run or of many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Runs.
+    pub runs: u64,
+    /// Events.
+    pub events: u64,
+    /// Offices that began to serve.
+    pub offices: u64,
+    /// Acknowledged writes.
+    pub writes: u64,
+    /// Answered strong reads.
+    pub reads: u64,
+    /// Simulated time in microseconds.
+    pub simulated_us: u64,
+    /// How often the rarer ways through the protocol were taken.
+    pub ways: BTreeMap<&'static str, u64>,
+}
+
+impl Totals {
+    fn add(&mut self, other: &Self) {
+        self.runs += other.runs;
+        self.events += other.events;
+        self.offices += other.offices;
+        self.writes += other.writes;
+        self.reads += other.reads;
+        self.simulated_us += other.simulated_us;
+        for (way, count) in &other.ways {
+            *self.ways.entry(way).or_default() += count;
+        }
+    }
+}
+
+/// Runs one seed.
+#[must_use]
+pub fn run(seed: u64, options: Options) -> Report {
+    let mut chance = Chance::new(seed);
+    let scenario = Scenario::new(&mut chance);
+    let mut settings = scenario::settings(&mut chance);
+    settings.mutant = options.mutant;
+    let mut world = World::new(scenario, settings, chance, options.trace);
+    world.run();
+    Report {
+        seed,
+        violation: world.checker.violation.take(),
+        trace_hash: world.trace_hash,
+        totals: Totals {
+            runs: 1,
+            events: world.events,
+            offices: world.fail_overs,
+            writes: world.checker.writes_acknowledged,
+            reads: world.checker.reads_answered,
+            simulated_us: world.now,
+            ways: std::mem::take(&mut world.ways),
+        },
+        trace: world.trace.take().unwrap_or_default(),
+    }
+}
+
+/// What many runs came to.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// The runs that broke a rule, by seed, without traces.
+    pub failed: Vec<Report>,
+    /// Counts of all runs.
+    pub totals: Totals,
+}
+
+/// Runs all seeds of a range on some threads; stops early after `failures_max` failures.
+#[must_use]
+pub fn run_many(seeds: Range<u64>, options: Options, threads: u64, failures_max: usize) -> Summary {
+    let threads = threads.max(1);
+    let parts: Vec<Summary> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|thread| {
+                let seeds = seeds.clone();
+                scope.spawn(move || {
+                    let own = seeds.filter(|seed| seed % threads == thread);
+                    run_part(own, options, failures_max)
+                })
+            })
+            .collect();
+        workers
+            .into_iter()
+            .filter_map(|worker| worker.join().ok())
+            .collect()
+    });
+    let mut summary = Summary::default();
+    for part in parts {
+        summary.failed.extend(part.failed);
+        summary.totals.add(&part.totals);
+    }
+    summary.failed.sort_by_key(|report| report.seed);
+    summary
+}
+
+fn run_part(seeds: impl Iterator<Item = u64>, options: Options, failures_max: usize) -> Summary {
+    let mut summary = Summary::default();
+    for seed in seeds {
+        let report = run(seed, options);
+        summary.totals.add(&report.totals);
+        if report.violation.is_some() {
+            summary.failed.push(report);
+            if summary.failed.len() >= failures_max {
+                break;
+            }
+        }
+    }
+    summary
+}

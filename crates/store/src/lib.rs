@@ -1,0 +1,23 @@
+//! Local tables: typed items, replication journal, row engine. Knows no network, no other
+//! node, and neither placement nor replication: a partition is an opaque `u64` here.
+//!
+//! - [`item`]: typed values, their JSON form, their binary form, order-preserving keys.
+//! - [`mutation`]: what a log entry asks of a row, and how it is applied, the same everywhere.
+//! - [`directory`]: the layout, lock and format file of a node's data directory.
+//! - [`journal`]: one durable, ordered log shared by all partitions of a node.
+//! - [`engine`]: where rows live: an LSM engine and its oracle in memory.
+
+pub mod directory;
+pub mod engine;
+pub mod item;
+pub mod journal;
+pub mod limits;
+pub mod mutation;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use directory::{DataDirectory, DirectoryError, NewIdentity};
+pub use engine::{Engine, EngineError, LsmEngine, LsmSettings, MemoryEngine, RowWrite};
+pub use item::{Decimal, FieldError, Item, KeyType, KeyValue, Value, json, key};
+pub use journal::{Journal, JournalReader, JournalSettings, JournalWriter, Meta};
+pub use mutation::{Applied, Condition, Mutation, apply_mutations};

@@ -1,0 +1,78 @@
+//! The project's own tasks, as `cargo xtask <task>`.
+//!
+//! Knows nothing of the crates' code: it runs cargo, reads manifests and looks at source text.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a task talks to a terminal"
+)]
+
+mod ci;
+mod demo;
+mod run;
+mod sim;
+mod tidy;
+mod workspace;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// The project's own tasks.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Everything that must hold: format, lints, tests, documentation, simulation, a demo run.
+    Ci {
+        /// Without the simulation and the demo, which need release builds.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// The rules of the house that no compiler checks.
+    Tidy {
+        /// Lower the list of permitted offences to those that are left.
+        #[arg(long)]
+        shrink: bool,
+    },
+    /// The simulation, built for release; arguments go to it (`--seed N`, `--seeds A..B`, …).
+    Sim {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// The demo, built for release; arguments go to it (`--seconds N`, `--kills N`, `--json`).
+    Demo {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    match perform(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nfailed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<()> {
+    let workspace = Workspace::read()?;
+    match task {
+        Task::Ci { quick } => ci::run(&workspace, quick),
+        Task::Tidy { shrink } => tidy::run(&workspace, shrink),
+        Task::Sim { arguments } => sim::run(&workspace, &arguments),
+        Task::Demo { arguments } => demo::run(&workspace, &arguments),
+    }
+}
