@@ -50,10 +50,37 @@ impl From<anyhow::Error> for StartError {
 /// # Errors
 /// If the settings, the directory or an address cannot be used, or the node failed for good.
 pub fn run(settings: NodeSettings) -> Result<(), StartError> {
-    Ok(run_node(settings)?)
+    match run_node(settings)? {
+        End::Asked => Ok(()),
+        End::Convicted => Err(start_anew().into()),
+    }
 }
 
-fn run_node(settings: NodeSettings) -> anyhow::Result<()> {
+/// Why a node ended without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// By a signal.
+    Asked,
+    /// The cluster holds this start of it dead: only a new start may come back.
+    Convicted,
+}
+
+/// Replaces this process by a new start of the same program with the same arguments: the process
+/// id stays, the incarnation grows. Returns only if that failed.
+fn start_anew() -> anyhow::Error {
+    use std::os::unix::process::CommandExt;
+    tracing::warn!("the cluster holds this start dead; starting anew");
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return anyhow::anyhow!("cannot start anew: {error}"),
+    };
+    let error = std::process::Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .exec();
+    anyhow::anyhow!("cannot start anew: {error}")
+}
+
+fn run_node(settings: NodeSettings) -> anyhow::Result<End> {
     settings.validate()?;
     let mut directory = DataDirectory::open(
         &settings.data_dir,
@@ -112,7 +139,7 @@ async fn control(
     started: Started,
     directory: &mut DataDirectory,
     data_runtime: Runtime,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<End> {
     let Started {
         settings,
         me,
@@ -157,7 +184,7 @@ async fn control(
     let registration = registration(&settings, &identity);
     let became_member = tokio::select! {
         became = become_member(&node, directory, &registration) => became?,
-        () = stop.asked() => return Ok(()),
+        () = stop.asked() => return Ok(End::Asked),
     };
     tracing::info!(
         name = %settings.name, storage = %me.member, http = %identity.http_address,
@@ -165,10 +192,11 @@ async fn control(
     );
     tokio::select! {
         () = stop.asked() => {}
+        () = convicted(&node) => return Ok(End::Convicted),
         reason = control.failed() => anyhow::bail!("the control plane failed: {reason}"),
     }
     leave(&node, http).await;
-    Ok(())
+    Ok(End::Asked)
 }
 
 fn registration(settings: &NodeSettings, identity: &Identity) -> Registration {
@@ -363,6 +391,21 @@ async fn wait_for(node: &Node, fits: impl Fn(Incarnation) -> bool) {
                 .is_some_and(|member| fits(member.incarnation))
         })
         .await;
+}
+
+/// Waits until the map holds this start of the node dead.
+async fn convicted(node: &Node) {
+    let me = node.shared.me;
+    let mut maps = node.shared.control.watch_map();
+    let held_dead = |map: &Arc<tablestore_placement::ClusterMap>| {
+        map.members.get(&me.member).is_some_and(|member| {
+            member.incarnation == me.incarnation && member.state == MemberState::Down
+        })
+    };
+    // An error means that the control plane has ended, which `failed` tells.
+    if maps.wait_for(held_dead).await.is_err() {
+        std::future::pending().await
+    }
 }
 
 /// Hands offices and leadership over, so that clients notice nothing.

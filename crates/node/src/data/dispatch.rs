@@ -82,7 +82,7 @@ impl Plane {
             office.map(|office| office.member)
         };
         if office == Some(me) && !request.operation.is_eventual() {
-            return self.to_core(ticket);
+            return self.hand_to_core(ticket);
         }
         if matches!(request.reply_to, ReplyTo::Peer { .. }) {
             if request.epoch <= epoch {
@@ -113,7 +113,7 @@ impl Plane {
         }
     }
 
-    fn to_core(&mut self, ticket: u64) {
+    fn hand_to_core(&mut self, ticket: u64) {
         let Some(request) = self.ports.requests.get_mut(&ticket) else {
             return;
         };

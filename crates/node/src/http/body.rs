@@ -213,7 +213,7 @@ mod tests {
         );
         let problem = read_frames(&[b"ab", b"cd"], 3).await.err();
         assert_eq!(
-            problem.map(|p| (p.kind, p.field)),
+            problem.map(|p| (p.kind, p.field.clone())),
             Some((Kind::TooLarge, Some("body".into())))
         );
         let problem = read_frames(&[b"abcd"], 3).await.err();

@@ -115,7 +115,7 @@ mod tests {
             (7, 42, &*outside),
             (7, 42, ""),
         ] {
-            let field = decode(&table(id), question, text).map_err(|problem| problem.field);
+            let field = decode(&table(id), question, text).map_err(|problem| problem.field.clone());
             assert_eq!(field, Err(Some("cursor".to_owned())), "{text}");
         }
     }

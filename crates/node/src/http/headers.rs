@@ -211,7 +211,8 @@ mod tests {
 
     #[test]
     fn a_uuid_keeps_its_bits_and_other_ids_are_hashed() {
-        let id = |text| request_id(&headers(&[(IDEMPOTENCY_KEY, text)])).map_err(|p| p.field);
+        let id =
+            |text| request_id(&headers(&[(IDEMPOTENCY_KEY, text)])).map_err(|p| p.field.clone());
         let bits = 0x018f_3c1e_8e4a_7c3b_9d2f_0123_4567_89ab;
         assert_eq!(id("018f3c1e-8e4a-7c3b-9d2f-0123456789ab"), Ok(Some(bits)));
         assert_eq!(
@@ -230,7 +231,8 @@ mod tests {
 
     #[test]
     fn conditions_are_parsed_strictly() {
-        let of = |pairs: &[(HeaderName, &str)]| condition(&headers(pairs)).map_err(|p| p.field);
+        let of =
+            |pairs: &[(HeaderName, &str)]| condition(&headers(pairs)).map_err(|p| p.field.clone());
         let (yes, no) = (header::IF_MATCH, header::IF_NONE_MATCH);
         assert_eq!(of(&[]), Ok(Condition::None));
         assert_eq!(of(&[(yes.clone(), "\"17\"")]), Ok(Condition::IfVersion(17)));

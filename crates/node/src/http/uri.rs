@@ -194,7 +194,7 @@ mod tests {
         );
         assert_eq!(parameters(None, &known), Ok([None, None]));
         assert_eq!(parameters(Some("a"), &known), Ok([Some(""), None]));
-        let kind = |query| parameters(Some(query), &known).map_err(|p| (p.kind, p.field));
+        let kind = |query| parameters(Some(query), &known).map_err(|p| (p.kind, p.field.clone()));
         assert_eq!(
             kind("c=1"),
             Err((Kind::UnknownParameter, Some("c".to_owned())))

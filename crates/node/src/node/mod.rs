@@ -107,9 +107,8 @@ impl Node {
         }
         // Another node may have created it a moment ago.
         let read = tokio::time::timeout_at(context.deadline, self.shared.control.read_index());
-        let map = match read.await {
-            Ok(Ok(map)) => map,
-            Ok(Err(_)) | Err(_) => return Err(RequestError::NoController),
+        let Ok(Ok(map)) = read.await else {
+            return Err(RequestError::NoController);
         };
         match map.table_named(name) {
             Some(table) => {
