@@ -4,7 +4,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use tablestore_placement::Epoch;
 
-use crate::types::RequestId;
+use crate::types::{Outcome, Remembered, RequestId};
 
 const KIND_EPOCH_START: u8 = 0;
 const KIND_WRITE: u8 = 1;
@@ -122,6 +122,27 @@ impl Entry {
     pub fn payload(&self) -> Option<Bytes> {
         matches!(self.body(), EntryBody::Write { .. })
             .then(|| self.data.slice(WRITE_HEADER_BYTES..))
+    }
+
+    /// What is remembered of a write that was applied with this outcome; `None` for other entries.
+    #[must_use]
+    pub fn remembered(&self, outcome: Outcome) -> Option<Remembered> {
+        let EntryBody::Write {
+            stamp_ms,
+            request,
+            digest,
+            ..
+        } = self.body()
+        else {
+            return None;
+        };
+        Some(Remembered {
+            request,
+            digest,
+            index: self.index,
+            stamp_ms,
+            outcome,
+        })
     }
 
     /// What the entry counts against limits in bytes.

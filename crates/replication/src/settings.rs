@@ -64,6 +64,9 @@ pub const WITHDRAW_AFTER: Duration = Duration::from_secs(1);
 pub const LAG_TIMEOUT: Duration = Duration::from_millis(500);
 /// A learner is caught up when it acknowledges what was the log end this long ago.
 pub const CAUGHT_UP_WITHIN: Duration = Duration::from_millis(100);
+/// The commit mark is written to the journal this often while it moves: what a restarted node has
+/// to learn from its primaries before it can apply it.
+pub const RECORD_COMMIT_EVERY: Duration = Duration::from_millis(500);
 /// Results of requests are kept this long by the stamps of the log.
 pub const REMEMBER_FOR: Duration = Duration::from_secs(600);
 /// ... and this much longer than an id is accepted, for clients whose clock is ahead.
@@ -110,6 +113,8 @@ pub struct Settings {
     pub lag_timeout: Duration,
     /// See [`CAUGHT_UP_WITHIN`].
     pub caught_up_within: Duration,
+    /// See [`RECORD_COMMIT_EVERY`].
+    pub record_commit_every: Duration,
     /// See [`REMEMBER_FOR`].
     pub remember_for: Duration,
     /// See [`REMEMBER_MARGIN`].
@@ -144,6 +149,7 @@ impl Default for Settings {
             withdraw_after: WITHDRAW_AFTER,
             lag_timeout: LAG_TIMEOUT,
             caught_up_within: CAUGHT_UP_WITHIN,
+            record_commit_every: RECORD_COMMIT_EVERY,
             remember_for: REMEMBER_FOR,
             remember_margin: REMEMBER_MARGIN,
             remember_min: REMEMBER_MIN,

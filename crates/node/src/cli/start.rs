@@ -17,7 +17,7 @@ const DATA_DIR: &str = "tablestore-data";
 /// The name of a node unless told otherwise.
 const NAME: &str = "n1";
 /// The log filter unless told otherwise.
-const LOG: &str = "info,openraft=warn,lsm_tree=warn";
+const LOG: &str = "info,openraft=error,lsm_tree=warn";
 
 /// The settings that a file may hold.
 const SETTINGS: [&str; 14] = [

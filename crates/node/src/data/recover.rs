@@ -3,26 +3,29 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tablestore_placement::Epoch;
-use tablestore_replication::{EpochStartsAt, PartitionMeta, Recovered};
+use tablestore_placement::{Epoch, PartitionId};
+use tablestore_replication::{Entry, EpochStartsAt, Outcome, PartitionMeta, Recovered};
 use tablestore_store::{
     DataDirectory, Engine, Journal, JournalReader, JournalSettings, JournalWriter, LsmEngine,
     LsmSettings,
 };
 
-use super::apply::decode_remembered;
+use super::apply::{apply_entries, decode_remembered};
 use crate::settings::NodeSettings;
 
 /// What a replica starts from.
 #[derive(Debug)]
 pub(crate) struct RecoveredPartition {
     pub(crate) state: Recovered,
+    /// Remembered results up to this index are in the engine's files.
+    pub(crate) remembered_until: u64,
 }
 
 impl RecoveredPartition {
     pub(crate) fn empty() -> Self {
         Self {
             state: Recovered::empty(),
+            remembered_until: 0,
         }
     }
 }
@@ -60,8 +63,16 @@ pub(crate) fn open_storage(
         metas.keys().copied().chain(engine.partitions()).collect();
     for partition in known {
         let state = recover(&engine, &reader, partition, metas.get(&partition))?;
-        recovered.insert(partition, RecoveredPartition { state });
+        let remembered_until = state.applied;
+        recovered.insert(
+            partition,
+            RecoveredPartition {
+                state,
+                remembered_until,
+            },
+        );
     }
+    Replay::new(&engine, &mut recovered).run(&reader)?;
     Ok(Storage {
         engine: Arc::new(engine),
         writer,
@@ -123,4 +134,77 @@ fn recover(
         applied,
         remembered,
     })
+}
+
+/// Entries of one partition that are applied at once.
+const REPLAY_BATCH: usize = 256;
+
+/// Applying what was known to be committed when the process ended, before the node says that it
+/// is there: a replica that still has much to apply could not serve when it became primary.
+struct Replay<'a> {
+    engine: &'a dyn Engine,
+    partitions: &'a mut BTreeMap<u64, RecoveredPartition>,
+    waiting: BTreeMap<u64, Vec<Entry>>,
+}
+
+impl<'a> Replay<'a> {
+    fn new(engine: &'a dyn Engine, partitions: &'a mut BTreeMap<u64, RecoveredPartition>) -> Self {
+        Self {
+            engine,
+            partitions,
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    fn run(mut self, reader: &JournalReader) -> anyhow::Result<()> {
+        let wanted: BTreeMap<u64, _> = self
+            .partitions
+            .iter()
+            .map(|(partition, found)| (*partition, &found.state))
+            .filter(|(_, state)| state.applied < state.meta.commit)
+            .map(|(partition, state)| (partition, state.applied + 1..=state.meta.commit))
+            .collect();
+        let count: u64 = wanted.values().map(|one| one.end() - one.start() + 1).sum();
+        reader.replay::<anyhow::Error>(&wanted, &mut |partition, read| {
+            let waiting = self.waiting.entry(partition).or_default();
+            waiting.push(Entry {
+                epoch: Epoch(read.epoch),
+                index: read.index,
+                data: read.data,
+            });
+            if waiting.len() == REPLAY_BATCH {
+                self.apply(partition)?;
+            }
+            Ok(())
+        })?;
+        for partition in wanted.into_keys() {
+            self.apply(partition)?;
+        }
+        if count > 0 {
+            tracing::info!(entries = count, "applied what the journal had");
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, partition: u64) -> anyhow::Result<()> {
+        let entries = std::mem::take(self.waiting.entry(partition).or_default());
+        let Some(last) = entries.last() else {
+            return Ok(());
+        };
+        let results = apply_entries(self.engine, PartitionId::from_u64(partition), &entries)?;
+        let found = self
+            .partitions
+            .get_mut(&partition)
+            .map(|one| &mut one.state);
+        let state = found.expect("only known partitions are replayed");
+        state.applied = last.index;
+        let outcomes: BTreeMap<u64, Outcome> = results.into_iter().collect();
+        state.remembered.extend(
+            entries
+                .iter()
+                .filter_map(|entry| Some((entry, *outcomes.get(&entry.index)?)))
+                .filter_map(|(entry, outcome)| entry.remembered(outcome)),
+        );
+        Ok(())
+    }
 }

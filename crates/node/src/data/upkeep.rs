@@ -100,7 +100,6 @@ impl Plane {
             .recovered
             .remove(&number)
             .unwrap_or_else(RecoveredPartition::empty);
-        let remembered_until = recovered.state.applied;
         let replica = Replica::new(
             Settings::default(),
             self.ports.me,
@@ -109,7 +108,7 @@ impl Plane {
         );
         let hosted = Hosted {
             replica,
-            remembered_until,
+            remembered_until: recovered.remembered_until,
             flushing: false,
             stopped: None,
         };

@@ -33,6 +33,8 @@ pub(crate) struct Core {
     pub(crate) first: u64,
     pub(crate) pending: Pending,
     pub(crate) commit: u64,
+    /// The commit mark of the last meta record, and when that was written.
+    commit_recorded: (u64, Now),
     pub(crate) applied: u64,
     pub(crate) applying: Applying,
     pub(crate) log_reads: LogReads,
@@ -64,6 +66,7 @@ impl Core {
             ..
         } = recovered;
         let hollow = applied > meta.end || first > applied + 1;
+        let commit = meta.commit.max(applied).min(meta.end);
         Self {
             settings,
             me,
@@ -76,7 +79,8 @@ impl Core {
             tail: Tail::new(meta.end),
             first,
             pending: Pending::new(meta.end),
-            commit: meta.commit.max(applied).min(meta.end),
+            commit,
+            commit_recorded: (commit, Now::ZERO),
             applied,
             applying: Applying::default(),
             log_reads: LogReads::default(),
@@ -140,9 +144,25 @@ impl Core {
 
     pub(crate) fn persist_meta(&mut self) -> u64 {
         let token = self.pending.record();
-        let record = PersistRecord::Meta(self.meta());
+        let meta = self.meta();
+        self.commit_recorded = (meta.commit, self.now);
+        let record = PersistRecord::Meta(meta);
         self.output(Output::Persist { token, record });
         token
+    }
+
+    /// When the commit mark is to be written down next; `None` while the last record has it.
+    pub(crate) fn record_commit_at(&self) -> Option<Now> {
+        let (recorded, at) = self.commit_recorded;
+        (self.commit > recorded && !self.installing).then(|| at + self.settings.record_commit_every)
+    }
+
+    /// Writes the commit mark down now and then, so that after a crash the host can apply what
+    /// was known to be committed before it says that it is there.
+    pub(crate) fn record_commit(&mut self) {
+        if self.record_commit_at().is_some_and(|at| at <= self.now) {
+            self.persist_meta();
+        }
     }
 
     /// Adopts a newer epoch: older ones are refused from here on.

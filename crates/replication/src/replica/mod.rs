@@ -109,7 +109,8 @@ impl Replica {
             return None;
         }
         let primary = self.primary.as_ref().and_then(|p| p.deadline(&self.core));
-        let deadline = [primary, self.core.log_reads.deadline()]
+        let reads = self.core.log_reads.deadline();
+        let deadline = [primary, reads, self.core.record_commit_at()]
             .into_iter()
             .flatten()
             .min()?;
@@ -255,6 +256,7 @@ impl Replica {
             self.backup.acknowledge(&mut self.core);
             self.core.apply_more();
         }
+        self.core.record_commit();
         self.core.trim_memory();
     }
 

@@ -1,6 +1,8 @@
 //! Reading entries back while the writer goes on. Knows nothing of how they were committed.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,6 +16,8 @@ use super::format::{BLOCK, RECORD_HEADER_BYTES, Record};
 
 /// How much is read at a time when entries lie close together.
 const WINDOW_BYTES: usize = 64 * 1024;
+/// The same for a replay, which wants most of what it reads.
+const REPLAY_WINDOW_BYTES: usize = 1024 * 1024;
 /// At most so many entries in one call; bounds the time the book is locked.
 const ENTRIES_MAX: u64 = 4096;
 
@@ -134,24 +138,50 @@ impl JournalReader {
                 break;
             }
             let offset = u64::from(position.offset);
-            let record = read_record(&mut window, &segment, offset)?
-                .filter(|record| record.is_entry())
-                .filter(|record| record.partition == partition && record.index == index);
-            let Some(record) = record else {
-                return Err(ReadError::Corrupt {
-                    file: segment.path.clone(),
-                    offset,
-                });
-            };
-            bytes += record.data.len();
-            let data = Bytes::copy_from_slice(record.data);
-            entries.push(ReadEntry {
-                epoch: record.epoch,
-                index,
-                data,
-            });
+            let entry = read_entry(&mut window, &segment, offset, partition, index)?;
+            bytes += entry.data.len();
+            entries.push(entry);
         }
         Ok(entries)
+    }
+
+    /// Gives the durable entries of several partitions, each from its first wanted index to its
+    /// last, in the order in which they lie on disk: every block is read once, however many
+    /// partitions share it. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), or what `each` answers.
+    pub fn replay<E: From<ReadError>>(
+        &self,
+        wanted: &BTreeMap<u64, RangeInclusive<u64>>,
+        each: &mut dyn FnMut(u64, ReadEntry) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut found = Vec::new();
+        for (&partition, range) in wanted {
+            let mut from = *range.start();
+            while from <= *range.end() {
+                let piece = self.locate(partition, from, *range.end())?;
+                let Some(last) = piece.last().map(|(index, ..)| *index) else {
+                    break;
+                };
+                from = last + 1;
+                found.extend(piece.into_iter().map(|(index, position, segment)| {
+                    (
+                        (segment.generation, position.offset),
+                        partition,
+                        index,
+                        segment,
+                    )
+                }));
+            }
+        }
+        found.sort_unstable_by_key(|(place, ..)| *place);
+        let mut window = Window::new(REPLAY_WINDOW_BYTES);
+        for ((_, offset), partition, index, segment) in found {
+            let entry = read_entry(&mut window, &segment, u64::from(offset), partition, index)?;
+            each(partition, entry)?;
+        }
+        Ok(())
     }
 
     /// Where the entries lie; the segments are held so that they are not used again.
@@ -184,6 +214,30 @@ impl JournalReader {
         });
         Ok(located.collect())
     }
+}
+
+/// The entry that the book says is there.
+fn read_entry(
+    window: &mut Window,
+    segment: &Segment,
+    offset: u64,
+    partition: u64,
+    index: u64,
+) -> Result<ReadEntry, ReadError> {
+    let record = read_record(window, segment, offset)?
+        .filter(|record| record.is_entry())
+        .filter(|record| record.partition == partition && record.index == index);
+    let Some(record) = record else {
+        return Err(ReadError::Corrupt {
+            file: segment.path.clone(),
+            offset,
+        });
+    };
+    Ok(ReadEntry {
+        epoch: record.epoch,
+        index,
+        data: Bytes::copy_from_slice(record.data),
+    })
 }
 
 fn read_record<'a>(

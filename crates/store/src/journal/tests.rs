@@ -52,6 +52,35 @@ fn read_all(reader: &JournalReader, partition: u64) -> Vec<(u64, u64, Vec<u8>)> 
 }
 
 #[test]
+fn a_replay_gives_the_wanted_entries_of_all_partitions_in_the_order_of_the_disk() {
+    let disk = FaultyDisk::default();
+    let (mut writer, reader) = open_on(&disk).unwrap();
+    for index in 1..=500 {
+        for partition in [7, 3, 5] {
+            writer.push_entry(partition, 1, index, &[partition as u8; 100]);
+        }
+        writer.commit().unwrap();
+    }
+    let wanted = [(3, 400..=402), (5, 500..=500), (7, 401..=402)].into();
+    let mut seen = Vec::new();
+    let replayed: Result<(), ReadError> = reader.replay(&wanted, &mut |partition, entry| {
+        assert_eq!(entry.data, vec![partition as u8; 100]);
+        seen.push((partition, entry.index));
+        Ok(())
+    });
+    replayed.unwrap();
+    assert_eq!(
+        seen,
+        [(3, 400), (7, 401), (3, 401), (7, 402), (3, 402), (5, 500)]
+    );
+    let dropped: Result<(), ReadError> = reader.replay(&[(9, 1..=2)].into(), &mut |_, _| Ok(()));
+    assert!(matches!(
+        dropped,
+        Err(ReadError::Dropped { partition: 9, .. })
+    ));
+}
+
+#[test]
 fn entries_are_there_after_opening_again_on_a_real_disk() {
     let home = tempfile::tempdir().unwrap();
     let settings = JournalSettings {
