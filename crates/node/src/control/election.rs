@@ -259,6 +259,7 @@ impl Elector {
                 let ping = ControlRequest::Ping { last_log };
                 let reply = core.peers.call(storage, ping, PING_MAX).await;
                 if let Ok(ControlReply::Pong { last_log }) = reply {
+                    core.peers.heard(storage);
                     let _ = core
                         .sightings
                         .try_send(Sighting::LogEnd { storage, last_log });

@@ -39,6 +39,11 @@ pub(super) const PROBE_MAX: Duration = Duration::from_millis(20);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkEvent {
+    /// A voter answered another voter's ping.
+    Heard {
+        /// Who answered.
+        storage: StorageId,
+    },
     /// Connected and greeted.
     Up {
         /// The node.

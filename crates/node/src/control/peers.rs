@@ -236,6 +236,11 @@ impl Peers {
         }
     }
 
+    /// A member answered a ping.
+    pub(super) fn heard(&self, storage: StorageId) {
+        self.inner.tell(&LinkEvent::Heard { storage });
+    }
+
     /// A new subscription to what happens to connections from now on.
     #[must_use]
     pub fn events(&self) -> mpsc::Receiver<LinkEvent> {

@@ -19,6 +19,11 @@ impl Controller {
     /// Tells the detector the time and acts on what it then believes.
     pub(super) fn tick(&mut self) {
         let now = self.now();
+        if now > self.ticked + self.detector.settings().own_gap_max {
+            // A pause of our own: nobody's silence can be told.
+            self.heard.clear();
+        }
+        self.ticked = now;
         self.detector.take(now, Evidence::Tick);
         if self.leads() {
             let map = self.node.map();

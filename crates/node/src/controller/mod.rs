@@ -13,7 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tablestore_health::{AccrualDetector, Belief, Detector, DetectorSettings, Evidence, Probe};
+use tablestore_health::{
+    AccrualDetector, Belief, Detector, DetectorSettings, Evidence, Probe, Work,
+};
 use tablestore_placement::{ClusterMap, Incarnation, StorageId};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -65,6 +67,9 @@ struct Controller {
     detector: AccrualDetector<StorageId>,
     /// Starts that were seen dead, also while another node led.
     gone: BTreeMap<StorageId, (Incarnation, u64)>,
+    /// When each voter last answered a ping, also while another node led.
+    heard: BTreeMap<StorageId, Duration>,
+    ticked: Duration,
     jobs: BTreeSet<Job>,
     reports: mpsc::Sender<Report>,
     leads_since: Option<Duration>,
@@ -85,6 +90,8 @@ pub(crate) async fn run(node: Node, mut links: mpsc::Receiver<LinkEvent>) {
         origin: Instant::now(),
         detector: AccrualDetector::new(detector),
         gone: BTreeMap::new(),
+        heard: BTreeMap::new(),
+        ticked: Duration::ZERO,
         jobs: BTreeSet::new(),
         reports,
         leads_since: None,
@@ -135,7 +142,8 @@ impl Controller {
         self.leads_since.is_some()
     }
 
-    /// Leadership came or went. A new controller knows nobody's answers: it starts counting now.
+    /// Leadership came or went. A new controller knows nobody's answers: it starts counting now,
+    /// but for the voters that it has pinged all along.
     fn lead(&mut self, ready: bool) {
         if !ready {
             self.leads_since = None;
@@ -151,6 +159,8 @@ impl Controller {
         self.detector = AccrualDetector::new(settings);
         let map = self.node.map();
         self.know_members(&map);
+        self.recall_voters(&map);
+        self.beat();
         self.node
             .shared
             .timeline
@@ -169,10 +179,33 @@ impl Controller {
         }
     }
 
+    /// Tells a new detector when the voters were last heard, so that the silence which made this
+    /// node the controller counts. None is convicted by it unheard: at most it is suspect now.
+    fn recall_voters(&mut self, map: &ClusterMap) {
+        let now = self.now();
+        let suspect_after = self.detector.settings().suspect_after_max;
+        for (node, heard) in std::mem::take(&mut self.heard) {
+            let Some(member) = map.members.get(&node).filter(|member| member.is_live()) else {
+                continue;
+            };
+            let heard = heard.max(now.saturating_sub(suspect_after));
+            let evidence = Evidence::HeartbeatAnswered {
+                node,
+                incarnation: seen(member.incarnation),
+                sent: heard,
+                work: Work::default(),
+            };
+            self.detector.take(heard, evidence);
+        }
+    }
+
     /// What happens to the connections of this node, noted whoever leads.
     fn link(&mut self, event: LinkEvent) {
         let now = self.now();
         match event {
+            LinkEvent::Heard { storage } => {
+                self.heard.insert(storage, now);
+            }
             LinkEvent::Up {
                 storage,
                 incarnation,

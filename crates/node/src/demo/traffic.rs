@@ -22,7 +22,7 @@ use super::wire::{Answer, Connection, request};
 /// more often.
 const HASTY_ATTEMPTS: u32 = 8;
 /// The time-out of an attempt grows up to this.
-const ATTEMPT_TIMEOUT_MAX: Duration = Duration::from_millis(500);
+const ATTEMPT_TIMEOUT_MAX: Duration = Duration::from_millis(100);
 /// The pause after each node was tried once in vain.
 const ROUND_PAUSE: Duration = Duration::from_millis(1);
 /// Wrong reads that are remembered in full; the others are counted.
