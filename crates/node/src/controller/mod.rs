@@ -5,6 +5,7 @@
 //! detector of `tablestore-health`. A wrong belief costs a fail-over, never data: every change is
 //! checked and compared when it is applied. Knows nothing of rows.
 
+mod calm;
 mod heartbeat;
 mod review;
 mod service;
@@ -75,6 +76,8 @@ struct Controller {
     leads_since: Option<Duration>,
     log_ends: BTreeMap<StorageId, HeartbeatAnswer>,
     changed_at: Duration,
+    /// Too many members are missing to copy what they held; said once.
+    copying_refused: bool,
 }
 
 fn seen(incarnation: Incarnation) -> tablestore_health::Incarnation {
@@ -97,6 +100,7 @@ pub(crate) async fn run(node: Node, mut links: mpsc::Receiver<LinkEvent>) {
         leads_since: None,
         log_ends: BTreeMap::new(),
         changed_at: Duration::ZERO,
+        copying_refused: false,
         node,
     };
     let mut leadership = controller.node.shared.control.watch_leadership();

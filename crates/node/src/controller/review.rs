@@ -1,24 +1,17 @@
 //! From what is believed to what is proposed.
 //!
 //! Deaths first and at once, all partitions of a node in one entry; then restarts; then, when
-//! all is calm, what makes the cluster whole and even again. Each proposal is computed from the
+//! all is calm, what makes the cluster whole and even again (see `calm`). Each proposal is computed from the
 //! map as it is and compared when it is applied, so a late one does nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tablestore_health::Belief;
-use tablestore_placement::plan::{self, CopyCaps, OfficeCaps, Plan};
-use tablestore_placement::{ClusterMap, Command, Decision, DecisionKind, MemberState, StorageId};
+use tablestore_placement::plan::{self, Plan};
+use tablestore_placement::{ClusterMap, Command, Decision, DecisionKind, StorageId};
 
 use super::{Controller, Job, Report};
 use crate::node::wall_ms;
-
-/// No balancing within this time after anything changed.
-const CALM_FOR: Duration = Duration::from_millis(1_000);
-/// Offices moved by one plan.
-const MOVES_MAX: usize = 8;
 
 impl Controller {
     /// Proposes the fail-over of every member that is believed dead.
@@ -80,7 +73,7 @@ impl Controller {
         self.act_on_restarts(&map);
         self.act_on_stalls(&map);
         if self.jobs.is_empty()
-            && let Some((plan, decision)) = self.calm_plan(&map, leads_since)
+            && let Some((plan, decision)) = self.what_can_wait(&map, leads_since)
         {
             self.propose(Job::Review, plan, decision);
         }
@@ -97,103 +90,6 @@ impl Controller {
                 self.propose(Job::Stall(member.storage), plan, decision);
             }
         }
-    }
-
-    /// The most urgent of what can wait.
-    fn calm_plan(&self, map: &Arc<ClusterMap>, leads_since: Duration) -> Option<(Plan, Decision)> {
-        let now = self.now();
-        let made = |plan: Plan, kind, why: &str| {
-            (!plan.is_empty()).then(|| (plan, Decision::new(kind, wall_ms()).because(why)))
-        };
-        if let Some(found) = made(
-            plan::remove_dead(map),
-            DecisionKind::InSync,
-            "dead members leave the in-sync sets",
-        ) {
-            return Some(found);
-        }
-        let reports: BTreeMap<_, _> = self
-            .log_ends
-            .iter()
-            .map(|(node, answer)| {
-                let ends = answer
-                    .partitions
-                    .iter()
-                    .map(|p| (p.partition, p.epoch, p.end));
-                (*node, ends.collect())
-            })
-            .collect();
-        if now > leads_since + self.node.settings().cold_start_wait
-            && let Some(found) = made(
-                plan::cold_start(map, &reports),
-                DecisionKind::ColdStart,
-                "no primary is left",
-            )
-        {
-            return Some(found);
-        }
-        if now < self.changed_at + CALM_FOR || now < leads_since + CALM_FOR {
-            return None;
-        }
-        let caps = CopyCaps::DEFAULT;
-        let missing = self.missing(map);
-        let draining = map
-            .members
-            .values()
-            .find(|m| m.state == MemberState::Draining);
-        made(
-            plan::fill(map, caps),
-            DecisionKind::Rereplicate,
-            "tables get their copies",
-        )
-        .or_else(|| {
-            let plan = plan::rereplicate(map, &missing, caps);
-            made(
-                plan,
-                DecisionKind::Rereplicate,
-                "a replica was missing for too long",
-            )
-        })
-        .or_else(|| {
-            let plan = plan::drain(map, draining?.storage, caps);
-            made(plan, DecisionKind::Drain, "the node is being drained")
-        })
-        .or_else(|| {
-            made(
-                plan::drop_surplus(map),
-                DecisionKind::Rereplicate,
-                "copies beyond the wanted",
-            )
-        })
-        .or_else(|| {
-            let caps = OfficeCaps {
-                moves_max: MOVES_MAX,
-                resting: BTreeSet::new(),
-                unfit: self.unfit(map),
-            };
-            let plan = plan::balance_primaries(map, &caps);
-            made(plan, DecisionKind::Rebalance, "primaries are spread evenly")
-        })
-    }
-
-    /// Members that are down for longer than replicas may be missing.
-    fn missing(&self, map: &ClusterMap) -> Vec<StorageId> {
-        let patience = self.node.settings().rereplicate_after;
-        let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-        map.members
-            .values()
-            .filter(|m| m.state == MemberState::Down)
-            .filter(|m| m.since_ms.saturating_add(patience_ms) < wall_ms())
-            .map(|m| m.storage)
-            .collect()
-    }
-
-    /// Members that should be given no office now.
-    fn unfit(&self, map: &ClusterMap) -> BTreeSet<StorageId> {
-        map.live_members()
-            .filter(|m| !matches!(self.belief(m.storage, m.incarnation), Belief::Alive))
-            .map(|m| m.storage)
-            .collect()
     }
 
     fn propose(&mut self, job: Job, plan: Plan, decision: Decision) {

@@ -35,6 +35,11 @@ impl ClusterMap {
             return Err(Refused::StaleAssignment { epoch, version });
         }
         self.require_current(proposal.office.member, proposal.office.incarnation)?;
+        if !self.is_live(proposal.office.member) {
+            // It was found dead, and only waits for a successor: it must not shrink the set.
+            let storage = proposal.office.member;
+            return Err(Refused::NotUp { storage });
+        }
         if let Some((storage, incarnation)) = proposal.joiner {
             self.require_current(storage, incarnation)?;
             if self

@@ -71,6 +71,19 @@ fn l03_a_proposal_for_an_older_start_of_the_joiner_is_refused() {
 }
 
 #[test]
+fn a_primary_that_was_found_dead_cannot_change_its_in_sync_set_any_more() {
+    let (mut map, partition, learner) = with_learner();
+    let late = propose(&map, partition, (learner, 1));
+    let Command::ProposeInSync { office, .. } = &late else {
+        unreachable!("made as a proposal");
+    };
+    let (member, incarnation) = (office.member, office.incarnation);
+    map.apply(&state(member.0, incarnation.0, MemberState::Down))
+        .expect("its office stays while nobody takes it over");
+    assert_eq!(refused(&mut map, &late), Refused::NotUp { storage: member });
+}
+
+#[test]
 fn only_the_holder_of_the_office_may_propose_and_only_what_it_may() {
     let (mut map, partition, learner) = with_learner();
     let good = propose(&map, partition, (learner, 1));

@@ -1,0 +1,160 @@
+//! What can wait until nobody dies: making the cluster whole and even again, one plan at a time.
+//!
+//! The most urgent plan that has something to do is proposed; the next one is computed from the
+//! map that follows. Knows nothing of how failures are noticed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tablestore_health::Belief;
+use tablestore_placement::plan::{self, CopyCaps, OfficeCaps, Plan};
+use tablestore_placement::{ClusterMap, Decision, DecisionKind, MemberState, StorageId};
+
+use super::Controller;
+use crate::node::wall_ms;
+
+/// No balancing within this time after anything changed.
+const CALM_FOR: Duration = Duration::from_millis(1_000);
+/// Offices moved by one plan.
+const MOVES_MAX: usize = 8;
+
+/// A plan with the decision that explains it; `None` if there is nothing to do.
+type Proposed = Option<(Plan, Decision)>;
+
+fn made(plan: Plan, kind: DecisionKind, why: &str) -> Proposed {
+    (!plan.is_empty()).then(|| (plan, Decision::new(kind, wall_ms()).because(why)))
+}
+
+impl Controller {
+    /// The most urgent of what can wait.
+    pub(super) fn what_can_wait(&mut self, map: &ClusterMap, leads_since: Duration) -> Proposed {
+        let now = self.now();
+        let dead = made(
+            plan::remove_dead(map),
+            DecisionKind::InSync,
+            "dead members leave the in-sync sets",
+        );
+        if dead.is_some() {
+            return dead;
+        }
+        if now > leads_since + self.node.settings().cold_start_wait {
+            let vacant = self.cold_start(map);
+            if vacant.is_some() {
+                return vacant;
+            }
+        }
+        if now < self.changed_at + CALM_FOR || now < leads_since + CALM_FOR {
+            return None;
+        }
+        self.make_whole(map).or_else(|| self.make_even(map))
+    }
+
+    fn cold_start(&self, map: &ClusterMap) -> Proposed {
+        let reports: BTreeMap<_, _> = self
+            .log_ends
+            .iter()
+            .map(|(node, answer)| {
+                let ends = answer
+                    .partitions
+                    .iter()
+                    .map(|p| (p.partition, p.epoch, p.end));
+                (*node, ends.collect())
+            })
+            .collect();
+        made(
+            plan::cold_start(map, &reports),
+            DecisionKind::ColdStart,
+            "no primary is left",
+        )
+    }
+
+    /// Copies that are missing, or have to leave a node.
+    fn make_whole(&mut self, map: &ClusterMap) -> Proposed {
+        let caps = CopyCaps::DEFAULT;
+        let kind = DecisionKind::Rereplicate;
+        let filled = made(plan::fill(map, caps), kind, "tables get their copies");
+        if filled.is_some() {
+            return filled;
+        }
+        let missing = self.missing(map);
+        if self.may_copy(map, &missing) {
+            let plan = plan::rereplicate(map, &missing, caps);
+            let copied = made(plan, kind, "a replica was missing for too long");
+            if copied.is_some() {
+                return copied;
+            }
+        }
+        let replaced = plan::replaced(map);
+        let gone = replaced
+            .iter()
+            .find_map(|storage| Some((*storage, plan::remove(map, *storage).ok()?)));
+        if let Some((storage, plan)) = gone {
+            let decision = Decision::new(DecisionKind::Drain, wall_ms())
+                .about(storage)
+                .because("a new data directory took its name over");
+            return Some((plan, decision));
+        }
+        let draining = map
+            .members
+            .values()
+            .find(|m| m.state == MemberState::Draining)?;
+        let plan = plan::drain(map, draining.storage, caps);
+        made(plan, DecisionKind::Drain, "the node is being drained")
+    }
+
+    fn make_even(&self, map: &ClusterMap) -> Proposed {
+        let surplus = made(
+            plan::drop_surplus(map),
+            DecisionKind::Rereplicate,
+            "copies beyond the wanted",
+        );
+        let offices = || {
+            let caps = OfficeCaps {
+                moves_max: MOVES_MAX,
+                resting: BTreeSet::new(),
+                unfit: self.unfit(map),
+            };
+            let plan = plan::balance_primaries(map, &caps);
+            made(plan, DecisionKind::Rebalance, "primaries are spread evenly")
+        };
+        let copies = || {
+            let plan = plan::balance_replicas(map, CopyCaps::DEFAULT);
+            made(plan, DecisionKind::Rebalance, "copies are spread evenly")
+        };
+        surplus.or_else(offices).or_else(copies)
+    }
+
+    /// Members that are down for longer than replicas may be missing, or will not come back.
+    fn missing(&self, map: &ClusterMap) -> Vec<StorageId> {
+        let patience = self.node.settings().rereplicate_after;
+        let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        let now_ms = wall_ms();
+        map.members
+            .values()
+            .filter(|m| m.state == MemberState::Down)
+            .filter(|m| m.replaced_by.is_some() || m.since_ms.saturating_add(patience_ms) < now_ms)
+            .map(|m| m.storage)
+            .collect()
+    }
+
+    /// Whether so many may be replaced without a person; says so once where not.
+    fn may_copy(&mut self, map: &ClusterMap, missing: &[StorageId]) -> bool {
+        let refused = plan::copying_allowed(map, missing).err();
+        if let Some(refused) = refused.filter(|_| !self.copying_refused) {
+            tracing::warn!(%refused, "nothing is copied: remove nodes that will not come back");
+            let detail = serde_json::json!({ "why": refused.to_string() });
+            let timeline = &self.node.shared.timeline;
+            timeline.publish("copying_refused", None, detail);
+        }
+        self.copying_refused = refused.is_some();
+        refused.is_none()
+    }
+
+    /// Members that should be given no office now.
+    fn unfit(&self, map: &ClusterMap) -> BTreeSet<StorageId> {
+        map.live_members()
+            .filter(|m| !matches!(self.belief(m.storage, m.incarnation), Belief::Alive))
+            .map(|m| m.storage)
+            .collect()
+    }
+}
