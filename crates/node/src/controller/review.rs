@@ -1,8 +1,8 @@
 //! From what is believed to what is proposed.
 //!
 //! Deaths first and at once, all partitions of a node in one entry; then restarts; then, when
-//! all is calm, what makes the cluster whole and even again (see `calm`). Each proposal is computed from the
-//! map as it is and compared when it is applied, so a late one does nothing.
+//! all is calm, what makes the cluster whole and even again (see `calm`). Each proposal is
+//! computed from the map as it is and compared when it is applied, so a late one does nothing.
 
 use std::sync::Arc;
 
