@@ -1,7 +1,9 @@
 //! Connections: accepted up to a limit, served until the client or the node ends them.
 //!
 //! When the node stops, the listener stays open to the very end: until all requests under way are
-//! answered, new connections are still served, one request each. Knows nothing of routes.
+//! answered, new connections are still served, one request each. Connections that are idle then
+//! are kept for a moment: closing one at once would hit the request that its client is just
+//! sending. Knows nothing of routes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,6 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -30,6 +33,9 @@ use super::shared::Shared;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Time for the one request of a connection that came while the node stops.
 const LATE_READ_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long an idle connection is kept when the node stops: whoever uses it in this time is
+/// answered, and told to close it.
+const IDLE_KEPT: Duration = Duration::from_secs(1);
 /// Connections that are being told that there are too many; more are closed without a word.
 const REFUSALS_MAX: usize = 64;
 /// How long telling may take.
@@ -168,7 +174,14 @@ impl<B: Backend> Acceptor<B> {
             let shared = &open.shared;
             let service = service_fn(|request: hyper::Request<Incoming>| {
                 let router = &router;
-                async move { Answer::Ok(router::answer(shared, router, request).await) }
+                async move {
+                    let mut answer = router::answer(shared, router, request).await;
+                    if *shared.stopping.borrow() {
+                        let close = HeaderValue::from_static("close");
+                        answer.headers_mut().insert(CONNECTION, close);
+                    }
+                    Answer::Ok(answer)
+                }
             });
             let connection = http.serve_connection(TokioIo::new(socket), service);
             let mut connection = std::pin::pin!(connection);
@@ -176,9 +189,12 @@ impl<B: Backend> Acceptor<B> {
             tokio::select! {
                 _ = connection.as_mut() => return,
                 () = open.connections.cut.notified() => return,
-                _ = stop.wait_for(|stop| *stop), if !late => {
-                    connection.as_mut().graceful_shutdown();
-                }
+                _ = stop.wait_for(|stop| *stop), if !late => {}
+            }
+            tokio::select! {
+                _ = connection.as_mut() => return,
+                () = open.connections.cut.notified() => return,
+                () = tokio::time::sleep(IDLE_KEPT) => connection.as_mut().graceful_shutdown(),
             }
             tokio::select! {
                 _ = connection => {}
