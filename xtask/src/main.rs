@@ -8,6 +8,7 @@
     reason = "a task talks to a terminal"
 )]
 
+mod bench;
 mod ci;
 mod demo;
 mod run;
@@ -50,6 +51,11 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Throughput beside etcd, built for release; arguments go to it (`--quick`, `--json`, …).
+    Bench {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// The demo, built for release; arguments go to it (`--seconds N`, `--kills N`, `--json`).
     Demo {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -73,6 +79,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Ci { quick } => ci::run(&workspace, quick),
         Task::Tidy { shrink } => tidy::run(&workspace, shrink),
         Task::Sim { arguments } => sim::run(&workspace, &arguments),
+        Task::Bench { arguments } => bench::run(&workspace, &arguments),
         Task::Demo { arguments } => demo::run(&workspace, &arguments),
     }
 }

@@ -1,0 +1,31 @@
+//! Builds the server and the loader and runs them. Knows nothing about what is measured.
+
+use std::ffi::OsString;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::workspace::{Workspace, cargo};
+use crate::{demo, run};
+
+/// A clean release build of the loader, on two slow cores.
+const BUILD_LIMIT: Duration = Duration::from_secs(15 * 60);
+/// The longest run takes some ten minutes.
+const RUN_LIMIT: Duration = Duration::from_secs(3600);
+
+pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
+    demo::build()?;
+    run::succeed(
+        cargo().args(["build", "--release", "--package", "tablestore-bench"]),
+        BUILD_LIMIT,
+    )?;
+    let program = workspace.release_binary("tablestore");
+    // Beside the programs: on a disk, where a temporary directory may be in memory.
+    let name = format!("bench-{}", std::process::id());
+    let directory = program.with_file_name(name);
+    let mut command = Command::new(workspace.release_binary("tablestore-bench"));
+    command.arg("--program").arg(&program);
+    command.arg("--directory").arg(directory).args(arguments);
+    run::succeed(&mut command, RUN_LIMIT)
+}
