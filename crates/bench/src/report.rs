@@ -111,7 +111,8 @@ impl Report {
             text.push('\n');
         }
         text.push_str(&format!(
-            "\nour nodes idle: {}\n(goal: below {IDLE_CPU_MAX} % of a core, {IDLE_RESIDENT_MAX} MiB)",
+            "\nour nodes idle: {}\n\
+             (goal: < {IDLE_CPU_MAX} % of a core, < {IDLE_RESIDENT_MAX} MiB)",
             self.idle
                 .iter()
                 .map(|idle| format!("{:.1} %, {:.0} MiB", idle.cpu, idle.resident))

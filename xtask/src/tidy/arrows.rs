@@ -44,7 +44,10 @@ const ARROWS: [(&str, &[&str]); 10] = [
 /// Outside crates that read clocks, open sockets or draw random numbers, and those of ours that
 /// may use them. Tests may draw random numbers: they are seeded.
 const WORLD: [(&str, &[&str]); 8] = [
-    ("tokio", &["tablestore-client", "tablestore-node"]),
+    (
+        "tokio",
+        &["tablestore-bench", "tablestore-client", "tablestore-node"],
+    ),
     ("axum", &["tablestore-node"]),
     ("hyper", &["tablestore-node"]),
     ("reqwest", &["tablestore-client", "tablestore-node"]),
