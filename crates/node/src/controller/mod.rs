@@ -8,6 +8,7 @@
 mod heartbeat;
 mod review;
 mod service;
+mod stopped;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -55,6 +56,7 @@ enum Job {
     Down(StorageId),
     Stall(StorageId),
     Restart(StorageId),
+    Stopped,
     Review,
 }
 

@@ -4,13 +4,15 @@
 //! all is calm, what makes the cluster whole and even again. Each proposal is computed from the
 //! map as it is and compared when it is applied, so a late one does nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tablestore_health::Belief;
 use tablestore_placement::plan::{self, CopyCaps, OfficeCaps, Plan};
 use tablestore_placement::{ClusterMap, Command, Decision, DecisionKind, MemberState, StorageId};
+
+use super::stopped::reports;
 
 use super::{Controller, Job, Report};
 use crate::node::wall_ms;
@@ -79,6 +81,7 @@ impl Controller {
         self.act_on_deaths(&map);
         self.act_on_restarts(&map);
         self.act_on_stalls(&map);
+        self.act_on_stopped(&map);
         if self.jobs.is_empty()
             && let Some((plan, decision)) = self.calm_plan(&map, leads_since)
         {
@@ -112,17 +115,7 @@ impl Controller {
         ) {
             return Some(found);
         }
-        let reports: BTreeMap<_, _> = self
-            .log_ends
-            .iter()
-            .map(|(node, answer)| {
-                let ends = answer
-                    .partitions
-                    .iter()
-                    .map(|p| (p.partition, p.epoch, p.end));
-                (*node, ends.collect())
-            })
-            .collect();
+        let reports = reports(&self.log_ends);
         if now > leads_since + self.node.settings().cold_start_wait
             && let Some(found) = made(
                 plan::cold_start(map, &reports),
@@ -193,10 +186,11 @@ impl Controller {
         map.live_members()
             .filter(|m| !matches!(self.belief(m.storage, m.incarnation), Belief::Alive))
             .map(|m| m.storage)
+            .chain(self.with_stopped(map))
             .collect()
     }
 
-    fn propose(&mut self, job: Job, plan: Plan, decision: Decision) {
+    pub(super) fn propose(&mut self, job: Job, plan: Plan, decision: Decision) {
         if plan.is_empty() || !self.jobs.insert(job) {
             return;
         }
