@@ -49,6 +49,8 @@ pub struct NodeSettings {
     pub new_cluster: bool,
     /// Listen beyond loopback without credentials.
     pub insecure: bool,
+    /// Drop replicas that an earlier start stopped, and build them anew from their primaries.
+    pub rebuild_stopped: bool,
     /// See [`HEARTBEAT_EVERY`].
     pub heartbeat_every: Duration,
     /// See [`REREPLICATE_AFTER`].
@@ -109,6 +111,7 @@ impl NodeSettings {
             voters_max: VOTERS_MAX,
             new_cluster: false,
             insecure: false,
+            rebuild_stopped: false,
             heartbeat_every: HEARTBEAT_EVERY,
             rereplicate_after: REREPLICATE_AFTER,
             cold_start_wait: COLD_START_WAIT,

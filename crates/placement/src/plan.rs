@@ -21,8 +21,8 @@ use crate::{StorageId, StrategyUnknown};
 pub use balance::{OfficeCaps, balance_primaries, balance_replicas};
 pub(crate) use draft::Draft;
 pub use failover::{
-    cold_start, move_offices_off, on_member_down, on_members_down, on_restart, on_stall,
-    react_with, remove_dead,
+    cold_start, move_offices_off, on_member_down, on_members_down, on_replicas_stopped, on_restart,
+    on_stall, react_with, remove_dead,
 };
 pub(crate) use initial::first_assignments;
 pub use initial::{initial, initial_with};

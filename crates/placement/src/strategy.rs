@@ -67,6 +67,9 @@ pub enum Happening<'a> {
         /// Whether it is to leave the in-sync sets as well.
         leaves: bool,
     },
+    /// These members live, but each has a replica that stopped for good: it must not be waited
+    /// for in that partition, nor hold its office.
+    ReplicasStopped(&'a [(PartitionId, StorageId)]),
     /// Offices are vacant, and these members have said what they have.
     ColdStart(&'a Reports),
 }

@@ -112,6 +112,9 @@ pub(crate) struct StartArguments {
     /// Found a new cluster although other nodes remember this address
     #[arg(long)]
     new_cluster: bool,
+    /// Drop copies that stopped because they differed, and build them anew
+    #[arg(long)]
+    rebuild_stopped: bool,
     /// Listen beyond this machine although there are no credentials
     #[arg(long, env = "TABLESTORE_INSECURE", hide_env_values = true)]
     insecure: bool,
@@ -246,10 +249,10 @@ fn merge(arguments: StartArguments, mut config: Config) -> Result<NodeSettings, 
         settings.voters_max = usize::try_from(voters).unwrap_or(usize::MAX);
     }
     settings.new_cluster = arguments.new_cluster;
+    settings.rebuild_stopped = arguments.rebuild_stopped;
     let insecure: Option<bool> = file.take("insecure").map_err(in_file)?;
     settings.insecure = arguments.insecure || insecure.unwrap_or(false);
-    let log: Option<String> = file.take("log").map_err(in_file)?;
-    drop(log);
+    let _: Option<String> = file.take("log").map_err(in_file)?;
     let seconds = Duration::from_secs;
     for (target, given, setting, unit) in [
         (

@@ -194,7 +194,7 @@ pub struct HeartbeatAnswer {
 }
 
 /// How far one replica is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionProgress {
     /// The partition.
     pub partition: PartitionId,
@@ -208,6 +208,9 @@ pub struct PartitionProgress {
     pub role: ReplicaRole,
     /// Whether it serves.
     pub serving: bool,
+    /// Why it stopped, if it did.
+    #[serde(default)]
+    pub stopped: Option<String>,
 }
 
 /// What a replica does, as told to the controller.

@@ -3,7 +3,7 @@
 //! The most urgent plan that has something to do is proposed; the next one is computed from the
 //! map that follows. Knows nothing of how failures are noticed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tablestore_health::Belief;
@@ -11,6 +11,7 @@ use tablestore_placement::plan::{self, CopyCaps, OfficeCaps, Plan};
 use tablestore_placement::{ClusterMap, Decision, DecisionKind, MemberState, StorageId};
 
 use super::Controller;
+use super::stopped::reports;
 use crate::node::wall_ms;
 
 /// No balancing within this time after anything changed.
@@ -50,17 +51,7 @@ impl Controller {
     }
 
     fn cold_start(&self, map: &ClusterMap) -> Proposed {
-        let reports: BTreeMap<_, _> = self
-            .log_ends
-            .iter()
-            .map(|(node, answer)| {
-                let ends = answer
-                    .partitions
-                    .iter()
-                    .map(|p| (p.partition, p.epoch, p.end));
-                (*node, ends.collect())
-            })
-            .collect();
+        let reports = reports(&self.log_ends);
         made(
             plan::cold_start(map, &reports),
             DecisionKind::ColdStart,
@@ -155,6 +146,7 @@ impl Controller {
         map.live_members()
             .filter(|m| !matches!(self.belief(m.storage, m.incarnation), Belief::Alive))
             .map(|m| m.storage)
+            .chain(self.with_stopped(map))
             .collect()
     }
 }

@@ -9,6 +9,7 @@ mod calm;
 mod heartbeat;
 mod review;
 mod service;
+mod stopped;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -58,6 +59,7 @@ enum Job {
     Down(StorageId),
     Stall(StorageId),
     Restart(StorageId),
+    Stopped,
     Review,
 }
 

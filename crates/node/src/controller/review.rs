@@ -72,6 +72,7 @@ impl Controller {
         self.act_on_deaths(&map);
         self.act_on_restarts(&map);
         self.act_on_stalls(&map);
+        self.act_on_stopped(&map);
         if self.jobs.is_empty()
             && let Some((plan, decision)) = self.what_can_wait(&map, leads_since)
         {
@@ -92,7 +93,7 @@ impl Controller {
         }
     }
 
-    fn propose(&mut self, job: Job, plan: Plan, decision: Decision) {
+    pub(super) fn propose(&mut self, job: Job, plan: Plan, decision: Decision) {
         if plan.is_empty() || !self.jobs.insert(job) {
             return;
         }

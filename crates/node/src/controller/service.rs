@@ -79,6 +79,7 @@ impl Node {
                         (None, _) => ReplicaRole::Learner,
                     },
                     serving: replica.serving,
+                    stopped: replica.stopped,
                 })
                 .collect(),
             partitions_complete: true,

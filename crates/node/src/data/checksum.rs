@@ -1,7 +1,7 @@
 //! Comparing replicas: a mark in the log, a checksum of ranges at that index on every replica.
 //!
-//! The primary collects. A replica that differs from the primary, or from the majority of three
-//! and more, is told apart by the events and stops serving; the range is named by its number.
+//! The primary collects; what follows from a difference is decided in `mismatch`. Knows nothing
+//! of what the rows mean.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tablestore_placement::{Epoch, PartitionId, StorageId};
 use tablestore_replication::Input;
+use tablestore_store::engine::Checksums as Sums;
 
 use super::event::Event;
 use super::plane::Plane;
@@ -32,6 +33,8 @@ pub(crate) struct Checksums {
     next: u64,
     running: BTreeMap<(PartitionId, u64), Comparison>,
     compared_at: BTreeMap<PartitionId, Duration>,
+    /// The last sums of each replica of this node, and the mark they were taken at.
+    pub(super) taken: BTreeMap<PartitionId, (u64, Sums)>,
 }
 
 impl Plane {
@@ -62,7 +65,8 @@ impl Plane {
         self.end_late_comparisons(now);
         let every = self.ports.settings.checksum_every;
         let me = self.ports.me;
-        let due = self.replicas.keys().copied().find(|partition| {
+        let serving = self.replicas.iter().filter(|(_, h)| h.stopped.is_none());
+        let due = serving.map(|(id, _)| *id).find(|partition| {
             let primary = self
                 .ports
                 .map
@@ -87,7 +91,6 @@ impl Plane {
         self.ports.workers.upkeep(move || {
             match tablestore_store::engine::checksum_of(snapshot.as_ref()) {
                 Ok(sums) => {
-                    let sums = sums.to_words();
                     sender.send_blocking(Event::ChecksumTaken {
                         partition,
                         id,
@@ -105,9 +108,12 @@ impl Plane {
         partition: PartitionId,
         id: u64,
         index: u64,
-        sums: Vec<u64>,
+        sums: Sums,
     ) {
         let me = self.ports.me.member;
+        let words = sums.to_words();
+        self.ports.checksums.taken.insert(partition, (id, sums));
+        let sums = words;
         let primary = self
             .ports
             .map
@@ -136,7 +142,7 @@ impl Plane {
         sums: Vec<u64>,
     ) {
         let Some(comparison) = self.ports.checksums.running.get_mut(&(partition, id)) else {
-            return;
+            return self.told_what_is_right(from, partition, (id, index), &sums);
         };
         comparison.index = index;
         comparison.sums.insert(from, sums);
@@ -170,7 +176,6 @@ impl Plane {
         let Some(comparison) = self.ports.checksums.running.remove(&(partition, id)) else {
             return;
         };
-        self.report_mismatch(partition, &comparison);
         let epoch: Epoch = self.epoch_of(partition);
         let replicas: Vec<(u64, Result<u64, String>)> = self
             .replicas_of(partition)
@@ -189,29 +194,9 @@ impl Plane {
             };
             self.answer(ticket, Reply { epoch, result });
         }
-    }
-
-    fn report_mismatch(&mut self, partition: PartitionId, comparison: &Comparison) {
-        let mut groups: BTreeMap<&Vec<u64>, Vec<StorageId>> = BTreeMap::new();
-        for (storage, sums) in &comparison.sums {
-            groups.entry(sums).or_default().push(*storage);
-        }
-        if groups.len() < 2 {
-            return;
-        }
-        let most = groups.values().map(Vec::len).max().unwrap_or(0);
-        let wrong: Vec<String> = groups
-            .values()
-            .filter(|group| group.len() < most)
-            .flatten()
-            .map(ToString::to_string)
-            .collect();
-        tracing::error!(%partition, index = comparison.index, ?wrong, "replicas differ");
-        self.ports.metrics.mismatches.add(1);
-        let detail = serde_json::json!({ "index": comparison.index, "differ": wrong });
-        self.ports
-            .timeline
-            .publish("replicas_differ", Some(partition), detail);
+        // Last: this very replica may stop, and with it the requests that it has not answered.
+        let mark = (id, comparison.index);
+        self.act_on_sums(partition, mark, &comparison.sums);
     }
 }
 

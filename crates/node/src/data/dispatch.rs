@@ -73,11 +73,9 @@ impl Plane {
         };
         let (epoch, office) = (assignment.epoch, assignment.primary);
         let target = if request.operation.is_eventual() {
-            assignment
-                .replicas
-                .iter()
-                .copied()
-                .find(|r| self.ports.links.is_up(*r))
+            // Who is in sync first: a replica outside may have stopped.
+            let mut nodes = assignment.in_sync.iter().chain(&assignment.replicas);
+            nodes.find(|r| self.ports.links.is_up(**r)).copied()
         } else {
             office.map(|office| office.member)
         };

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tablestore_placement::{AssignmentVersion, ClusterMap, Office, PartitionId, StorageId};
 use tablestore_replication::{Entry, SnapshotMeta};
+use tablestore_store::engine::Checksums;
 use tokio::sync::{mpsc, oneshot};
 
 use super::request::{Reply, Request};
@@ -81,7 +82,7 @@ pub(crate) enum Event {
         partition: PartitionId,
         id: u64,
         index: u64,
-        sums: Vec<u64>,
+        sums: Checksums,
     },
     /// Stop taking writes; answered when all is committed everywhere.
     Resign(oneshot::Sender<()>),

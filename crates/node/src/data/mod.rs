@@ -12,12 +12,14 @@ mod dispatch;
 mod event;
 mod journal;
 mod links;
+mod mismatch;
 mod outputs;
 mod plane;
 mod progress;
 mod recover;
 pub(crate) mod request;
 mod snapshot;
+mod stopped;
 mod upkeep;
 mod workers;
 

@@ -259,6 +259,12 @@ impl Plane {
         self.fail_at_core(partition, Failure::Stopped);
     }
 
+    /// Whether this node has a replica of the partition that has not stopped.
+    pub(super) fn takes_part(&self, partition: PartitionId) -> bool {
+        let hosted = self.replicas.get(&partition);
+        hosted.is_some_and(|hosted| hosted.stopped.is_none())
+    }
+
     /// Reads a row from the engine of this node.
     pub(super) fn row(&self, partition: PartitionId, key: &[u8]) -> Result<Option<Bytes>, Failure> {
         self.ports

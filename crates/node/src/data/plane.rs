@@ -58,6 +58,8 @@ pub(crate) struct Hosted {
     pub(crate) flushing: bool,
     /// Stopped for good: a broken invariant or a mismatch, named here.
     pub(crate) stopped: Option<String>,
+    /// An earlier start stopped it: in this start it has told nobody anything.
+    pub(crate) found_stopped: bool,
 }
 
 /// Everything but the replicas, so that a replica's outputs can be carried out while it is

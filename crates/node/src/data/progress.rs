@@ -94,10 +94,17 @@ impl Progress {
     }
 
     pub(crate) fn stopped(&self, partition: PartitionId, why: &str) {
-        if let Some(entry) = self.lock().get_mut(&partition) {
-            entry.stopped = Some(why.to_owned());
-            entry.serving = false;
-        }
+        let mut replicas = self.lock();
+        let entry = replicas.entry(partition).or_insert(ReplicaProgress {
+            role: Role::Outsider,
+            epoch: Epoch(0),
+            serving: false,
+            end: 0,
+            commit: 0,
+            stopped: None,
+        });
+        entry.stopped = Some(why.to_owned());
+        entry.serving = false;
     }
 
     pub(crate) fn log(&self, partition: PartitionId, end: u64, commit: u64) {

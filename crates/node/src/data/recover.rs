@@ -11,6 +11,7 @@ use tablestore_store::{
 };
 
 use super::apply::{apply_entries, decode_remembered};
+use super::stopped::StoppedReplicas;
 use crate::settings::NodeSettings;
 
 /// What a replica starts from.
@@ -19,6 +20,8 @@ pub(crate) struct RecoveredPartition {
     pub(crate) state: Recovered,
     /// Remembered results up to this index are in the engine's files.
     pub(crate) remembered_until: u64,
+    /// Why an earlier start stopped it; then nothing else of it was read.
+    pub(crate) stopped: Option<String>,
 }
 
 impl RecoveredPartition {
@@ -26,7 +29,15 @@ impl RecoveredPartition {
         Self {
             state: Recovered::empty(),
             remembered_until: 0,
+            stopped: None,
         }
+    }
+
+    /// Nothing but the adopted epoch, which binds whatever becomes of the rows.
+    pub(crate) fn adopted(epoch: Epoch) -> Self {
+        let mut empty = Self::empty();
+        empty.state.meta.adopted = epoch;
+        empty
     }
 }
 
@@ -61,7 +72,16 @@ pub(crate) fn open_storage(
     let mut recovered = BTreeMap::new();
     let known: std::collections::BTreeSet<u64> =
         metas.keys().copied().chain(engine.partitions()).collect();
+    let stopped = StoppedReplicas::at(directory.path()).read()?;
     for partition in known {
+        if let Some(why) = stopped.get(&partition) {
+            engine.open_partition(partition)?;
+            let adopted = metas.get(&partition).map_or(0, |meta| meta.adopted);
+            let mut found = RecoveredPartition::adopted(Epoch(adopted));
+            found.stopped = Some(why.clone());
+            recovered.insert(partition, found);
+            continue;
+        }
         let state = recover(&engine, &reader, partition, metas.get(&partition))?;
         let remembered_until = state.applied;
         recovered.insert(
@@ -69,6 +89,7 @@ pub(crate) fn open_storage(
             RecoveredPartition {
                 state,
                 remembered_until,
+                stopped: None,
             },
         );
     }

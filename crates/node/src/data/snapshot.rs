@@ -199,7 +199,7 @@ impl Plane {
         epoch: Epoch,
         meta: SnapshotMeta,
     ) {
-        if !self.replicas.contains_key(&partition) {
+        if !self.takes_part(partition) {
             return;
         }
         let (chunks, to_write) = mpsc::sync_channel(WINDOW_CHUNKS + 1);

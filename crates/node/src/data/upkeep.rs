@@ -11,9 +11,11 @@ use tablestore_store::RowWrite;
 use super::apply::{encode_remembered, remembered_name};
 use super::event::Event;
 use super::journal::Job;
+use super::outputs::journal_meta;
 use super::plane::{Hosted, Plane};
 use super::recover::RecoveredPartition;
 use super::request::Failure;
+use super::stopped::StoppedReplicas;
 
 /// How often memory and the journal's size are looked at.
 const UPKEEP_EVERY: Duration = Duration::from_millis(500);
@@ -39,6 +41,7 @@ impl Plane {
             if !assignment.replicas.contains(&me) {
                 continue;
             }
+            self.begin_anew(partition, now);
             let opened = !self.replicas.contains_key(&partition);
             if opened && !self.open(partition) {
                 continue;
@@ -110,10 +113,53 @@ impl Plane {
             replica,
             remembered_until: recovered.remembered_until,
             flushing: false,
-            stopped: None,
+            found_stopped: recovered.stopped.is_some(),
+            stopped: recovered.stopped.clone(),
         };
         self.replicas.insert(partition, hosted);
+        if let Some(why) = recovered.stopped {
+            self.halted(partition, why);
+        }
         true
+    }
+
+    /// Drops a replica that an earlier start stopped, if the operator asks for it and nobody
+    /// counts on it; it is then opened empty and built from the primary.
+    ///
+    /// The map must show this start: every proposal to take the earlier one into the in-sync
+    /// set is void from there on, so none can make an empty replica a member of it.
+    fn begin_anew(&mut self, partition: PartitionId, now: &ClusterMap) {
+        let me = self.ports.me;
+        let registered = now.members.get(&me.member).map(|member| member.incarnation);
+        let counts = now
+            .assignment(partition)
+            .is_none_or(|assignment| assignment.in_sync.contains(&me.member));
+        let Some(hosted) = self.replicas.get(&partition) else {
+            return;
+        };
+        let ordered = self.ports.settings.rebuild_stopped && hosted.found_stopped;
+        if !ordered || counts || registered != Some(me.incarnation) {
+            return;
+        }
+        let number = partition.to_u64();
+        if let Err(error) = self.ports.engine.drop_partition(number) {
+            tracing::error!(%partition, %error, "a stopped replica could not be dropped");
+            return;
+        }
+        let empty = RecoveredPartition::adopted(hosted.replica.meta().adopted);
+        let meta = journal_meta(&empty.state.meta);
+        let job = Job::Restart {
+            partition: number,
+            meta,
+        };
+        self.ports.journal.push(job);
+        if let Err(error) = StoppedReplicas::at(&self.ports.settings.data_dir).clear(number) {
+            tracing::error!(%partition, %error, "the next start will stop the replica again");
+        }
+        tracing::warn!(%partition, "a stopped replica is built anew");
+        self.replicas.remove(&partition);
+        self.ports.progress.forget(partition);
+        self.ports.recovered.insert(number, empty);
     }
 
     fn close(&mut self, partition: PartitionId) {
@@ -128,7 +174,11 @@ impl Plane {
         let number = partition.to_u64();
         self.ports.journal.push(Job::Forget { partition: number });
         let engine = Arc::clone(&self.ports.engine);
+        let stopped = StoppedReplicas::at(&self.ports.settings.data_dir);
         self.ports.workers.upkeep(move || {
+            if let Err(error) = stopped.clear(number) {
+                tracing::warn!(%partition, %error, "a note of a stopped replica remains");
+            }
             if let Err(error) = engine.drop_partition(number) {
                 tracing::warn!(%partition, %error, "files of a dropped partition remain");
             }
@@ -242,6 +292,13 @@ impl Plane {
         for (id, hosted) in &self.replicas {
             let flushed = self.ports.engine.checkpointed(id.to_u64());
             let needed = hosted.replica.log_needed_from();
+            let me = self.ports.me.member;
+            let assignment = self.ports.map.assignment(*id);
+            if hosted.stopped.is_some() && assignment.is_some_and(|a| !a.in_sync.contains(&me)) {
+                // Nobody counts on its log: it must not keep the journal from being used again.
+                checkpoints.insert(id.to_u64(), u64::MAX);
+                continue;
+            }
             checkpoints.insert(id.to_u64(), flushed.min(needed.saturating_sub(1)));
         }
         self.ports.journal.push(Job::Recycle { checkpoints });
@@ -261,8 +318,8 @@ impl Plane {
         self.ports.resigned.insert(partition);
         let all = self
             .replicas
-            .keys()
-            .all(|id| self.ports.resigned.contains(id));
+            .iter()
+            .all(|(id, hosted)| hosted.stopped.is_some() || self.ports.resigned.contains(id));
         if all && let Some(done) = self.ports.resigning.take() {
             let _ = done.send(());
         }

@@ -3,7 +3,7 @@
 
 use super::{Draft, Plan, built_in};
 use crate::{
-    ClusterMap, Happening, Incarnation, MemberState, Reports, StorageId, Strategies,
+    ClusterMap, Happening, Incarnation, MemberState, PartitionId, Reports, StorageId, Strategies,
     StrategyUnknown,
 };
 
@@ -89,6 +89,14 @@ pub fn on_stall(map: &ClusterMap, storage: StorageId) -> Plan {
         member: storage,
         leaves: true,
     };
+    built_in(react_with(&Strategies::built_in(), map, &happening))
+}
+
+/// Replicas of live members stopped for good: each leaves the in-sync set of its partition where
+/// the minimum allows, and an office that it holds moves to an in-sync member that works.
+#[must_use]
+pub fn on_replicas_stopped(map: &ClusterMap, stopped: &[(PartitionId, StorageId)]) -> Plan {
+    let happening = Happening::ReplicasStopped(stopped);
     built_in(react_with(&Strategies::built_in(), map, &happening))
 }
 

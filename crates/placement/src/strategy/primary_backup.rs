@@ -111,6 +111,10 @@ fn step(
         Happening::OfficesOff { member, leaves } => {
             offices_off(map, definition, current, *member, *leaves)
         }
+        Happening::ReplicasStopped(stopped) => {
+            let stopped = |s: StorageId| stopped.contains(&(partition, s));
+            without_stopped(map, definition, current, stopped)
+        }
         Happening::ColdStart(reports) => {
             if map.is_filled(current.primary) {
                 return None;
@@ -123,6 +127,31 @@ fn step(
             })
         }
     }
+}
+
+/// Those that stopped leave the in-sync set as far as the minimum allows, and the office goes to
+/// one that did not stop; without any such one the stopped primary keeps an office that it does
+/// not fill.
+fn without_stopped(
+    map: &ClusterMap,
+    definition: &TableDefinition,
+    current: &Assignment,
+    stopped: impl Fn(StorageId) -> bool,
+) -> Option<Step> {
+    if !current.in_sync.iter().any(|s| stopped(*s)) {
+        return None;
+    }
+    let primary = current.primary_member();
+    let candidates = primary
+        .is_some_and(&stopped)
+        .then(|| best(map, &current.in_sync, |s| map.is_live(*s) && !stopped(*s)));
+    if candidates.as_ref().is_some_and(Vec::is_empty) {
+        return None;
+    }
+    Some(Step {
+        candidates,
+        in_sync: shrink(definition, current, stopped),
+    })
 }
 
 fn offices_off(
@@ -225,6 +254,8 @@ fn reason(happening: &Happening<'_>, moved: bool) -> String {
         (Happening::Restarted(_), _) => "the primary has restarted and lost its office",
         (Happening::OfficesOff { .. }, true) => "the office moves to an in-sync member",
         (Happening::OfficesOff { .. }, false) => "a backup that does not work is not waited for",
+        (Happening::ReplicasStopped(_), true) => "the office moves away from a stopped replica",
+        (Happening::ReplicasStopped(_), false) => "a stopped replica is not waited for",
         (Happening::ColdStart(_), _) => "of the in-sync members that answered, one goes furthest",
     };
     reason.to_owned()

@@ -5,6 +5,8 @@
 //! still agree on the ranges, unless one of those rows is itself a border. One pass: the sum
 //! of row hashes is order-free, so that two neighbouring ranges can be merged.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
@@ -83,6 +85,17 @@ impl Checksums {
             words.extend([xxh3_64(&range.first), range.rows, high, low]);
         }
         words
+    }
+
+    /// The positions of the ranges in which the partition differs from the one with these words.
+    /// None is named if the words have only ranges that are not here.
+    #[must_use]
+    pub fn differing(&self, words: &[u64]) -> Vec<usize> {
+        let theirs: BTreeSet<&[u64]> = words.get(1..).unwrap_or(&[]).chunks_exact(4).collect();
+        let ours = self.to_words();
+        (0..self.ranges.len())
+            .filter(|at| !theirs.contains(&ours[1 + at * 4..5 + at * 4]))
+            .collect()
     }
 }
 

@@ -142,6 +142,39 @@ fn a_stalled_node_loses_offices_and_is_not_waited_for() {
 }
 
 #[test]
+fn o25_a_stopped_replica_leaves_its_partition_alone_and_never_below_the_minimum() {
+    let map = three();
+    let number = 3;
+    let (partition, _, before) = map.partitions().nth(number).expect("eight");
+    let before = before.clone();
+    let primary = before.primary_member().expect("filled");
+    let backup = *before
+        .in_sync
+        .iter()
+        .find(|s| **s != primary)
+        .expect("three");
+
+    let plan = on_replicas_stopped(&map, &[(partition, backup)]);
+    assert_eq!(plan.assignments.len(), 1, "no other partition is touched");
+    let (_, then) = show_plan(&map, plan);
+    let after = then.assignment(partition).expect("there").clone();
+    assert_eq!((after.epoch, after.in_sync.len()), (before.epoch, 2));
+    assert!(!after.in_sync.contains(&backup) && after.replicas == before.replicas);
+    assert!(on_replicas_stopped(&then, &[(partition, backup)]).is_empty());
+
+    // The primary too: its office moves, but the set stays at the minimum.
+    let stopped = [(partition, backup), (partition, primary)];
+    let (_, then) = show_plan(&then, on_replicas_stopped(&then, &stopped));
+    let after = then.assignment(partition).expect("there");
+    assert_ne!(after.primary_member(), Some(primary));
+    assert_eq!((after.epoch, after.in_sync.len()), (before.epoch.next(), 2));
+
+    // Nobody is left who could do better.
+    let all: Vec<_> = before.in_sync.iter().map(|s| (partition, *s)).collect();
+    assert!(on_replicas_stopped(&map, &all).is_empty());
+}
+
+#[test]
 fn a_cold_start_takes_the_furthest_log_of_those_that_answer() {
     let map = three();
     let all: Vec<_> = [1, 2, 3].map(|n| (StorageId(n), Incarnation(1))).into();
