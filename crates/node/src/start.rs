@@ -2,21 +2,22 @@
 //!
 //! The peer listener opens before the node joins and is closed only by the end of the process.
 
+mod leave;
+mod member;
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rand::RngExt;
-use tablestore_placement::{
-    ClusterId, Command, Decision, DecisionKind, Incarnation, MemberState, Office, Registration,
-    StorageId, plan,
-};
+use tablestore_placement::{ClusterId, Incarnation, Office, Registration, StorageId};
 use tablestore_store::{DataDirectory, NewIdentity};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
 
+use self::leave::{Stop, leave};
+use self::member::{become_member, convicted};
 use crate::control::{Control, ControlSettings, DataSocket, Dialler, Identity, Peers, bind};
 use crate::controller::{self, Service};
 use crate::data::{self, Event, Parts, Progress, Storage};
@@ -25,12 +26,6 @@ use crate::metrics::Metrics;
 use crate::node::{Events, Node, Shared, wall_ms};
 use crate::settings::NodeSettings;
 
-/// How long a node that was told to stop may take to hand its offices over.
-const HAND_OVER_WITHIN: Duration = Duration::from_secs(5);
-/// How often a node that cannot reach its cluster says so and tries again.
-const JOIN_AGAIN_EVERY: Duration = Duration::from_secs(5);
-/// Pause between two looks at the map while handing over.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
 /// Data connections that may wait to be taken over by the data thread.
 const SOCKETS_MAX: usize = 64;
 
@@ -158,7 +153,7 @@ async fn control(
     let cluster = directory.cluster().map(ClusterId);
     let (sockets, inbound) = mpsc::channel(SOCKETS_MAX);
     let peers = Peers::open(identity.clone(), cluster, peer, sockets)?;
-    let links = peers.events();
+    let (links, told) = (peers.events(), peers.events());
     let control_settings = ControlSettings {
         voters_max: settings.voters_max,
         rereplicate_after: settings.rereplicate_after,
@@ -183,7 +178,7 @@ async fn control(
     let mut stop = Stop::new()?;
     let registration = registration(&settings, &identity);
     let became_member = tokio::select! {
-        became = become_member(&node, directory, &registration) => became?,
+        became = become_member(&node, directory, &registration, told) => became?,
         () = stop.asked() => return Ok(End::Asked),
     };
     tracing::info!(
@@ -259,7 +254,7 @@ fn start_data(
             metrics,
             timeline,
             resources: std::sync::Mutex::default(),
-            leaving: std::sync::atomic::AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
         }),
     };
     let mut maps = control.watch_map();
@@ -320,158 +315,6 @@ async fn serve_http(
 ) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     serve(listener, node, HttpSettings::default(), stop).await
-}
-
-/// Founds, joins, or comes back; returns when the map has this start of the node.
-async fn become_member(
-    node: &Node,
-    directory: &mut DataDirectory,
-    registration: &Registration,
-) -> anyhow::Result<ClusterId> {
-    let control = &node.shared.control;
-    let cluster = match directory.cluster() {
-        Some(cluster) => {
-            come_back(node, registration).await?;
-            ClusterId(cluster)
-        }
-        None if node.settings().join.is_empty() => {
-            let cluster = ClusterId(rand::rng().random());
-            directory.set_cluster(cluster.0)?;
-            control
-                .found(cluster, registration.clone(), wall_ms())
-                .await?;
-            cluster
-        }
-        None => {
-            let cluster = loop {
-                let deadline = Instant::now() + JOIN_AGAIN_EVERY;
-                match control
-                    .join(&node.settings().join, registration, deadline)
-                    .await
-                {
-                    Ok(cluster) => break cluster,
-                    Err(error @ crate::control::JoinError::Refused(_)) => return Err(error.into()),
-                    Err(error) => {
-                        let tried = node.settings().join.join(", ");
-                        tracing::warn!(%tried, %error, "cannot join yet; still trying");
-                    }
-                }
-            };
-            directory.set_cluster(cluster.0)?;
-            cluster
-        }
-    };
-    wait_for(node, |member| member == registration.incarnation).await;
-    Ok(cluster)
-}
-
-/// Registers this start; tries until a controller answers.
-async fn come_back(node: &Node, registration: &Registration) -> anyhow::Result<()> {
-    loop {
-        let command = Command::Register(registration.clone());
-        match node.shared.control.propose(command).await {
-            Ok(_) => return Ok(()),
-            Err(crate::control::ProposeError::Refused(refused)) => {
-                anyhow::bail!("the cluster refused this node: {refused}")
-            }
-            Err(error) => tracing::warn!(%error, "not registered yet; still trying"),
-        }
-    }
-}
-
-/// Waits until the map has this node with an incarnation that fits.
-async fn wait_for(node: &Node, fits: impl Fn(Incarnation) -> bool) {
-    let mut maps: watch::Receiver<_> = node.shared.control.watch_map();
-    let me = node.me();
-    // The sender lives as long as the control plane, which outlives this wait.
-    let _ = maps
-        .wait_for(|map| {
-            map.members
-                .get(&me)
-                .is_some_and(|member| fits(member.incarnation))
-        })
-        .await;
-}
-
-/// Waits until the map holds this start of the node dead.
-async fn convicted(node: &Node) {
-    let me = node.shared.me;
-    let mut maps = node.shared.control.watch_map();
-    let held_dead = |map: &Arc<tablestore_placement::ClusterMap>| {
-        map.members.get(&me.member).is_some_and(|member| {
-            member.incarnation == me.incarnation && member.state == MemberState::Down
-        })
-    };
-    // An error means that the control plane has ended, which `failed` tells.
-    if maps.wait_for(held_dead).await.is_err() {
-        std::future::pending().await
-    }
-}
-
-/// Hands offices and leadership over, so that clients notice nothing.
-async fn leave(node: &Node, http: Http) {
-    tracing::info!("handing over");
-    let deadline = Instant::now() + HAND_OVER_WITHIN;
-    let (shared, me) = (&node.shared, node.shared.me);
-    let handing = async {
-        let map = node.map();
-        if map.live_members().count() > 1 {
-            let decision = Decision::new(DecisionKind::Drain, wall_ms())
-                .about(me.member)
-                .because("the node was told to stop");
-            let mut change = plan::move_offices_off(&map, me.member).into_change(decision);
-            change
-                .members
-                .push((me.member, me.incarnation, MemberState::Suspect));
-            if let Err(error) = shared.control.propose(Command::Change(change)).await {
-                tracing::warn!(%error, "offices were not handed over");
-            }
-            let mut maps = shared.control.watch_map();
-            let holds_none = |map: &Arc<tablestore_placement::ClusterMap>| {
-                map.partitions()
-                    .all(|(_, _, assignment)| assignment.primary != Some(me))
-            };
-            let _ = maps.wait_for(holds_none).await;
-            shared.control.hand_over().await;
-        }
-        shared.leaving.store(true, Ordering::Release);
-        // Requests under way at the new primaries still pass through here.
-        let _ = http.stop.send(true);
-        let _ = http.ended.await;
-        let (done, resigned) = oneshot::channel();
-        shared.data.send(Event::Resign(done)).await;
-        let _ = tokio::time::timeout(LOOK_AGAIN_AFTER * 50, resigned).await;
-    };
-    if tokio::time::timeout_at(deadline, handing).await.is_err() {
-        tracing::warn!("not all offices were handed over in time");
-    }
-    let (done, stopped) = oneshot::channel();
-    shared.data.send(Event::Stop(done)).await;
-    let _ = tokio::time::timeout(LOOK_AGAIN_AFTER * 50, stopped).await;
-    shared.control.shutdown().await;
-}
-
-/// Signals that end the node.
-struct Stop {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Stop {
-    fn new() -> anyhow::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 /// How often this machine's resources are read.

@@ -115,6 +115,28 @@ impl Cluster {
         }
     }
 
+    /// Waits until a node has ended by itself; whether it says that all was well.
+    pub async fn ended_well(&mut self, node: usize) -> bool {
+        let mut child = self.children[node].take().unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status.success();
+            }
+            if Instant::now() > deadline {
+                child.kill().unwrap();
+                panic!("n{} goes on", node + 1);
+            }
+            looks.tick().await;
+        }
+    }
+
+    /// The address of a node for other nodes.
+    pub fn peer_address(&self, node: usize) -> String {
+        self.addresses[node].1.to_string()
+    }
+
     pub async fn ready(&self, node: usize) {
         self.until("the node is ready", async || {
             let url = format!("http://{}/readyz", self.addresses[node].0);

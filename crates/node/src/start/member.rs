@@ -1,0 +1,147 @@
+//! Becoming a member of a cluster: founding one, joining one, or coming back to it.
+//!
+//! A directory without a cluster founds one only if nobody remembers its address. Knows nothing
+//! of what a member then does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt;
+use tablestore_placement::{ClusterId, Command, Incarnation, MemberState, Registration};
+use tablestore_store::DataDirectory;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::control::LinkEvent;
+use crate::node::{Node, wall_ms};
+
+/// How often a node that cannot reach its cluster says so and tries again.
+const JOIN_AGAIN_EVERY: Duration = Duration::from_secs(5);
+/// Longer than a member waits before it tries the address of another one again.
+const LISTEN_BEFORE_FOUNDING: Duration = Duration::from_millis(700);
+
+/// Founds, joins, or comes back; returns when the map has this start of the node.
+pub(super) async fn become_member(
+    node: &Node,
+    directory: &mut DataDirectory,
+    registration: &Registration,
+    told: mpsc::Receiver<LinkEvent>,
+) -> anyhow::Result<ClusterId> {
+    let control = &node.shared.control;
+    let cluster = match directory.cluster() {
+        Some(cluster) => {
+            come_back(node, registration).await?;
+            ClusterId(cluster)
+        }
+        None if node.settings().join.is_empty() => {
+            if !node.settings().new_cluster {
+                forgotten_by_nobody(told, &registration.peer_address).await?;
+            }
+            let cluster = found(node, registration).await?;
+            directory.set_cluster(cluster.0)?;
+            cluster
+        }
+        None => {
+            let cluster = loop {
+                let deadline = Instant::now() + JOIN_AGAIN_EVERY;
+                match control
+                    .join(&node.settings().join, registration, deadline)
+                    .await
+                {
+                    Ok(cluster) => break cluster,
+                    Err(error @ crate::control::JoinError::Refused(_)) => return Err(error.into()),
+                    Err(error) => {
+                        let tried = node.settings().join.join(", ");
+                        tracing::warn!(%tried, %error, "cannot join yet; still trying");
+                    }
+                }
+            };
+            directory.set_cluster(cluster.0)?;
+            cluster
+        }
+    };
+    wait_for(node, |member| member == registration.incarnation).await;
+    Ok(cluster)
+}
+
+/// Founds a cluster, or goes on where an earlier start was interrupted while it did.
+async fn found(node: &Node, registration: &Registration) -> anyhow::Result<ClusterId> {
+    let control = &node.shared.control;
+    let new = ClusterId(rand::rng().random());
+    let founded = control.found(new, registration.clone(), wall_ms()).await;
+    let map = node.map();
+    match founded {
+        Ok(_) => Ok(new),
+        Err(_) if map.is_founded() => {
+            come_back(node, registration).await?;
+            Ok(map.cluster)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Waits for a moment whether anybody knows this address. A member whose directory was lost must
+/// not found a cluster of its own where clients expect the old one.
+async fn forgotten_by_nobody(
+    mut told: mpsc::Receiver<LinkEvent>,
+    address: &str,
+) -> anyhow::Result<()> {
+    let word = async {
+        while let Some(event) = told.recv().await {
+            if let LinkEvent::ToldCluster { cluster, by } = event {
+                return (cluster, by);
+            }
+        }
+        std::future::pending().await
+    };
+    match tokio::time::timeout(LISTEN_BEFORE_FOUNDING, word).await {
+        Err(_) => Ok(()),
+        Ok((cluster, by)) => anyhow::bail!(
+            "node {by} of cluster {cluster} has a member at {address}, and this directory belongs \
+             to none: join that cluster with --join, or found another one here with --new-cluster"
+        ),
+    }
+}
+
+/// Registers this start; tries until a controller answers.
+async fn come_back(node: &Node, registration: &Registration) -> anyhow::Result<()> {
+    loop {
+        let command = Command::Register(registration.clone());
+        match node.shared.control.propose(command).await {
+            Ok(_) => return Ok(()),
+            Err(crate::control::ProposeError::Refused(refused)) => {
+                anyhow::bail!("the cluster refused this node: {refused}")
+            }
+            Err(error) => tracing::warn!(%error, "not registered yet; still trying"),
+        }
+    }
+}
+
+/// Waits until the map has this node with an incarnation that fits.
+async fn wait_for(node: &Node, fits: impl Fn(Incarnation) -> bool) {
+    let mut maps: watch::Receiver<_> = node.shared.control.watch_map();
+    let me = node.me();
+    // The sender lives as long as the control plane, which outlives this wait.
+    let _ = maps
+        .wait_for(|map| {
+            map.members
+                .get(&me)
+                .is_some_and(|member| fits(member.incarnation))
+        })
+        .await;
+}
+
+/// Waits until the map holds this start of the node dead.
+pub(super) async fn convicted(node: &Node) {
+    let me = node.shared.me;
+    let mut maps = node.shared.control.watch_map();
+    let held_dead = |map: &Arc<tablestore_placement::ClusterMap>| {
+        map.members.get(&me.member).is_some_and(|member| {
+            member.incarnation == me.incarnation && member.state == MemberState::Down
+        })
+    };
+    // An error means that the control plane has ended, which `failed` tells.
+    if maps.wait_for(held_dead).await.is_err() {
+        std::future::pending().await
+    }
+}
