@@ -21,6 +21,10 @@ pub const CHECKSUM_EVERY: Duration = Duration::from_secs(600);
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 /// Journal segments kept at most before rows are flushed to free the oldest.
 pub const SEGMENTS_MAX: usize = 8;
+/// Positions in a segment have 32 bits.
+const SEGMENT_BYTES_RANGE: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 30;
+/// One is written, one is prepared, and the others are what replicas catch up from.
+const SEGMENTS_RANGE: std::ops::RangeInclusive<usize> = 3..=1024;
 /// Bytes of unflushed rows on a node above which the largest partition is flushed.
 pub const UNFLUSHED_BYTES_MAX: u64 = 64 << 20;
 /// Voters of the raft group at most; all other members are learners.
@@ -143,6 +147,20 @@ impl NodeSettings {
                 field: "name",
                 expected: "1 to 255 characters of a-z, A-Z, 0-9, '_', '.', '-'",
                 got: self.name.clone(),
+            });
+        }
+        if !SEGMENT_BYTES_RANGE.contains(&self.segment_bytes) {
+            return Err(SettingsError::Invalid {
+                field: "journal-segment-mib",
+                expected: "1 to 1024",
+                got: (self.segment_bytes >> 20).to_string(),
+            });
+        }
+        if !SEGMENTS_RANGE.contains(&self.segments_max) {
+            return Err(SettingsError::Invalid {
+                field: "journal-segments",
+                expected: "3 to 1024",
+                got: self.segments_max.to_string(),
             });
         }
         if self.voters_max == 0 {

@@ -1,4 +1,5 @@
-//! A node from its settings to its end: directory, threads, joining, and going away politely.
+//! A node from its settings to its end: directory, threads, joining. How it goes away is in
+//! `leave`.
 //!
 //! The peer listener opens before the node joins and is closed only by the end of the process.
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use rand::RngExt;
 use tablestore_placement::{ClusterId, Incarnation, Office, Registration, StorageId};
 use tablestore_store::{DataDirectory, NewIdentity};
@@ -83,16 +85,18 @@ fn run_node(settings: NodeSettings) -> anyhow::Result<End> {
             storage: rand::rng().random(),
         },
     )?;
+    let http = listen(settings.listen)?;
+    let peer = bind(settings.peer_listen)
+        .map_err(|error| anyhow::anyhow!("peer-listen {}: {error}", settings.peer_listen))?;
+    let control_runtime = runtime()?;
+    let data_runtime = runtime()?;
+    control_runtime.block_on(check_cluster(&directory, &settings))?;
+    let storage = data::open_storage(&directory, &settings)?;
+    // Only now, so that a start that is refused leaves the directory as it is.
     let me = Office {
         member: StorageId(directory.storage()),
         incarnation: Incarnation(directory.begin_incarnation()?),
     };
-    let http = listen(settings.listen)?;
-    let peer = bind(settings.peer_listen)
-        .map_err(|error| anyhow::anyhow!("peer-listen {}: {error}", settings.peer_listen))?;
-    let storage = data::open_storage(&directory, &settings)?;
-    let control_runtime = runtime()?;
-    let data_runtime = runtime()?;
     let started = Started {
         settings,
         me,
@@ -101,6 +105,23 @@ fn run_node(settings: NodeSettings) -> anyhow::Result<End> {
         storage,
     };
     control_runtime.block_on(control(started, &mut directory, data_runtime))
+}
+
+/// Refuses to start with the directory of one cluster and the address of another.
+async fn check_cluster(directory: &DataDirectory, settings: &NodeSettings) -> anyhow::Result<()> {
+    let Some(ours) = directory.cluster().map(ClusterId) else {
+        return Ok(());
+    };
+    let identity = Identity {
+        storage: StorageId(directory.storage()),
+        incarnation: Incarnation(directory.incarnation()),
+        boot: boot(),
+        name: settings.name.clone(),
+        http_address: settings.listen.to_string(),
+        peer_address: settings.peer_listen.to_string(),
+    };
+    let checked = crate::control::check_cluster(&settings.join, ours, &identity).await;
+    checked.with_context(|| format!("data-dir: cannot use {}", directory.path().display()))
 }
 
 /// What is open before any thread runs.
@@ -305,6 +326,7 @@ fn start_data(
 /// The HTTP surface, to be ended.
 struct Http {
     stop: watch::Sender<bool>,
+    /// Comes when it has ended; it bounds its own time.
     ended: oneshot::Receiver<()>,
 }
 

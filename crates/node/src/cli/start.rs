@@ -20,7 +20,7 @@ const NAME: &str = "n1";
 const LOG: &str = "info,openraft=error,lsm_tree=warn";
 
 /// The settings that a file may hold.
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 16] = [
     "name",
     "data-dir",
     "listen",
@@ -35,6 +35,8 @@ const SETTINGS: [&str; 14] = [
     "cold-start-wait",
     "checksum-every",
     "heartbeat-ms",
+    "journal-segment-mib",
+    "journal-segments",
 ];
 
 const HELP: &str = "\
@@ -158,6 +160,22 @@ pub(crate) struct StartArguments {
         value_name = "MS"
     )]
     heartbeat_ms: Option<u64>,
+    /// Size of one file of the journal, in MiB [default: 64]
+    #[arg(
+        long,
+        env = "TABLESTORE_JOURNAL_SEGMENT_MIB",
+        hide_env_values = true,
+        value_name = "MIB"
+    )]
+    journal_segment_mib: Option<u64>,
+    /// Files of the journal at most, before rows are flushed to free the oldest [default: 8]
+    #[arg(
+        long,
+        env = "TABLESTORE_JOURNAL_SEGMENTS",
+        hide_env_values = true,
+        value_name = "N"
+    )]
+    journal_segments: Option<u64>,
     /// Exit when standard input is closed, so that a program that starts nodes leaves none behind
     #[arg(long, hide = true)]
     exit_with_stdin: bool,
@@ -223,8 +241,8 @@ fn merge(arguments: StartArguments, mut config: Config) -> Result<NodeSettings, 
     let in_file_dir: Option<String> = file.take("data-dir").map_err(in_file)?;
     let data_dir = arguments
         .data_dir
-        .or_else(|| in_file_dir.map(PathBuf::from))
-        .unwrap_or_else(|| PathBuf::from(DATA_DIR));
+        .or_else(|| in_file_dir.map(PathBuf::from));
+    let data_dir = data_dir.unwrap_or_else(|| PathBuf::from(DATA_DIR));
     let listen = address(arguments.listen, file, "listen")?
         .unwrap_or_else(|| ADDRESS.parse().expect("the default is an address"));
     let peer_listen = match address(arguments.peer_listen, file, "peer-listen")? {
@@ -245,13 +263,10 @@ fn merge(arguments: StartArguments, mut config: Config) -> Result<NodeSettings, 
         settings.weight = u32::try_from(weight)
             .map_err(|_| Failure::usage(format!("weight: {weight} is too large")))?;
     }
-    if let Some(voters) = or_file(arguments.voters.map(|voters| voters as u64), file, "voters")? {
-        settings.voters_max = usize::try_from(voters).unwrap_or(usize::MAX);
-    }
     settings.new_cluster = arguments.new_cluster;
     settings.rebuild_stopped = arguments.rebuild_stopped;
-    let insecure: Option<bool> = file.take("insecure").map_err(in_file)?;
-    settings.insecure = arguments.insecure || insecure.unwrap_or(false);
+    settings.insecure =
+        or_file(arguments.insecure.then_some(true), file, "insecure")? == Some(true);
     let _: Option<String> = file.take("log").map_err(in_file)?;
     let seconds = Duration::from_secs;
     for (target, given, setting, unit) in [
@@ -284,8 +299,29 @@ fn merge(arguments: StartArguments, mut config: Config) -> Result<NodeSettings, 
             *target = unit(value);
         }
     }
+    let journal = (arguments.journal_segment_mib, arguments.journal_segments);
+    merge_counts(arguments.voters, journal, file, &mut settings)?;
     config.finish(&SETTINGS).map_err(in_file)?;
     Ok(settings)
+}
+
+/// The same for voters, and for the journal: MiB of a segment, and how many.
+fn merge_counts(
+    voters: Option<usize>,
+    (mib, segments): (Option<u64>, Option<u64>),
+    file: &mut Config,
+    settings: &mut NodeSettings,
+) -> Result<(), Failure> {
+    if let Some(voters) = or_file(voters.map(|voters| voters as u64), file, "voters")? {
+        settings.voters_max = usize::try_from(voters).unwrap_or(usize::MAX);
+    }
+    if let Some(mib) = or_file(mib, file, "journal-segment-mib")? {
+        settings.segment_bytes = mib.saturating_mul(1 << 20);
+    }
+    if let Some(segments) = or_file(segments, file, "journal-segments")? {
+        settings.segments_max = usize::try_from(segments).unwrap_or(usize::MAX);
+    }
+    Ok(())
 }
 
 /// The flag if it was given; the file's value is taken in any case.

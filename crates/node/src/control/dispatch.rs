@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tablestore_placement::{Command, Registration};
+use tablestore_placement::{Command, Refused, Registration};
 use tokio::time::Instant;
 
 use super::election::Sighting;
@@ -105,6 +105,7 @@ impl Inner {
                 let cluster = cluster.unwrap_or_else(|| self.core.map.borrow().cluster);
                 JoinReply::Member { cluster }
             }
+            Err(ProposeError::Refused(Refused::NotFounded)) => again("it is being founded"),
             Err(ProposeError::Refused(refused)) => JoinReply::Refused(refused),
             Err(error) => again(&error.to_string()),
         }

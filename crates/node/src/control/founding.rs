@@ -8,8 +8,10 @@ use openraft::errors::{InitializeError, RaftError};
 use tablestore_placement::{Applied, ClusterId, Command, Refused, Registration};
 use tokio::time::Instant;
 
+use super::greeting::GreetError;
 use super::handle::Control;
 use super::message::{ControlReply, ControlRequest, JoinReply};
+use super::peers::CallAddressError;
 use super::propose::{self, ProposeError};
 use super::settings::PROPOSE_WITHIN;
 
@@ -129,7 +131,7 @@ impl Control {
                     }
                     Ok(ControlReply::Joined(JoinReply::TryAgain { reason })) => last = reason,
                     Ok(_) => last = format!("{address} is not ready"),
-                    Err(error) => last = format!("{address}: {}", with_sources(&error)),
+                    Err(error) => last = format!("{address}: {}", explained(&error)),
                 }
             }
             let pause = (Instant::now() + JOIN_PAUSE).min(deadline);
@@ -138,6 +140,17 @@ impl Control {
                 return Err(JoinError::NoAnswer { last });
             }
         }
+    }
+}
+
+/// Why a node could not be asked, for people: who gave the address for clients learns that too.
+fn explained(error: &CallAddressError) -> String {
+    let line = with_sources(error);
+    match error {
+        CallAddressError::Greet(GreetError::Closed | GreetError::Malformed(_)) => {
+            format!("{line}; is it the address for nodes, the port after the one for clients?")
+        }
+        _ => line,
     }
 }
 

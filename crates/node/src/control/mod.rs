@@ -7,6 +7,7 @@
 //! one current-thread runtime; the handles work from any thread. It knows nothing of *what* is
 //! decided about the map (that is the controller's business) or of data.
 
+mod belonging;
 mod core;
 mod dialler;
 mod dispatch;
@@ -33,6 +34,7 @@ mod tests;
 mod types;
 mod voting;
 
+pub use self::belonging::{OtherCluster, check_cluster};
 pub use self::dialler::Dialler;
 pub use self::founding::{FoundError, JoinError};
 pub use self::greeting::{GreetError, Hello, Identity, Purpose, WIRE_FORMAT};

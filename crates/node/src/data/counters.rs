@@ -11,6 +11,7 @@ pub(crate) struct Counters {
     pub(crate) reads: Arc<Counter>,
     pub(crate) bad_frames: Arc<Counter>,
     pub(crate) mismatches: Arc<Counter>,
+    pub(crate) snapshots: Arc<Counter>,
 }
 
 impl Counters {
@@ -29,6 +30,10 @@ impl Counters {
             mismatches: counter(
                 "tablestore_checksum_mismatches_total",
                 "Comparisons in which replicas of a partition differed.",
+            ),
+            snapshots: counter(
+                "tablestore_snapshots_installed_total",
+                "Replicas of this node that caught up by a snapshot.",
             ),
         }
     }

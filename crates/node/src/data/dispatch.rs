@@ -75,7 +75,7 @@ impl Plane {
         let target = if request.operation.is_eventual() {
             // Who is in sync first: a replica outside may have stopped.
             let mut nodes = assignment.in_sync.iter().chain(&assignment.replicas);
-            nodes.find(|r| self.ports.links.is_up(**r)).copied()
+            nodes.find(|r| self.ports.links.answers(**r)).copied()
         } else {
             office.map(|office| office.member)
         };
@@ -97,7 +97,7 @@ impl Plane {
             return;
         }
         match target {
-            Some(to) if to != me.member && self.ports.links.is_up(to) => {
+            Some(to) if to != me.member && self.ports.links.answers(to) => {
                 request.stage = Stage::Forwarded(to);
                 let message = DataMessage::Forward {
                     correlation: ticket,

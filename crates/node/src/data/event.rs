@@ -26,6 +26,8 @@ pub(crate) enum Event {
     Frame { from: Office, frame: Bytes },
     /// A peer dialled us for data.
     Inbound { peer: Office, socket: TcpStream },
+    /// A connection that a peer dialled has ended.
+    InboundEnded(StorageId),
     /// Our data connection to a peer stands.
     PeerUp(StorageId),
     /// Our data connection to a peer is gone.

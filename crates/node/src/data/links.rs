@@ -53,6 +53,8 @@ impl Drop for Link {
 pub(crate) struct Links {
     me: StorageId,
     links: HashMap<StorageId, Link>,
+    /// How many connections each peer has dialled to us.
+    heard: HashMap<StorageId, usize>,
     dialler: Dialler,
     events: EventSender,
 }
@@ -62,6 +64,7 @@ impl Links {
         Self {
             me,
             links: HashMap::new(),
+            heard: HashMap::new(),
             dialler,
             events,
         }
@@ -108,6 +111,25 @@ impl Links {
     /// Whether messages to the peer have a chance.
     pub(crate) fn is_up(&self, peer: StorageId) -> bool {
         self.links.get(&peer).is_some_and(|link| link.up)
+    }
+
+    /// Notes that a connection which the peer dialled begins or has ended.
+    pub(crate) fn set_heard(&mut self, peer: StorageId, begins: bool) {
+        let count = self.heard.entry(peer).or_default();
+        *count = if begins {
+            *count + 1
+        } else {
+            count.saturating_sub(1)
+        };
+        if *count == 0 {
+            self.heard.remove(&peer);
+        }
+    }
+
+    /// Whether a question to the peer has a chance of an answer, which comes on its connection
+    /// to us: a node that has just started is reached before it is heard.
+    pub(crate) fn answers(&self, peer: StorageId) -> bool {
+        self.is_up(peer) && self.heard.contains_key(&peer)
     }
 
     /// Adds a message to the peer's frame of this turn. Best effort: dropped without a link.
@@ -190,6 +212,7 @@ pub(crate) fn read_frames(peer: Office, socket: TcpStream, events: EventSender) 
             Ok(stream) => stream,
             Err(error) => {
                 tracing::warn!(%error, "a peer's connection could not be taken over");
+                events.send(Event::InboundEnded(peer.member)).await;
                 return;
             }
         };
@@ -202,5 +225,6 @@ pub(crate) fn read_frames(peer: Office, socket: TcpStream, events: EventSender) 
                 })
                 .await;
         }
+        events.send(Event::InboundEnded(peer.member)).await;
     });
 }

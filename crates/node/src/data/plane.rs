@@ -240,7 +240,9 @@ impl Plane {
             Event::Frame { from, frame } => self.frame(from, frame),
             Event::Inbound { peer, socket } => {
                 read_frames(peer, socket, self.ports.sender.clone());
+                self.heard(peer.member, true);
             }
+            Event::InboundEnded(peer) => self.heard(peer, false),
             Event::PeerUp(peer) => self.peer(peer, true),
             Event::PeerDown(peer) => self.peer(peer, false),
             Event::Map(map) => self.follow(map),
@@ -283,6 +285,7 @@ impl Plane {
                 self.snapshot_aside(partition, transfer);
             }
             Event::SnapshotInstalled { partition, meta } => {
+                self.ports.metrics.snapshots.add(u64::from(meta.is_some()));
                 self.snapshot_installed(partition, meta);
             }
             Event::ChecksumTaken {
@@ -324,6 +327,12 @@ impl Plane {
             self.feed(partition, input);
         }
         self.retry_after_peer(peer, up);
+    }
+
+    /// A connection on which a peer answers began, or ended, and with it the answers on their way.
+    fn heard(&mut self, peer: tablestore_placement::StorageId, begins: bool) {
+        self.ports.links.set_heard(peer, begins);
+        self.retry_after_peer(peer, begins);
     }
 
     fn storage_failed(&mut self) {

@@ -78,6 +78,9 @@ pub async fn serve<B: Backend>(
             accepted = listener.accept() => acceptor.take(accepted).await,
         }
     }
+    acceptor.take_queued(listener)?;
+    // Only those that were still in the queue are left now, or all that are cut off.
+    let _ = tokio::time::timeout_at(until, acceptor.connections.none_left()).await;
     acceptor.connections.cut.notify_waiters();
     Ok(())
 }
@@ -140,6 +143,17 @@ impl<B: Backend> Acceptor<B> {
         }
     }
 
+    /// Closes the listener. Connections that wait in its queue would be reset with it, perhaps
+    /// with a request sent, so they are taken first.
+    fn take_queued(&self, listener: TcpListener) -> io::Result<()> {
+        let listener = listener.into_std()?;
+        while let Ok((socket, _)) = listener.accept() {
+            socket.set_nonblocking(true)?;
+            self.admit(TcpStream::from_std(socket)?);
+        }
+        Ok(())
+    }
+
     async fn take(&self, accepted: io::Result<(TcpStream, SocketAddr)>) {
         let socket = match accepted {
             Ok((socket, _)) => socket,
@@ -149,6 +163,10 @@ impl<B: Backend> Acceptor<B> {
                 return;
             }
         };
+        self.admit(socket);
+    }
+
+    fn admit(&self, socket: TcpStream) {
         // Without it a small answer waits for the acknowledgement of the one before.
         let _ = socket.set_nodelay(true);
         match self.connections.free.try_acquire() {

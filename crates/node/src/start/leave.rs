@@ -1,65 +1,89 @@
-//! Going away politely: offices and leadership are handed over, requests under way are answered.
+//! How a node that was told to stop goes away, so that clients notice nothing: its offices first,
+//! then the leadership, then the requests that pass through it, its log last.
 //!
-//! Knows nothing of how the node was started.
+//! Knows nothing of how a node starts.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tablestore_placement::{Command, Decision, DecisionKind, MemberState, plan};
+use tablestore_placement::{
+    ClusterMap, Command, Decision, DecisionKind, MemberState, StorageId, plan,
+};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Http;
 use crate::data::Event;
 use crate::node::{Node, wall_ms};
 
-/// How long a node that was told to stop may take to hand its offices over.
+/// How long handing offices and leadership over may take.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(5);
-/// Pause between two looks at the map while handing over.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
+/// Pause before offices are proposed again that were not taken.
+const AGAIN_AFTER: Duration = Duration::from_millis(10);
+/// How long the data thread may take to let go, and then to end.
+const DATA_ENDS_WITHIN: Duration = Duration::from_millis(500);
 
-/// Hands offices and leadership over, so that clients notice nothing.
+/// Hands everything over and ends all parts of the node.
 pub(super) async fn leave(node: &Node, http: Http) {
     tracing::info!("handing over");
+    let shared = &node.shared;
     let deadline = Instant::now() + HAND_OVER_WITHIN;
-    let (shared, me) = (&node.shared, node.shared.me);
     let handing = async {
-        let map = node.map();
-        if map.live_members().count() > 1 {
-            let decision = Decision::new(DecisionKind::Drain, wall_ms())
-                .about(me.member)
-                .because("the node was told to stop");
-            let mut change = plan::move_offices_off(&map, me.member).into_change(decision);
-            change
-                .members
-                .push((me.member, me.incarnation, MemberState::Suspect));
-            if let Err(error) = shared.control.propose(Command::Change(change)).await {
-                tracing::warn!(%error, "offices were not handed over");
-            }
-            let mut maps = shared.control.watch_map();
-            let holds_none = |map: &Arc<tablestore_placement::ClusterMap>| {
-                map.partitions()
-                    .all(|(_, _, assignment)| assignment.primary != Some(me))
-            };
-            let _ = maps.wait_for(holds_none).await;
-            shared.control.hand_over().await;
-        }
-        shared.leaving.store(true, Ordering::Release);
-        // Requests under way at the new primaries still pass through here.
-        let _ = http.stop.send(true);
-        let _ = http.ended.await;
-        let (done, resigned) = oneshot::channel();
-        shared.data.send(Event::Resign(done)).await;
-        let _ = tokio::time::timeout(LOOK_AGAIN_AFTER * 50, resigned).await;
+        hand_offices_over(node).await;
+        shared.control.hand_over().await;
     };
-    if tokio::time::timeout_at(deadline, handing).await.is_err() {
+    if timeout_at(deadline, handing).await.is_err() {
         tracing::warn!("not all offices were handed over in time");
     }
+    shared.leaving.store(true, Ordering::Release);
+    // Requests under way at the new primaries still pass through here.
+    let _ = http.stop.send(true);
+    let _ = http.ended.await;
+    let (done, resigned) = oneshot::channel();
+    shared.data.send(Event::Resign(done)).await;
+    let _ = timeout(DATA_ENDS_WITHIN, resigned).await;
     let (done, stopped) = oneshot::channel();
     shared.data.send(Event::Stop(done)).await;
-    let _ = tokio::time::timeout(LOOK_AGAIN_AFTER * 50, stopped).await;
+    let _ = timeout(DATA_ENDS_WITHIN, stopped).await;
     shared.control.shutdown().await;
+    tracing::info!("stopped");
+}
+
+/// Proposes that others take the offices of this node until it has none that another could take.
+async fn hand_offices_over(node: &Node) {
+    let (shared, me) = (&node.shared, node.shared.me);
+    let mut maps = shared.control.watch_map();
+    let mut marked = false;
+    loop {
+        let map = Arc::clone(&maps.borrow_and_update());
+        let plan = plan::move_offices_off(&map, me.member);
+        if map.live_members().count() < 2 || (marked && plan.assignments.is_empty()) {
+            return;
+        }
+        let decision = Decision::new(DecisionKind::Drain, wall_ms())
+            .about(me.member)
+            .because("the node was told to stop");
+        let mut change = plan.into_change(decision);
+        // Nobody gives an office to a suspect, nor to a member that drains.
+        if is_up(&map, me.member) {
+            let suspect = (me.member, me.incarnation, MemberState::Suspect);
+            change.members.push(suspect);
+        }
+        if let Err(error) = shared.control.propose(Command::Change(change)).await {
+            tracing::warn!(%error, "offices were not handed over");
+            tokio::time::sleep(AGAIN_AFTER).await;
+            continue;
+        }
+        marked = true;
+        // The change is committed; here it arrives a moment later.
+        let _ = maps.wait_for(|map| !is_up(map, me.member)).await;
+    }
+}
+
+fn is_up(map: &ClusterMap, storage: StorageId) -> bool {
+    let member = map.members.get(&storage);
+    member.is_some_and(|member| member.state == MemberState::Up)
 }
 
 /// Signals that end the node.
