@@ -1,0 +1,49 @@
+//! How nodes find their cluster.
+
+use crate::harness::{Cluster, until};
+
+#[tokio::test]
+async fn a_node_whose_cluster_is_not_there_yet_says_whom_it_tried_and_joins_later() {
+    let mut cluster = Cluster::prepare(2);
+    let first = cluster.nodes[0].peer.to_string();
+    cluster.nodes[1].start();
+    until("the log names whom it tried, twice", async || {
+        let log = cluster.nodes[1].log();
+        let lines = log.lines().filter(|line| line.contains("still trying"));
+        let lines: Vec<_> = lines.filter(|line| line.contains(&first)).collect();
+        if lines.len() >= 2 { Ok(()) } else { Err(log) }
+    })
+    .await;
+    let (status, problem) = cluster.ask(1, "GET", "/readyz", "").await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (503, &"not_ready".into()),
+        "{problem}"
+    );
+    assert!(cluster.nodes[1].is_running());
+
+    cluster.nodes[0].start();
+    cluster.ready(0).await;
+    cluster.ready(1).await;
+    cluster.members_up(2).await;
+}
+
+#[tokio::test]
+async fn the_address_for_clients_is_told_from_the_one_for_nodes() {
+    let mut cluster = Cluster::prepare(2);
+    cluster.nodes[0].start();
+    cluster.ready(0).await;
+    let wrong = cluster.nodes[0].http.to_string();
+    cluster.nodes[1].arguments = vec!["--join".to_owned(), wrong.clone()];
+    cluster.nodes[1].start();
+    until("the log says what is wrong", async || {
+        let log = cluster.nodes[1].log();
+        let said = log.lines().any(|line| {
+            line.contains("still trying")
+                && line.contains(&wrong)
+                && line.contains("is it the address for nodes")
+        });
+        if said { Ok(()) } else { Err(log) }
+    })
+    .await;
+}

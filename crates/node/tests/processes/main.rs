@@ -1,0 +1,18 @@
+//! The built binary as an operator meets it: real processes, real files, real sockets.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub,
+    reason = "tests"
+)]
+
+mod catch_up;
+mod harness;
+mod joining;
+mod ledger;
+mod plain;
+mod refusals;
+mod restart;
+mod rolling;

@@ -1,0 +1,85 @@
+//! What is there again after processes were killed without warning.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tablestore_client::Client;
+
+use crate::harness::{Cluster, until};
+use crate::ledger::Ledger;
+
+const TABLE: &str = "kept";
+/// Keys that one writer goes round.
+const KEYS: usize = 50;
+/// Acknowledgements of each writer before the nodes are killed under it.
+const ACKS: usize = 120;
+
+/// Writes until the cluster is gone.
+async fn write_until_refused(client: Client, writer: usize, acks: Arc<AtomicUsize>) -> Ledger {
+    let mut ledger = Ledger::default();
+    for number in 0.. {
+        let key = format!("w{writer}-{}", number % KEYS);
+        if ledger.write(&client, TABLE, &key).await.is_err() {
+            break;
+        }
+        acks.fetch_add(1, Ordering::Relaxed);
+    }
+    ledger
+}
+
+/// Kills all nodes at once while writers write, starts them again, and looks for every
+/// acknowledged write.
+async fn kill_all_and_verify(count: usize, rounds: usize) {
+    let mut cluster = Cluster::started(count).await;
+    cluster.create_table(TABLE, count, 8).await;
+    for _ in 0..rounds {
+        let client = cluster.impatient_client();
+        let acks = Arc::new(AtomicUsize::new(0));
+        let writers: Vec<_> = (0..4)
+            .map(|writer| write_until_refused(client.clone(), writer, Arc::clone(&acks)))
+            .map(tokio::spawn)
+            .collect();
+        until("writes are acknowledged", async || {
+            let acked = acks.load(Ordering::Relaxed);
+            if acked >= ACKS {
+                Ok(())
+            } else {
+                Err(acked.to_string())
+            }
+        })
+        .await;
+        for node in &cluster.nodes {
+            node.signal_kill();
+        }
+        for node in &mut cluster.nodes {
+            node.kill();
+        }
+        let mut ledgers = Vec::new();
+        for writer in writers {
+            ledgers.push(writer.await.unwrap());
+        }
+        for node in &mut cluster.nodes {
+            node.start();
+        }
+        for index in 0..count {
+            cluster.ready(index).await;
+        }
+        let client = cluster.client();
+        for ledger in &ledgers {
+            assert!(ledger.acknowledged() > 0);
+            ledger.verify(&client, TABLE).await;
+        }
+        cluster.whole(TABLE, count).await;
+        cluster.copies_equal(TABLE, count).await;
+    }
+}
+
+#[tokio::test]
+async fn a_killed_node_has_every_acknowledged_row_when_it_is_started_again() {
+    kill_all_and_verify(1, 2).await;
+}
+
+#[tokio::test]
+async fn three_nodes_killed_at_once_have_every_acknowledged_row() {
+    kill_all_and_verify(3, 2).await;
+}
