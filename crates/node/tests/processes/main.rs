@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod bad_input;
 mod catch_up;
 mod harness;
 mod joining;
