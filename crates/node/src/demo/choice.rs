@@ -54,6 +54,13 @@ impl Seen {
         counts
     }
 
+    /// The id of a table as events name it; empty if the table is not there.
+    pub(crate) fn table_id(&self, table: &str) -> String {
+        let tables = &self.cluster.tables;
+        let found = tables.iter().find(|shown| shown["name"] == table);
+        found.map_or_else(String::new, |shown| shown["id"].to_string())
+    }
+
     /// The epochs of a table's partitions that a node is the primary of.
     pub(crate) fn epochs(&self, table: &str, node: &str) -> BTreeMap<u32, u64> {
         self.partitions

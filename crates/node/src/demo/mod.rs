@@ -8,6 +8,7 @@ mod choice;
 mod gap;
 mod ledger;
 mod nodes;
+mod promoted;
 mod report;
 mod rows;
 mod stage;
@@ -34,7 +35,8 @@ busiest primary, and so on, each time when all copies are complete again.
 What it checks: every acknowledged write is there at the end with the right value, no strong read
 went back in time, all copies are equal. The exit status is 5 if not.
 
-What it measures: for each kill, the longest time that any writer went without an acknowledgement.
+What it measures: for each kill, the longest time that any writer went without an acknowledgement,
+and the way there: crash, noticed, decided, promoted, first write under the new primary.
 
 With --json the last line of standard output is one JSON object with the same.";
 

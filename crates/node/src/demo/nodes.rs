@@ -68,6 +68,13 @@ impl Nodes {
         self.nodes.iter().map(|node| node.http).collect()
     }
 
+    /// Where all nodes but one serve clients.
+    pub(crate) fn others(&self, index: usize) -> Vec<SocketAddr> {
+        let mut addresses = self.addresses();
+        addresses.remove(index);
+        addresses
+    }
+
     pub(crate) fn position(&self, name: &str) -> Option<usize> {
         self.nodes.iter().position(|node| node.name == name)
     }

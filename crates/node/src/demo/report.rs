@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use tablestore_client::Decision;
 
-use super::gap::{Gap, percentile};
+use super::gap::{Gap, ms, percentile};
 
 /// One kill and what followed.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,18 +50,19 @@ pub(crate) struct Report {
     pub(crate) findings: Findings,
 }
 
-/// The phases of all decisions about a node since it was killed, relative to the kill; a decision
-/// without phases counts with its own time.
+/// The phases of all decisions about a node since it was killed, and the first promotion that
+/// followed, in milliseconds after the kill; a decision without phases counts with its own time.
 pub(crate) fn phases(
     decisions: &[Decision],
     about: impl Fn(&str) -> bool,
-    killed_at_ms: f64,
+    killed_at_us: u64,
+    promoted_us: Option<u64>,
 ) -> Vec<(String, f64)> {
     let mut phases: Vec<(String, f64)> = Vec::new();
     for decision in decisions {
         let ours = decision.subject.as_deref().is_some_and(&about);
-        // Server and demo read the same clock, the server to whole milliseconds.
-        if !ours || to_f64(decision.at_ms) < killed_at_ms.floor() {
+        // Server and demo read the same clock, the decisions to whole milliseconds.
+        if !ours || decision.at_ms < killed_at_us / 1000 {
             continue;
         }
         if !matches!(decision.kind.as_str(), "failover" | "member_down" | "stall") {
@@ -78,26 +79,19 @@ pub(crate) fn phases(
             named.collect()
         };
         for (name, at_ms) in steps {
-            let after = ((to_f64(at_ms) - killed_at_ms) * 10.0).round() / 10.0;
+            let after = ms((at_ms * 1000).saturating_sub(killed_at_us));
             if !phases.iter().any(|(known, _)| *known == name) {
                 phases.push((name, after));
             }
         }
     }
+    phases.extend(promoted_us.map(|us| ("promoted".to_owned(), ms(us))));
     phases.sort_by(|a, b| a.1.total_cmp(&b.1));
     phases
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "milliseconds since 1970 fit 2^53"
-)]
-fn to_f64(ms: u64) -> f64 {
-    ms as f64
-}
-
 impl Kill {
-    /// `crash 0 → noticed 4 → decided 9 → first write 19 ms`
+    /// `crash 0 → noticed 4 → decided 9 → promoted 14.2 → first write 19 ms`
     pub(crate) fn timeline(&self) -> String {
         let mut steps: Vec<(String, f64)> = vec![("crash".to_owned(), 0.0)];
         steps.extend(self.phases.iter().cloned());
@@ -229,7 +223,9 @@ mod tests {
                 max_ms,
                 p50_ms: max_ms / 2.0,
             },
-            phases: vec![("noticed".to_owned(), 4.0), ("decided".to_owned(), 9.5)],
+            phases: [("noticed", 4.0), ("decided", 9.5), ("promoted", 14.2)]
+                .map(|(name, ms)| (name.to_owned(), ms))
+                .to_vec(),
             first_write_ms: Some(19.2),
         }
     }
@@ -298,8 +294,18 @@ mod tests {
             decision("failover", "n2", 1030, json!([])),
             decision("member_down", "n1", 1040, json!([])),
         ];
-        let found = phases(&decisions, |subject| subject == "n1", 1000.4);
-        let expected = [("noticed", 3.6), ("decided", 8.6), ("member_down", 39.6)];
+        let found = phases(
+            &decisions,
+            |subject| subject == "n1",
+            1_000_400,
+            Some(11_640),
+        );
+        let expected = [
+            ("noticed", 3.6),
+            ("decided", 8.6),
+            ("promoted", 11.6),
+            ("member_down", 39.6),
+        ];
         let expected: Vec<_> = expected
             .iter()
             .map(|(n, ms)| ((*n).to_owned(), *ms))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tablestore_client::{Client, ClientSettings, Row, TableDefinition};
@@ -12,6 +12,7 @@ use super::choice::{Seen, Victim, next_victim};
 use super::gap::{Gap, first_new_epoch_us, gap, ms};
 use super::ledger::Key;
 use super::nodes::Nodes;
+use super::promoted::{self, Lost};
 use super::report::{Findings, Kill, Report, phases};
 use super::traffic::{Load, Target, Traffic};
 use super::verify::{self, Loaded};
@@ -189,7 +190,7 @@ impl<'a> Stage<'a> {
         let shared = self.traffic()?.shared.clone();
         shared.forget_acks_before(shared.now_us().saturating_sub(ACKS_KEPT_US));
         let kill_us = shared.now_us();
-        let killed_at_ms = wall_ms();
+        let killed_at_us = promoted::wall_us()?;
         if paused {
             self.nodes.pause(index)?
         } else {
@@ -201,7 +202,13 @@ impl<'a> Stage<'a> {
         let first_write_ms = first_new_epoch_us(&shared.acks(), kill_us, &before).map(ms);
         let decisions = self.client.decisions(DECISIONS).await.unwrap_or_default();
         let about = |subject: &str| seen.name(subject) == victim.name;
-        let phases = phases(&decisions, about, killed_at_ms);
+        let lost = Lost {
+            table: seen.table_id(FLIGHTS),
+            epochs: before,
+            killed_at_us,
+        };
+        let promoted = lost.promoted_us(&self.nodes.others(index)).await;
+        let phases = phases(&decisions, about, killed_at_us, promoted);
         let Victim {
             name,
             controller,
@@ -402,17 +409,6 @@ fn target(row: &Row) -> Target {
     body_start.pop();
     body_start.push_str(&format!(",\"{}\":", rows::SEQUENCE));
     Target { path, body_start }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "microseconds since 1970 fit 2^53"
-)]
-fn wall_ms() -> f64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
-    now.as_micros() as f64 / 1000.0
 }
 
 #[cfg(test)]

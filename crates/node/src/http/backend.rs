@@ -24,12 +24,14 @@ pub struct Event {
     pub id: u64,
     /// Wall-clock milliseconds.
     pub at_ms: u64,
+    /// The same in microseconds, so that what follows quickly can be told apart.
+    pub at_us: u64,
     /// What sort of event, for example `failover`.
     pub kind: String,
     /// The name of the node it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// The name of the table it is about.
+    /// The id of the table it is about: a name may be used again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
     /// The number of the partition it is about.

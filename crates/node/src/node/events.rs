@@ -2,17 +2,23 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tablestore_placement::PartitionId;
 use tokio::sync::broadcast;
 
 pub use crate::http::Event;
-use crate::node::wall_ms;
 
 /// Events that a slow follower may lag behind before it loses some.
 const FOLLOWERS_LAG_MAX: usize = 1_024;
 /// Events kept for followers that come back.
 const KEPT_MAX: usize = 1_024;
+
+/// Wall-clock microseconds.
+pub(super) fn wall_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(u64::MAX)
+}
 
 #[derive(Debug)]
 struct State {
@@ -62,9 +68,11 @@ impl Events {
         detail: serde_json::Value,
     ) {
         let mut state = self.lock();
+        let at_us = wall_us();
         let event = Arc::new(Event {
             id: state.next,
-            at_ms: wall_ms(),
+            at_ms: at_us / 1000,
+            at_us,
             kind: kind.to_owned(),
             node,
             table: partition.map(|id| id.table.to_string()),

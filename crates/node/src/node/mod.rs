@@ -11,7 +11,6 @@ mod tables;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use rand::RngExt;
@@ -34,10 +33,7 @@ use crate::settings::NodeSettings;
 
 /// Wall-clock milliseconds, for people and for stamps that nothing true rests on.
 pub(crate) fn wall_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    events::wall_us() / 1000
 }
 
 /// What the threads of a node share.

@@ -152,7 +152,10 @@ async fn events_are_streamed_and_a_reader_that_returns_gets_what_it_missed() {
     );
     site.fake.emit(2, "failover");
     let text = events(live, 1).await;
-    let data = r#"{"id":2,"at_ms":1002,"kind":"failover","node":"n1","detail":{"why":"a\nb"}}"#;
+    let data = concat!(
+        r#"{"id":2,"at_ms":1002,"at_us":1002007,"kind":"failover","node":"n1","#,
+        r#""detail":{"why":"a\nb"}}"#
+    );
     assert_eq!(text, format!("id: 2\nevent: failover\ndata: {data}\n\n"));
 
     site.fake.emit(3, "drain");

@@ -150,6 +150,7 @@ impl Fake {
         let event = Arc::new(Event {
             id,
             at_ms: 1_000 + id,
+            at_us: (1_000 + id) * 1_000 + 7,
             kind: kind.to_owned(),
             node: Some("n1".to_owned()),
             table: None,
