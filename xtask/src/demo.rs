@@ -10,6 +10,8 @@ use serde_json::Value;
 use crate::run;
 use crate::workspace::{Workspace, cargo};
 
+/// How the README says to run it; a test of the server runs what the README says.
+pub(crate) const IN_README: &str = "cargo run --release -- demo";
 /// A clean release build of the server, on two slow cores.
 const BUILD_LIMIT: Duration = Duration::from_secs(25 * 60);
 /// A demo run asked for by hand; it ends by itself when its time is over.

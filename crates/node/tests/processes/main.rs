@@ -14,6 +14,7 @@ mod harness;
 mod joining;
 mod ledger;
 mod plain;
+mod readme;
 mod refusals;
 mod restart;
 mod rolling;
