@@ -77,7 +77,7 @@ pub enum CallError {
     Refused(Box<Problem>),
     /// Certainly not carried out: no node could be reached, or the cluster could not serve it in
     /// time. Nothing changed; try later.
-    #[error("not applied after {attempts} attempts in {elapsed:?}: {last}")]
+    #[error("not applied after {attempts} attempts in {elapsed:.1?}: {last}")]
     NotApplied {
         /// Requests sent or connections tried.
         attempts: u32,
@@ -88,7 +88,7 @@ pub enum CallError {
     },
     /// It may or may not have been carried out. Repeat it with the same request id: it takes
     /// effect at most once.
-    #[error("the outcome is unknown after {attempts} attempts in {elapsed:?}: {last}")]
+    #[error("the outcome is unknown after {attempts} attempts in {elapsed:.1?}: {last}")]
     OutcomeUnknown {
         /// Repeat with this id.
         request: Option<RequestId>,

@@ -62,6 +62,8 @@ pub struct ReadOptions {
 pub struct Written {
     /// The version of the row now, if the server named it.
     pub version: Option<u64>,
+    /// `false`: the row was to be deleted, and there was none.
+    pub existed: bool,
     /// Its request id.
     pub request: RequestId,
 }
@@ -263,17 +265,25 @@ impl Client {
         match self.inner.call(&call).await {
             Ok(answer) => Ok(Written {
                 version: version_of(&answer),
+                existed: existed(&answer),
                 request,
             }),
             Err(CallError::Refused(problem)) if deletes && is_missing_row(&problem) => {
                 Ok(Written {
                     version: None,
+                    existed: false,
                     request,
                 })
             }
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether a write found the row it was about, as far as the server says.
+fn existed(answer: &Answer) -> bool {
+    let value: Option<Value> = serde_json::from_slice(&answer.body).ok();
+    value.is_none_or(|value| value["deleted"] != false)
 }
 
 #[derive(Debug, Deserialize)]

@@ -233,10 +233,12 @@ pub(crate) async fn delete(
         request: None,
     };
     let key = arguments.row.key();
-    client
-        .delete_with(&arguments.row.table, &key, &options)
-        .await?;
-    screen.result(&json!({"deleted": true}), || "deleted".to_owned());
+    let done = client.delete_with(&arguments.row.table, &key, &options);
+    let existed = done.await?.existed;
+    screen.result(&json!({ "deleted": existed }), || match existed {
+        true => "deleted".to_owned(),
+        false => "there was no such row".to_owned(),
+    });
     Ok(Exit::Done)
 }
 

@@ -56,7 +56,8 @@ pub(crate) async fn run(
 }
 
 async fn look(client: &Client, decisions: usize) -> Result<Seen, Failure> {
-    let cluster = client.cluster().await?;
+    let mut cluster = client.cluster().await?;
+    cluster.nodes.sort_by(|a, b| a.name.cmp(&b.name));
     let mut partitions = BTreeMap::new();
     for name in cluster.tables.iter().filter_map(table_name) {
         partitions.insert(name.clone(), client.partitions(&name).await?);
@@ -88,17 +89,27 @@ fn assess(seen: &Seen) -> Vec<String> {
             "up" | "left" => {}
             state => reasons.push(format!("{} is {state}", node.name)),
         }
-        if let Some(level) = resource_level(node).filter(|level| level != "ok") {
+        // A warning keeps new data away, which is no harm yet; the table of nodes shows it.
+        let harmless = ["ok", "warn"];
+        if let Some(level) = resource_level(node).filter(|l| !harmless.contains(&l.as_str())) {
             reasons.push(format!("{} is short of resources ({level})", node.name));
         }
     }
     for (table, partitions) in &seen.partitions {
-        reasons.extend(assess_table(table, partitions));
+        reasons.extend(assess_table(table, partitions, copies_wanted(seen, table)));
     }
     reasons
 }
 
-fn assess_table(table: &str, partitions: &[PartitionView]) -> Vec<String> {
+/// How many copies a table is defined to have; there may be fewer nodes than that.
+fn copies_wanted(seen: &Seen, table: &str) -> usize {
+    let tables = &seen.cluster.tables;
+    let shown = tables.iter().find(|shown| shown["name"] == table);
+    let replicas = shown.and_then(|shown| shown["replicas"].as_u64());
+    replicas.map_or(0, |replicas| usize::try_from(replicas).unwrap_or(0))
+}
+
+fn assess_table(table: &str, partitions: &[PartitionView], wanted: usize) -> Vec<String> {
     let mut reasons = Vec::new();
     let of = partitions.len();
     let without = partitions.iter().filter(|p| p.primary.is_none()).count();
@@ -109,7 +120,7 @@ fn assess_table(table: &str, partitions: &[PartitionView]) -> Vec<String> {
     }
     let short = partitions
         .iter()
-        .filter(|p| p.in_sync.len() < p.replicas.len())
+        .filter(|p| p.in_sync.len() < p.replicas.len().max(wanted))
         .count();
     if short > 0 {
         let fewest = partitions

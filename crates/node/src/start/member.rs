@@ -68,7 +68,13 @@ pub(super) async fn become_member(
 async fn found(node: &Node, registration: &Registration) -> anyhow::Result<ClusterId> {
     let control = &node.shared.control;
     let new = ClusterId(rand::rng().random());
-    let founded = control.found(new, registration.clone(), wall_ms()).await;
+    // The time of the registration lies before the wait for whoever remembers this address.
+    let at_ms = wall_ms();
+    let first = Registration {
+        at_ms,
+        ..registration.clone()
+    };
+    let founded = control.found(new, first, at_ms).await;
     let map = node.map();
     match founded {
         Ok(_) => Ok(new),

@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod catch_up;
+mod cli;
 mod harness;
 mod joining;
 mod ledger;
