@@ -57,7 +57,7 @@ impl Plane {
                     .links
                     .tell(to, &DataMessage::Replication { partition, message });
             }
-            Output::Apply { .. } => unreachable!("applied while the replica is fed"),
+            Output::Apply { .. } | Output::ChecksumDue { .. } => unreachable!("done when fed"),
             Output::WriteDone { ticket, result } => self.write_done(partition, ticket.0, result),
             Output::ReadReady { ticket, epoch } => self.read_ready(ticket.0, epoch),
             Output::ReadRefused { ticket, why } => self.read_refused(partition, ticket.0, why),
@@ -103,7 +103,6 @@ impl Plane {
             } => {
                 self.role_changed(partition, role, epoch, serving);
             }
-            Output::ChecksumDue { id, index } => self.checksum_due(partition, id, index),
             Output::Resigned => self.resigned(partition),
             Output::Halted { invariant } => self.halted(partition, invariant),
         }
