@@ -23,6 +23,7 @@ use crate::data::{self, Event, Parts, Progress, Storage};
 use crate::http::{HttpSettings, serve};
 use crate::metrics::Metrics;
 use crate::node::{Events, Node, Shared, wall_ms};
+use crate::resources::watch;
 use crate::settings::NodeSettings;
 
 /// How long a node that was told to stop may take to hand its offices over.
@@ -179,7 +180,7 @@ async fn control(
     )?;
     service.set_node(node.clone());
     tokio::spawn(controller::run(node.clone(), links));
-    tokio::spawn(watch_resources(node.clone()));
+    tokio::spawn(watch(node.clone()));
     let mut stop = Stop::new()?;
     let registration = registration(&settings, &identity);
     let became_member = tokio::select! {
@@ -411,6 +412,7 @@ async fn convicted(node: &Node) {
 /// Hands offices and leadership over, so that clients notice nothing.
 async fn leave(node: &Node, http: Http) {
     tracing::info!("handing over");
+    node.shared.progress.set_leaving();
     let deadline = Instant::now() + HAND_OVER_WITHIN;
     let (shared, me) = (&node.shared, node.shared.me);
     let handing = async {
@@ -471,27 +473,5 @@ impl Stop {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
-    }
-}
-
-/// How often this machine's resources are read.
-const SAMPLE_EVERY: Duration = Duration::from_secs(2);
-
-/// Reads this machine's resources on a thread of its own, since `statvfs` may hang.
-async fn watch_resources(node: Node) {
-    let (readings, mut read) = mpsc::channel(1);
-    let directory = node.settings().data_dir.clone();
-    let spawned = std::thread::Builder::new()
-        .name("resources".to_owned())
-        .spawn(move || {
-            crate::resources::sample(&directory, SAMPLE_EVERY, |verdict| {
-                readings.blocking_send(verdict).is_ok()
-            });
-        });
-    if let Err(error) = spawned {
-        tracing::warn!(%error, "resources are not watched");
-    }
-    while let Some(verdict) = read.recv().await {
-        node.note_resources(node.me(), verdict);
     }
 }

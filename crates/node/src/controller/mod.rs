@@ -7,6 +7,7 @@
 
 mod heartbeat;
 mod review;
+mod room;
 mod service;
 mod stopped;
 
@@ -57,6 +58,7 @@ enum Job {
     Stall(StorageId),
     Restart(StorageId),
     Stopped,
+    Room(StorageId),
     Review,
 }
 

@@ -82,6 +82,7 @@ impl Controller {
         self.act_on_restarts(&map);
         self.act_on_stalls(&map);
         self.act_on_stopped(&map);
+        self.act_on_room(&map);
         if self.jobs.is_empty()
             && let Some((plan, decision)) = self.calm_plan(&map, leads_since)
         {
@@ -187,6 +188,7 @@ impl Controller {
             .filter(|m| !matches!(self.belief(m.storage, m.incarnation), Belief::Alive))
             .map(|m| m.storage)
             .chain(self.with_stopped(map))
+            .chain(self.full())
             .collect()
     }
 

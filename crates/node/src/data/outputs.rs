@@ -258,10 +258,10 @@ impl Plane {
         self.fail_at_core(partition, Failure::Stopped);
     }
 
-    /// Whether this node has a replica of the partition that has not stopped.
+    /// Whether this node has a replica of the partition that works and has room.
     pub(super) fn takes_part(&self, partition: PartitionId) -> bool {
         let hosted = self.replicas.get(&partition);
-        hosted.is_some_and(|hosted| hosted.stopped.is_none())
+        hosted.is_some_and(|hosted| hosted.stopped.is_none()) && self.follows(partition)
     }
 
     /// Reads a row from the engine of this node.
