@@ -215,7 +215,7 @@ pub enum RequestError {
         partition: Option<PartitionId>,
     },
     /// 507: the disk is full. Nothing changed; deletes still work.
-    #[error("the disk of the primary is full")]
+    #[error("the disk of the primary or of a copy that it needs is full")]
     StorageFull,
     /// 501: not built.
     #[error("not supported: {what}")]

@@ -17,6 +17,7 @@ pub mod http;
 pub mod metrics;
 pub mod node;
 mod resources;
+mod room;
 pub mod settings;
 pub mod start;
 mod wire;

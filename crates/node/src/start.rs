@@ -9,7 +9,6 @@ mod member;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use rand::RngExt;
@@ -26,6 +25,7 @@ use crate::data::{self, Event, Parts, Progress, Storage};
 use crate::http::{HttpSettings, serve};
 use crate::metrics::Metrics;
 use crate::node::{Events, Node, Shared, wall_ms};
+use crate::resources::watch;
 use crate::settings::NodeSettings;
 
 /// Data connections that may wait to be taken over by the data thread.
@@ -195,7 +195,7 @@ async fn control(
     )?;
     service.set_node(node.clone());
     tokio::spawn(controller::run(node.clone(), links));
-    tokio::spawn(watch_resources(node.clone()));
+    tokio::spawn(watch(node.clone()));
     let mut stop = Stop::new()?;
     let registration = registration(&settings, &identity);
     let became_member = tokio::select! {
@@ -337,26 +337,4 @@ async fn serve_http(
 ) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     serve(listener, node, HttpSettings::default(), stop).await
-}
-
-/// How often this machine's resources are read.
-const SAMPLE_EVERY: Duration = Duration::from_secs(2);
-
-/// Reads this machine's resources on a thread of its own, since `statvfs` may hang.
-async fn watch_resources(node: Node) {
-    let (readings, mut read) = mpsc::channel(1);
-    let directory = node.settings().data_dir.clone();
-    let spawned = std::thread::Builder::new()
-        .name("resources".to_owned())
-        .spawn(move || {
-            crate::resources::sample(&directory, SAMPLE_EVERY, |verdict| {
-                readings.blocking_send(verdict).is_ok()
-            });
-        });
-    if let Err(error) = spawned {
-        tracing::warn!(%error, "resources are not watched");
-    }
-    while let Some(verdict) = read.recv().await {
-        node.note_resources(node.me(), verdict);
-    }
 }

@@ -73,6 +73,12 @@ pub enum Mutation {
     },
 }
 
+/// Whether an encoded mutation deletes its row, whatever else it says.
+#[must_use]
+pub fn is_delete(encoded: &[u8]) -> bool {
+    encoded.first() == Some(&DELETE)
+}
+
 /// What came of a mutation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Applied {

@@ -169,6 +169,9 @@ pub struct HeartbeatRequest {
     pub sent_ns: u64,
     /// The version of its map.
     pub map_version: MapVersion,
+    /// Members whose disks are full.
+    #[serde(default)]
+    pub full: Vec<StorageId>,
 }
 
 /// A node's sign of work.
@@ -191,6 +194,10 @@ pub struct HeartbeatAnswer {
     pub partitions_complete: bool,
     /// The end of its raft log.
     pub last_log_index: u64,
+    /// Whether its disk is full.
+    pub full: bool,
+    /// Whether it was told to stop.
+    pub leaving: bool,
 }
 
 /// How far one replica is.

@@ -147,6 +147,7 @@ impl Controller {
             .filter(|m| !matches!(self.belief(m.storage, m.incarnation), Belief::Alive))
             .map(|m| m.storage)
             .chain(self.with_stopped(map))
+            .chain(self.full())
             .collect()
     }
 }

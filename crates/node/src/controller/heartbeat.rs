@@ -41,6 +41,9 @@ impl Controller {
         self.hear_myself(now);
         let map = self.node.map();
         let me = self.node.shared.me;
+        let full = self.full();
+        let room = &self.node.shared.progress.room;
+        room.set_full_members(full.clone());
         for member in map.members.values() {
             if member.storage == me.member || member.state == MemberState::Left {
                 continue;
@@ -50,6 +53,7 @@ impl Controller {
                 incarnation: me.incarnation,
                 sent_ns: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
                 map_version: map.version,
+                full: full.iter().copied().collect(),
             });
             let (peers, reports) = (
                 self.node.shared.control.peers().clone(),

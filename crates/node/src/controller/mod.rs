@@ -8,6 +8,7 @@
 mod calm;
 mod heartbeat;
 mod review;
+mod room;
 mod service;
 mod stopped;
 
@@ -60,6 +61,7 @@ enum Job {
     Stall(StorageId),
     Restart(StorageId),
     Stopped,
+    Room(StorageId),
     Review,
 }
 

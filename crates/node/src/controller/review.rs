@@ -73,6 +73,7 @@ impl Controller {
         self.act_on_restarts(&map);
         self.act_on_stalls(&map);
         self.act_on_stopped(&map);
+        self.act_on_room(&map);
         if self.jobs.is_empty()
             && let Some((plan, decision)) = self.what_can_wait(&map, leads_since)
         {

@@ -32,7 +32,9 @@ impl ControlService for Service {
     ) -> crate::control::message::ReplyFuture {
         let reply = match (self.node.get(), request) {
             (None, _) => ControlReply::NotReady,
-            (Some(node), ControlRequest::Heartbeat(_)) => {
+            (Some(node), ControlRequest::Heartbeat(request)) => {
+                let full = request.full.into_iter().collect();
+                node.shared.progress.room.set_full_members(full);
                 ControlReply::Heartbeat(node.heartbeat_answer())
             }
             (Some(node), ControlRequest::ReportLogEnds) => ControlReply::LogEnds(node.log_ends()),
@@ -84,6 +86,8 @@ impl Node {
                 .collect(),
             partitions_complete: true,
             last_log_index: self.shared.control.last_log_index(),
+            full: progress.room.is_full(),
+            leaving: progress.is_leaving(),
         }
     }
 

@@ -12,7 +12,7 @@ use tablestore_replication::Input;
 use tablestore_store::engine::Checksums as Sums;
 
 use super::event::Event;
-use super::plane::Plane;
+use super::plane::{Plane, Ports};
 use super::request::{Answer, Failure, Reply};
 use crate::wire::DataMessage;
 
@@ -35,6 +35,30 @@ pub(crate) struct Checksums {
     compared_at: BTreeMap<PartitionId, Duration>,
     /// The last sums of each replica of this node, and the mark they were taken at.
     pub(super) taken: BTreeMap<PartitionId, (u64, Sums)>,
+}
+
+impl Ports {
+    /// This replica has applied exactly up to the mark.
+    pub(super) fn checksum_due(&self, partition: PartitionId, id: u64, index: u64) {
+        let (engine, sender) = (Arc::clone(&self.engine), self.sender.clone());
+        let number = partition.to_u64();
+        let Ok(snapshot) = engine.snapshot(number) else {
+            return;
+        };
+        self.workers.upkeep(move || {
+            match tablestore_store::engine::checksum_of(snapshot.as_ref()) {
+                Ok(sums) => {
+                    sender.send_blocking(Event::ChecksumTaken {
+                        partition,
+                        id,
+                        index,
+                        sums,
+                    });
+                }
+                Err(error) => tracing::error!(%partition, %error, "a checksum failed"),
+            }
+        });
+    }
 }
 
 impl Plane {
@@ -79,28 +103,6 @@ impl Plane {
             let id = self.start_comparison(partition, Vec::new());
             self.feed(partition, Input::Checksum { id });
         }
-    }
-
-    /// This replica has applied exactly up to the mark.
-    pub(super) fn checksum_due(&mut self, partition: PartitionId, id: u64, index: u64) {
-        let (engine, sender) = (Arc::clone(&self.ports.engine), self.ports.sender.clone());
-        let number = partition.to_u64();
-        let Ok(snapshot) = engine.snapshot(number) else {
-            return;
-        };
-        self.ports.workers.upkeep(move || {
-            match tablestore_store::engine::checksum_of(snapshot.as_ref()) {
-                Ok(sums) => {
-                    sender.send_blocking(Event::ChecksumTaken {
-                        partition,
-                        id,
-                        index,
-                        sums,
-                    });
-                }
-                Err(error) => tracing::error!(%partition, %error, "a checksum failed"),
-            }
-        });
     }
 
     pub(super) fn checksum_taken(

@@ -34,7 +34,6 @@ impl Plane {
         let ticket = self.ports.next_ticket;
         self.ports.next_ticket += 1;
         self.ports.waiting_bytes += cost;
-        let partition = request.partition;
         self.ports.requests.insert(ticket, request);
         if full || self.ports.failed {
             let failure = if full {
@@ -42,14 +41,7 @@ impl Plane {
             } else {
                 Failure::Stopped
             };
-            let epoch = self.epoch_of(partition);
-            return self.answer(
-                ticket,
-                Reply {
-                    epoch,
-                    result: Err(failure),
-                },
-            );
+            return self.fail(ticket, failure);
         }
         self.dispatch(ticket);
     }
@@ -118,7 +110,11 @@ impl Plane {
         request.stage = Stage::Core;
         let partition = request.partition;
         let ticket_of_core = Ticket(ticket);
-        let input = match &request.operation {
+        let operation = request.operation.clone();
+        if self.lacks_room(partition, &operation) {
+            return self.fail(ticket, Failure::Full);
+        }
+        let input = match &operation {
             Operation::Write {
                 request,
                 digest,
@@ -138,14 +134,7 @@ impl Plane {
         match self.replicas.get(&partition) {
             Some(hosted) if hosted.stopped.is_none() => self.feed(partition, input),
             Some(_) => {
-                let epoch = self.epoch_of(partition);
-                self.answer(
-                    ticket,
-                    Reply {
-                        epoch,
-                        result: Err(Failure::Stopped),
-                    },
-                );
+                self.fail(ticket, Failure::Stopped);
             }
             None => self.park(ticket, false),
         }
@@ -253,21 +242,13 @@ impl Plane {
         };
         request.maybe_appended |= maybe_appended;
         request.stage = Stage::Parked;
-        let partition = request.partition;
         if matches!(request.reply_to, ReplyTo::Peer { .. }) {
             let failure = if maybe_appended {
                 Failure::Unknown
             } else {
                 Failure::NotHere
             };
-            let epoch = self.epoch_of(partition);
-            self.answer(
-                ticket,
-                Reply {
-                    epoch,
-                    result: Err(failure),
-                },
-            );
+            self.fail(ticket, failure);
         }
     }
 
@@ -275,7 +256,9 @@ impl Plane {
     pub(super) fn message(&mut self, from: Office, message: DataMessage) {
         match message {
             DataMessage::Replication { partition, message } => {
-                self.feed(partition, Input::Message { from, message });
+                if self.follows(partition) {
+                    self.feed(partition, Input::Message { from, message });
+                }
             }
             DataMessage::Forward {
                 correlation,
@@ -423,20 +406,13 @@ impl Plane {
         for (ticket, request) in &mut self.ports.requests {
             if request.deadline <= now {
                 request.leave();
-                late.push((*ticket, request.partition));
+                late.push(*ticket);
             } else if request.stage == Stage::Parked {
                 self.ports.again.push(*ticket);
             }
         }
-        for (ticket, partition) in late {
-            let epoch = self.epoch_of(partition);
-            self.answer(
-                ticket,
-                Reply {
-                    epoch,
-                    result: Err(Failure::Deadline),
-                },
-            );
+        for ticket in late {
+            self.fail(ticket, Failure::Deadline);
         }
     }
 

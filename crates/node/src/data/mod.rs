@@ -10,6 +10,7 @@ mod checksum;
 mod counters;
 mod dispatch;
 mod event;
+mod full;
 mod journal;
 mod links;
 mod mismatch;

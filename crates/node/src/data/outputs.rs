@@ -57,7 +57,7 @@ impl Plane {
                     .links
                     .tell(to, &DataMessage::Replication { partition, message });
             }
-            Output::Apply { .. } => unreachable!("applied while the replica is fed"),
+            Output::Apply { .. } | Output::ChecksumDue { .. } => unreachable!("done when fed"),
             Output::WriteDone { ticket, result } => self.write_done(partition, ticket.0, result),
             Output::ReadReady { ticket, epoch } => self.read_ready(ticket.0, epoch),
             Output::ReadRefused { ticket, why } => self.read_refused(partition, ticket.0, why),
@@ -103,7 +103,6 @@ impl Plane {
             } => {
                 self.role_changed(partition, role, epoch, serving);
             }
-            Output::ChecksumDue { id, index } => self.checksum_due(partition, id, index),
             Output::Resigned => self.resigned(partition),
             Output::Halted { invariant } => self.halted(partition, invariant),
         }
@@ -259,10 +258,10 @@ impl Plane {
         self.fail_at_core(partition, Failure::Stopped);
     }
 
-    /// Whether this node has a replica of the partition that has not stopped.
+    /// Whether this node has a replica of the partition that works and has room.
     pub(super) fn takes_part(&self, partition: PartitionId) -> bool {
         let hosted = self.replicas.get(&partition);
-        hosted.is_some_and(|hosted| hosted.stopped.is_none())
+        hosted.is_some_and(|hosted| hosted.stopped.is_none()) && self.follows(partition)
     }
 
     /// Reads a row from the engine of this node.

@@ -209,6 +209,9 @@ impl Plane {
                         break;
                     }
                 }
+            } else if let Output::ChecksumDue { id, index } = output {
+                // At once: what is applied next must not be in the sums.
+                self.ports.checksum_due(partition, id, index);
             } else {
                 outputs.push(output);
             }

@@ -11,6 +11,7 @@ use tablestore_placement::{Epoch, PartitionId};
 use tablestore_replication::Role;
 
 use super::journal::JournalState;
+use crate::room::Room;
 
 /// One replica as last seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,9 @@ pub(crate) struct Progress {
     failed: AtomicBool,
     journal: Arc<JournalState>,
     replicas: Mutex<BTreeMap<PartitionId, ReplicaProgress>>,
+    /// Whether there is room on the disks.
+    pub(crate) room: Room,
+    leaving: AtomicBool,
 }
 
 impl Progress {
@@ -42,6 +46,8 @@ impl Progress {
             failed: AtomicBool::new(false),
             journal,
             replicas: Mutex::new(BTreeMap::new()),
+            room: Room::default(),
+            leaving: AtomicBool::new(false),
         }
     }
 
@@ -78,6 +84,15 @@ impl Progress {
     /// Whether the journal refuses everything.
     pub(crate) fn failed(&self) -> bool {
         self.failed.load(Ordering::Acquire) || self.journal.failed()
+    }
+
+    /// The node was told to stop and hands its offices over.
+    pub(crate) fn set_leaving(&self) {
+        self.leaving.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
     }
 
     pub(crate) fn role(&self, partition: PartitionId, role: Role, epoch: Epoch, serving: bool) {

@@ -27,6 +27,7 @@ const DATA_ENDS_WITHIN: Duration = Duration::from_millis(500);
 /// Hands everything over and ends all parts of the node.
 pub(super) async fn leave(node: &Node, http: Http) {
     tracing::info!("handing over");
+    node.shared.progress.set_leaving();
     let shared = &node.shared;
     let deadline = Instant::now() + HAND_OVER_WITHIN;
     let handing = async {

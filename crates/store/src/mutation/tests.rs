@@ -291,3 +291,21 @@ proptest! {
         prop_assert_eq!(one.scan(1, &all).unwrap(), many.scan(1, &all).unwrap());
     }
 }
+
+#[test]
+fn o14_only_a_delete_is_told_from_what_needs_room() {
+    let (key, item) = (b"key".to_vec(), Item::default());
+    let condition = Condition::IfPresent;
+    let delete = Mutation::Delete {
+        key: key.clone(),
+        condition,
+    };
+    let put = Mutation::Put {
+        key,
+        item,
+        condition,
+    };
+    assert!(is_delete(&delete.encode()));
+    assert!(!is_delete(&put.encode()));
+    assert!(!is_delete(&[]));
+}

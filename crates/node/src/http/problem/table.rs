@@ -265,7 +265,7 @@ pub const TABLE: [Entry; 23] = [
         Kind::StorageFull,
         507,
         "storage_full",
-        "the disk of the primary is full",
+        "the disk of the primary or of a copy that it needs is full",
         "delete rows, which goes on, or add nodes",
     ),
 ];
