@@ -3,7 +3,6 @@
 use tablestore_placement::{AssignmentVersion, Epoch, Office, StorageId};
 
 use crate::entry::Entry;
-use crate::history::EpochStartsAt;
 use crate::message::Message;
 use crate::replica::Role;
 use crate::types::{Outcome, PartitionMeta, SnapshotMeta, Ticket};
@@ -77,14 +76,14 @@ pub enum Output {
         /// Stop behind the entry that reaches this; at least one entry is read.
         bytes_max: usize,
     },
-    /// Take a snapshot of the engine now and send it.
+    /// Take a snapshot of the engine and send it, described by
+    /// [`Replica::snapshot_meta`](crate::Replica::snapshot_meta) of the very moment at which the
+    /// engine's snapshot is taken: entries may be applied between this output and then.
     SendSnapshot {
         /// To whom.
         to: StorageId,
         /// The primary's epoch, sent along.
         epoch: Epoch,
-        /// The history up to the applied index, sent along.
-        history: Vec<EpochStartsAt>,
     },
     /// Switch in the snapshot that was offered; answer `Input::SnapshotInstalled`.
     InstallSnapshot {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use tablestore_replication::{Entry, EntryBody, EpochStartsAt, Outcome, Remembered, SnapshotMeta};
+use tablestore_replication::{Entry, EntryBody, Outcome, Remembered, SnapshotMeta};
 
 /// The lists of a partition's keys and the log index they show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,14 +27,11 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    pub(crate) fn new(checkpoint: Checkpoint, history: Vec<EpochStartsAt>) -> Self {
-        let index = checkpoint.engine.applied;
-        let epoch = history.last().map(|start| start.epoch).unwrap_or_default();
-        let meta = SnapshotMeta {
-            index,
-            epoch,
-            history,
-        };
+    pub(crate) fn new(checkpoint: Checkpoint, meta: SnapshotMeta) -> Self {
+        assert_eq!(
+            checkpoint.engine.applied, meta.index,
+            "a snapshot and its description are of the same moment"
+        );
         Self { checkpoint, meta }
     }
 }

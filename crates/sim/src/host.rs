@@ -181,8 +181,10 @@ impl World {
     fn carry_out_rest(&mut self, slot: Slot, partition: usize, output: Output) {
         let process = self.nodes[slot].process();
         match output {
-            Output::SendSnapshot { to, epoch, history } => {
-                let snapshot = Snapshot::new(self.nodes[slot].state(partition), history);
+            Output::SendSnapshot { to, epoch } => {
+                let node = &self.nodes[slot];
+                let meta = node.hosted[partition].replica.snapshot_meta();
+                let snapshot = Snapshot::new(node.state(partition), meta);
                 let at = self.now + self.chance.between(MS, 30 * MS);
                 let arrives = Event::SnapshotArrives {
                     to,

@@ -13,8 +13,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// The format of everything between nodes. Nodes whose formats differ by one work together.
-pub const WIRE_FORMAT: u32 = 1;
+/// The format of everything between nodes. Nodes whose formats differ by one work together, but
+/// for those before [`WIRE_FORMAT_OLDEST`].
+pub const WIRE_FORMAT: u32 = 2;
+/// The oldest format that this version works with: in format 1 answers and copies did not say to
+/// what they belong.
+pub const WIRE_FORMAT_OLDEST: u32 = 2;
 /// A greeting is small; anything longer is not ours.
 const GREETING_BYTES_MAX: u32 = 16 << 10;
 
@@ -130,8 +134,9 @@ impl fmt::Display for Unfit {
             }
             Self::Format { theirs } => write!(
                 f,
-                "this node speaks wire format {WIRE_FORMAT}, the other {theirs}; \
-                 upgrade one version at a time"
+                "this node speaks wire formats {WIRE_FORMAT_OLDEST} to {}, the other {theirs}; \
+                 upgrade one version at a time",
+                WIRE_FORMAT + 1
             ),
         }
     }
@@ -143,7 +148,7 @@ impl Hello {
     /// # Errors
     /// Why not.
     pub fn check(&self, ours: Option<ClusterId>) -> Result<(), Unfit> {
-        if self.format.abs_diff(WIRE_FORMAT) > 1 {
+        if self.format.abs_diff(WIRE_FORMAT) > 1 || self.format < WIRE_FORMAT_OLDEST {
             return Err(Unfit::Format {
                 theirs: self.format,
             });

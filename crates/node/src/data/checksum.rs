@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tablestore_placement::{Epoch, PartitionId, StorageId};
+use tablestore_placement::{Epoch, Office, PartitionId, StorageId};
 use tablestore_replication::Input;
 use tablestore_store::engine::Checksums as Sums;
 
@@ -33,8 +33,8 @@ pub(crate) struct Checksums {
     next: u64,
     running: BTreeMap<(PartitionId, u64), Comparison>,
     compared_at: BTreeMap<PartitionId, Duration>,
-    /// The last sums of each replica of this node, and the mark they were taken at.
-    pub(super) taken: BTreeMap<PartitionId, (u64, Sums)>,
+    /// The last sums of each replica of this node, and the mark (id and index) they were taken at.
+    pub(super) taken: BTreeMap<PartitionId, ((u64, u64), Sums)>,
 }
 
 impl Ports {
@@ -71,8 +71,9 @@ impl Plane {
         let begun = self.ports.now();
         let checksums = &mut self.ports.checksums;
         checksums.next += 1;
-        // Unique over nodes: a later primary must not take an older mark for its own.
-        let id = (self.ports.me.member.0 << 20) ^ checksums.next;
+        // Unlike any other: a later primary, or a later start of this one, must not take an older
+        // mark for its own.
+        let id = mark_id(self.ports.me, checksums.next);
         let comparison = Comparison {
             index: 0,
             begun,
@@ -114,7 +115,10 @@ impl Plane {
     ) {
         let me = self.ports.me.member;
         let words = sums.to_words();
-        self.ports.checksums.taken.insert(partition, (id, sums));
+        self.ports
+            .checksums
+            .taken
+            .insert(partition, ((id, index), sums));
         let sums = words;
         let primary = self
             .ports
@@ -146,7 +150,13 @@ impl Plane {
         let Some(comparison) = self.ports.checksums.running.get_mut(&(partition, id)) else {
             return self.told_what_is_right(from, partition, (id, index), &sums);
         };
-        comparison.index = index;
+        if comparison.index == 0 {
+            comparison.index = index;
+        }
+        if comparison.index != index {
+            // Not sums of this mark, so they say nothing about a difference.
+            return;
+        }
         comparison.sums.insert(from, sums);
         let replicas = self.replicas_of(partition);
         let complete = self
@@ -202,8 +212,36 @@ impl Plane {
     }
 }
 
+/// What a primary calls its `count`th mark.
+fn mark_id(primary: Office, count: u64) -> u64 {
+    let mut bytes = [0; 24];
+    bytes[..8].copy_from_slice(&primary.member.0.to_le_bytes());
+    bytes[8..16].copy_from_slice(&primary.incarnation.0.to_le_bytes());
+    bytes[16..].copy_from_slice(&count.to_le_bytes());
+    xxhash_rust::xxh3::xxh3_64(&bytes)
+}
+
 /// One number for a list of range checksums.
 fn fold(sums: &[u64]) -> u64 {
     let bytes: Vec<u8> = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
     xxhash_rust::xxh3::xxh3_64(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use tablestore_placement::Incarnation;
+
+    use super::*;
+
+    #[test]
+    fn l26_marks_of_two_starts_of_a_node_are_never_the_same() {
+        let start = |incarnation| Office {
+            member: StorageId(3),
+            incarnation: Incarnation(incarnation),
+        };
+        let ids: std::collections::BTreeSet<u64> = (1..50)
+            .flat_map(|incarnation| (1..50).map(move |count| mark_id(start(incarnation), count)))
+            .collect();
+        assert_eq!(ids.len(), 49 * 49);
+    }
 }

@@ -10,6 +10,8 @@ pub(crate) struct Counters {
     pub(crate) writes: Arc<Counter>,
     pub(crate) reads: Arc<Counter>,
     pub(crate) bad_frames: Arc<Counter>,
+    pub(crate) foreign_answers: Arc<Counter>,
+    pub(crate) copies_ended: Arc<Counter>,
     pub(crate) mismatches: Arc<Counter>,
     pub(crate) snapshots: Arc<Counter>,
 }
@@ -26,6 +28,14 @@ impl Counters {
             bad_frames: counter(
                 "tablestore_bad_frames_total",
                 "Frames of peers that were refused.",
+            ),
+            foreign_answers: counter(
+                "tablestore_foreign_answers_total",
+                "Messages of a session that had ended, or answers to another question; dropped.",
+            ),
+            copies_ended: counter(
+                "tablestore_copies_ended_total",
+                "Copies of partitions, sent or received, that ended before they were complete.",
             ),
             mismatches: counter(
                 "tablestore_checksum_mismatches_total",

@@ -5,23 +5,20 @@
 //! and bytes. Knows nothing of how a replica decides.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tablestore_placement::{ClusterMap, Epoch, Office, PartitionId, StorageId};
+use tablestore_placement::{ClusterMap, Epoch, PartitionId};
 use tablestore_replication::{Input, RequestId, Ticket};
 use tablestore_store::engine::Scan;
 use tokio::time::Instant;
 
 use super::event::Event;
 use super::plane::Plane;
-use super::request::{Answer, Failure, Operation, Reply, ReplyTo, Request, Stage};
+use super::request::{Answer, Correlation, Failure, Operation, Reply, ReplyTo, Request, Stage};
 use crate::node::wall_ms;
 use crate::wire::DataMessage;
 
 /// Bytes of waiting requests on one node; above it they are refused at once.
 const WAITING_BYTES_MAX: usize = 64 << 20;
-/// A forwarded request may stay with us for this long; its sender has its own deadline.
-const FORWARDED_FOR_MAX: Duration = Duration::from_secs(60);
 /// Bytes of rows in one page of a scan.
 const PAGE_BYTES_MAX: usize = 4 << 20;
 
@@ -92,7 +89,10 @@ impl Plane {
             Some(to) if to != me.member && self.ports.links.answers(to) => {
                 request.stage = Stage::Forwarded(to);
                 let message = DataMessage::Forward {
-                    correlation: ticket,
+                    correlation: Correlation {
+                        incarnation: me.incarnation,
+                        ticket,
+                    },
                     partition,
                     epoch,
                     operation: request.operation.clone(),
@@ -227,10 +227,16 @@ impl Plane {
                 // The client may have gone away.
                 let _ = waiter.send((by, reply));
             }
-            ReplyTo::Peer { node, correlation } => {
-                self.ports
-                    .links
-                    .tell(node, &DataMessage::Reply { correlation, reply });
+            ReplyTo::Peer { node, ticket } => {
+                let message = DataMessage::Reply {
+                    correlation: Correlation {
+                        incarnation: node.incarnation,
+                        ticket,
+                    },
+                    question: request.operation.question(request.partition),
+                    reply,
+                };
+                self.ports.links.tell(node.member, &message);
             }
         }
     }
@@ -249,91 +255,6 @@ impl Plane {
                 Failure::NotHere
             };
             self.fail(ticket, failure);
-        }
-    }
-
-    /// What another node says.
-    pub(super) fn message(&mut self, from: Office, message: DataMessage) {
-        match message {
-            DataMessage::Replication { partition, message } => {
-                if self.follows(partition) {
-                    self.feed(partition, Input::Message { from, message });
-                }
-            }
-            DataMessage::Forward {
-                correlation,
-                partition,
-                epoch,
-                operation,
-            } => {
-                self.admit(Request {
-                    partition,
-                    operation,
-                    deadline: Instant::now() + FORWARDED_FOR_MAX,
-                    reply_to: ReplyTo::Peer {
-                        node: from.member,
-                        correlation,
-                    },
-                    stage: Stage::Parked,
-                    maybe_appended: false,
-                    epoch,
-                });
-            }
-            DataMessage::Reply { correlation, reply } => {
-                self.replied(from.member, correlation, reply)
-            }
-            DataMessage::SnapshotBegin {
-                partition,
-                transfer,
-                epoch,
-                meta,
-            } => {
-                self.snapshot_begins(from, partition, transfer, epoch, meta);
-            }
-            DataMessage::SnapshotChunk {
-                partition,
-                transfer,
-                last,
-                pairs,
-            } => {
-                self.ports.transfers.chunk(partition, transfer, last, pairs);
-            }
-            DataMessage::SnapshotAck {
-                partition,
-                transfer,
-                ok,
-            } => {
-                self.ports.transfers.acked(partition, transfer, ok);
-            }
-            DataMessage::Checksum {
-                partition,
-                id,
-                index,
-                sums,
-            } => {
-                self.checksum_from(from.member, partition, id, index, sums);
-            }
-        }
-    }
-
-    fn replied(&mut self, from: StorageId, ticket: u64, reply: Reply) {
-        let Some(request) = self.ports.requests.get_mut(&ticket) else {
-            return;
-        };
-        if request.stage != Stage::Forwarded(from) {
-            return;
-        }
-        match reply.result {
-            // Certainly not appended there; an earlier attempt may still be.
-            Err(Failure::NotHere) => request.stage = Stage::Parked,
-            Err(Failure::Unknown) => {
-                request.maybe_appended = true;
-                request.stage = Stage::Parked;
-            }
-            _ => {
-                // Certain for this attempt; `maybe_appended` speaks of those before it.
-                self.answer(ticket, reply);
-            }
         }
     }
 
@@ -359,18 +280,6 @@ impl Plane {
                 }
             };
             if moved {
-                self.ports.again.push(*ticket);
-            }
-        }
-    }
-
-    /// A link changed: requests that were with the peer, or waited for it, are looked at again.
-    pub(super) fn retry_after_peer(&mut self, peer: StorageId, up: bool) {
-        for (ticket, request) in &mut self.ports.requests {
-            if !up && request.stage == Stage::Forwarded(peer) {
-                request.leave();
-            }
-            if up && request.stage == Stage::Parked {
                 self.ports.again.push(*ticket);
             }
         }

@@ -7,15 +7,23 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tablestore_placement::{AssignmentVersion, ClusterMap, Office, PartitionId, StorageId};
-use tablestore_replication::{Entry, SnapshotMeta};
-use tablestore_store::engine::Checksums;
+use tablestore_replication::{Entry, Remembered, SnapshotMeta};
+use tablestore_store::engine::{Checksums, EngineError, Replacement};
 use tokio::sync::{mpsc, oneshot};
 
+use super::copies::{CopyId, CopyPage, Source};
 use super::request::{Reply, Request};
-use crate::wire::DataMessage;
 
 /// Events that may wait; senders on other threads block, those on this thread are refused.
 pub(crate) const EVENTS_MAX: usize = 16_384;
+
+/// A copy that was switched in.
+#[derive(Debug)]
+pub(crate) struct Installed {
+    pub(crate) meta: SnapshotMeta,
+    /// The requests that it remembers.
+    pub(crate) remembered: Vec<Remembered>,
+}
 
 /// What happened.
 #[derive(Debug)]
@@ -27,7 +35,7 @@ pub(crate) enum Event {
     /// A peer dialled us for data.
     Inbound { peer: Office, socket: TcpStream },
     /// A connection that a peer dialled has ended.
-    InboundEnded(StorageId),
+    InboundEnded(Office),
     /// Our data connection to a peer stands.
     PeerUp(StorageId),
     /// Our data connection to a peer is gone.
@@ -56,28 +64,31 @@ pub(crate) enum Event {
     },
     /// A background job answers a request.
     Answered { ticket: u64, reply: Reply },
-    /// A background job has something to say to a peer.
-    Tell { to: StorageId, message: DataMessage },
     /// A partition was flushed up to this index.
     Flushed {
         partition: PartitionId,
         index: Option<u64>,
     },
-    /// A snapshot was taken in by the receiver, or failed.
-    SnapshotSent {
+    /// The next rows of a copy that is being sent.
+    CopyRead {
+        copy: CopyId,
+        source: Source,
+        page: Result<CopyPage, EngineError>,
+    },
+    /// Rows of a copy that is being received are stored aside, or could not be.
+    CopyStored {
+        copy: CopyId,
+        stored: Result<Box<dyn Replacement>, EngineError>,
+    },
+    /// A snapshot cannot be sent now.
+    SnapshotPutOff {
         partition: PartitionId,
         to: StorageId,
-        index: Option<u64>,
-    },
-    /// A snapshot lies aside, complete.
-    SnapshotAside {
-        partition: PartitionId,
-        transfer: u64,
     },
     /// A snapshot was switched in, or could not be.
     SnapshotInstalled {
         partition: PartitionId,
-        meta: Option<SnapshotMeta>,
+        installed: Result<Installed, EngineError>,
     },
     /// This replica's checksum at a mark.
     ChecksumTaken {

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
 use super::event::{Event, EventSender};
+use super::sessions::Sessions;
 use crate::control::{Dialler, Purpose};
 use crate::wire::{DataMessage, encode_message};
 
@@ -53,8 +54,8 @@ impl Drop for Link {
 pub(crate) struct Links {
     me: StorageId,
     links: HashMap<StorageId, Link>,
-    /// How many connections each peer has dialled to us.
-    heard: HashMap<StorageId, usize>,
+    /// Who has dialled us.
+    pub(crate) sessions: Sessions,
     dialler: Dialler,
     events: EventSender,
 }
@@ -64,7 +65,7 @@ impl Links {
         Self {
             me,
             links: HashMap::new(),
-            heard: HashMap::new(),
+            sessions: Sessions::default(),
             dialler,
             events,
         }
@@ -113,23 +114,10 @@ impl Links {
         self.links.get(&peer).is_some_and(|link| link.up)
     }
 
-    /// Notes that a connection which the peer dialled begins or has ended.
-    pub(crate) fn set_heard(&mut self, peer: StorageId, begins: bool) {
-        let count = self.heard.entry(peer).or_default();
-        *count = if begins {
-            *count + 1
-        } else {
-            count.saturating_sub(1)
-        };
-        if *count == 0 {
-            self.heard.remove(&peer);
-        }
-    }
-
     /// Whether a question to the peer has a chance of an answer, which comes on its connection
     /// to us: a node that has just started is reached before it is heard.
     pub(crate) fn answers(&self, peer: StorageId) -> bool {
-        self.is_up(peer) && self.heard.contains_key(&peer)
+        self.is_up(peer) && self.sessions.hears(peer)
     }
 
     /// Adds a message to the peer's frame of this turn. Best effort: dropped without a link.
@@ -212,7 +200,7 @@ pub(crate) fn read_frames(peer: Office, socket: TcpStream, events: EventSender) 
             Ok(stream) => stream,
             Err(error) => {
                 tracing::warn!(%error, "a peer's connection could not be taken over");
-                events.send(Event::InboundEnded(peer.member)).await;
+                events.send(Event::InboundEnded(peer)).await;
                 return;
             }
         };
@@ -225,6 +213,6 @@ pub(crate) fn read_frames(peer: Office, socket: TcpStream, events: EventSender) 
                 })
                 .await;
         }
-        events.send(Event::InboundEnded(peer.member)).await;
+        events.send(Event::InboundEnded(peer)).await;
     });
 }

@@ -145,7 +145,7 @@ impl Plane {
             return;
         }
         let mine = self.ports.checksums.taken.get(&partition);
-        if mine.is_some_and(|(of, mine)| *of == id && mine.to_words() != right) {
+        if mine.is_some_and(|(of, mine)| *of == (id, index) && mine.to_words() != right) {
             self.stop_differing(partition, index, right);
         }
     }

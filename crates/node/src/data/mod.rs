@@ -7,6 +7,7 @@
 
 mod apply;
 mod checksum;
+mod copies;
 mod counters;
 mod dispatch;
 mod event;
@@ -15,12 +16,15 @@ mod journal;
 mod links;
 mod mismatch;
 mod outputs;
+mod peers;
 mod plane;
 mod progress;
 mod recover;
 pub(crate) mod request;
+mod sessions;
 mod snapshot;
 mod stopped;
+pub(crate) mod transfer;
 mod upkeep;
 mod workers;
 

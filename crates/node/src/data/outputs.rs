@@ -91,11 +91,9 @@ impl Plane {
                 to,
                 bytes_max,
             } => self.read_log(partition, from, to, bytes_max),
-            Output::SendSnapshot { to, epoch, history } => {
-                self.send_snapshot(partition, to, epoch, history);
-            }
+            Output::SendSnapshot { to, epoch } => self.send_snapshot(partition, to, epoch),
             Output::InstallSnapshot { from: _, meta } => self.install_snapshot(partition, meta),
-            Output::DropSnapshot { from: _ } => self.ports.transfers.drop_incoming(partition),
+            Output::DropSnapshot { from: _ } => self.ports.transfers.drop_offered(),
             Output::RoleChanged {
                 role,
                 epoch,
@@ -235,6 +233,7 @@ impl Plane {
 
     fn role_changed(&mut self, partition: PartitionId, role: Role, epoch: Epoch, serving: bool) {
         self.ports.progress.role(partition, role, epoch, serving);
+        self.end_copies_of(partition, role);
         if matches!(role, Role::Primary) {
             let phase = if serving { "serving" } else { "promoted" };
             let detail = serde_json::json!({ "epoch": epoch.0 });

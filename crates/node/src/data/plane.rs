@@ -243,9 +243,9 @@ impl Plane {
             Event::Frame { from, frame } => self.frame(from, frame),
             Event::Inbound { peer, socket } => {
                 read_frames(peer, socket, self.ports.sender.clone());
-                self.heard(peer.member, true);
+                self.session_begins(peer);
             }
-            Event::InboundEnded(peer) => self.heard(peer, false),
+            Event::InboundEnded(peer) => self.connection_ended(peer),
             Event::PeerUp(peer) => self.peer(peer, true),
             Event::PeerDown(peer) => self.peer(peer, false),
             Event::Map(map) => self.follow(map),
@@ -272,25 +272,16 @@ impl Plane {
             }
             Event::MapRead { rounds, map } => self.map_read(rounds, map),
             Event::Answered { ticket, reply } => self.answer(ticket, reply),
-            Event::Tell { to, message } => self.ports.links.tell(to, &message),
             Event::Flushed { partition, index } => self.flushed(partition, index),
-            Event::SnapshotSent {
+            Event::CopyRead { copy, source, page } => self.copy_read(copy, source, page),
+            Event::CopyStored { copy, stored } => self.copy_stored(copy, stored),
+            Event::SnapshotPutOff { partition, to } => {
+                self.feed(partition, Input::SnapshotFailed { to });
+            }
+            Event::SnapshotInstalled {
                 partition,
-                to,
-                index,
-            } => {
-                self.snapshot_sent(partition, to, index);
-            }
-            Event::SnapshotAside {
-                partition,
-                transfer,
-            } => {
-                self.snapshot_aside(partition, transfer);
-            }
-            Event::SnapshotInstalled { partition, meta } => {
-                self.ports.metrics.snapshots.add(u64::from(meta.is_some()));
-                self.snapshot_installed(partition, meta);
-            }
+                installed,
+            } => self.snapshot_installed(partition, installed),
             Event::ChecksumTaken {
                 partition,
                 id,
@@ -305,6 +296,9 @@ impl Plane {
     }
 
     fn frame(&mut self, from: Office, frame: bytes::Bytes) {
+        if !self.ports.links.sessions.is_open(from) {
+            return self.ports.metrics.foreign_answers.add(1);
+        }
         match decode_frame(frame) {
             Ok(messages) => {
                 for message in messages {
@@ -320,6 +314,9 @@ impl Plane {
 
     fn peer(&mut self, peer: tablestore_placement::StorageId, up: bool) {
         self.ports.links.set_up(peer, up);
+        if !up {
+            self.end_copies_with(peer);
+        }
         let partitions: Vec<_> = self.replicas.keys().copied().collect();
         for partition in partitions {
             let input = if up {
@@ -332,10 +329,20 @@ impl Plane {
         self.retry_after_peer(peer, up);
     }
 
-    /// A connection on which a peer answers began, or ended, and with it the answers on their way.
-    fn heard(&mut self, peer: tablestore_placement::StorageId, begins: bool) {
-        self.ports.links.set_heard(peer, begins);
-        self.retry_after_peer(peer, begins);
+    /// A connection on which a peer answers began, and perhaps a session with it.
+    fn session_begins(&mut self, peer: Office) {
+        if let Some(ended) = self.ports.links.sessions.begins(peer) {
+            self.session_ended(ended);
+        }
+        self.retry_after_peer(peer.member, true);
+    }
+
+    /// A connection on which a peer answers has ended, and the answers on their way with it.
+    fn connection_ended(&mut self, peer: Office) {
+        if self.ports.links.sessions.connection_ended(peer) {
+            self.session_ended(peer);
+        }
+        self.retry_after_peer(peer.member, false);
     }
 
     fn storage_failed(&mut self) {

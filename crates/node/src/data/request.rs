@@ -3,9 +3,10 @@
 //! Knows nothing of HTTP nor of frames.
 
 use bytes::Bytes;
-use tablestore_placement::{Epoch, PartitionId, StorageId};
+use tablestore_placement::{Epoch, Incarnation, Office, PartitionId, StorageId};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// What is asked of a partition.
 #[derive(Debug, Clone)]
@@ -37,6 +38,36 @@ impl Operation {
             self,
             Self::Get { strong: false, .. } | Self::Scan { strong: false, .. }
         )
+    }
+
+    /// A digest of what is asked, and of which partition: an answer carries the one of the question
+    /// that it is for.
+    pub(crate) fn question(&self, partition: PartitionId) -> u64 {
+        let seed = partition.to_u64().rotate_left(8);
+        match self {
+            // The id is already a digest of the client's id and the row, and the body has its own.
+            Self::Write {
+                request, digest, ..
+            } => {
+                let mut bytes = [0; 24];
+                bytes[..16].copy_from_slice(&request.to_le_bytes());
+                bytes[16..].copy_from_slice(&digest.to_le_bytes());
+                xxh3_64_with_seed(&bytes, seed)
+            }
+            Self::Get { key, strong } => xxh3_64_with_seed(key, seed ^ 2 ^ u64::from(*strong)),
+            Self::Scan {
+                from,
+                until,
+                limit,
+                reverse,
+                strong,
+            } => {
+                let flags = u64::from(*strong) | u64::from(*reverse) << 1;
+                let limits = xxh3_64_with_seed(&limit.to_le_bytes(), seed ^ 4 ^ flags);
+                xxh3_64_with_seed(until, xxh3_64_with_seed(from, limits))
+            }
+            Self::Checksum => xxh3_64_with_seed(&[], seed ^ 8),
+        }
     }
 
     /// Bytes it keeps while it waits.
@@ -135,13 +166,22 @@ pub(crate) struct Reply {
     pub(crate) result: Result<Answer, Failure>,
 }
 
+/// What a node calls a request that it forwarded: unlike any other of any of its starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Correlation {
+    /// The start that asks.
+    pub(crate) incarnation: Incarnation,
+    /// Rises with each request of that start.
+    pub(crate) ticket: u64,
+}
+
 /// Who waits for the reply.
 #[derive(Debug)]
 pub(crate) enum ReplyTo {
     /// A task of this process; it learns which node answered.
     Local(oneshot::Sender<(StorageId, Reply)>),
-    /// Another node, under its correlation number.
-    Peer { node: StorageId, correlation: u64 },
+    /// This start of another node, under its own number.
+    Peer { node: Office, ticket: u64 },
 }
 
 /// Where a request is.

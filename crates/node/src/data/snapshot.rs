@@ -1,420 +1,158 @@
-//! Snapshots on their way from a primary to a replica that lost touch with the log.
+//! Copies between this node and others: when they begin, go on and end.
 //!
-//! The sender streams rows and side records in chunks with a small window; the receiver builds
-//! them aside and switches them in only when its replica says so. One thread per transfer, a
-//! few at a time. Knows nothing of when a snapshot is needed.
+//! The order of chunks and the proof that a copy is complete are in `transfer`, its rows in
+//! `copies`; a copy is built aside and switched in only when the replica says so. Knows nothing
+//! of when one is needed.
+
+mod receiving;
+mod sending;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::mpsc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use tablestore_placement::{Epoch, Office, PartitionId, StorageId};
-use tablestore_replication::{EpochStartsAt, Input, SnapshotMeta};
-use tablestore_store::engine::{EngineError, Replacement, Scan, Snapshot};
-use tablestore_store::{Engine, RowWrite};
+use tablestore_placement::{Office, PartitionId, StorageId};
+use tablestore_replication::SnapshotMeta;
+use tablestore_store::engine::Replacement;
 
-use super::apply::decode_remembered;
-use super::event::{Event, EventSender};
+use super::copies::{CopyId, Source};
 use super::plane::Plane;
-use crate::wire::DataMessage;
+use super::transfer::{Ended, Incoming, Outgoing, TransferId};
+use crate::wire::{CopyStep, DataMessage};
 
-/// Bytes of rows in one chunk.
-const CHUNK_BYTES: usize = 256 << 10;
-/// Rows in one chunk.
-const CHUNK_ROWS: usize = 4_096;
-/// Chunks on the way before the first must be acknowledged.
-const WINDOW_CHUNKS: usize = 4;
-/// A receiver silent for this long is given up.
-const ACK_WITHIN: Duration = Duration::from_secs(10);
-/// Transfers that one node sends at once; copying yields to requests.
+/// Copies that one node sends at once; copying yields to requests.
 const SENDING_MAX: usize = 2;
-/// Marks side records among the rows of a transfer: row keys never begin with it.
-const SIDE_MARK: u8 = 0x00;
-
-type Pairs = Vec<(Bytes, Bytes)>;
+/// Copies that one node receives at once: from four others, as many as each sends.
+const RECEIVING_MAX: usize = 4 * SENDING_MAX;
 
 #[derive(Debug)]
-struct Outgoing {
-    acks: mpsc::Sender<bool>,
+struct Sending {
+    to: StorageId,
+    index: u64,
+    transfer: Outgoing,
+    /// Away while a page is being read.
+    source: Option<Source>,
 }
 
 #[derive(Debug)]
-struct Incoming {
-    transfer: u64,
-    from: Office,
-    epoch: Epoch,
+struct Receiving {
+    id: TransferId,
     meta: SnapshotMeta,
-    chunks: Option<mpsc::SyncSender<(bool, Pairs)>>,
-    aside: Arc<std::sync::Mutex<Option<Box<dyn Replacement>>>>,
+    transfer: Incoming,
+    /// Not there before the first chunk, and away while one is being stored.
+    replacement: Option<Box<dyn Replacement>>,
 }
 
-/// All transfers of this node.
+/// All copies under way on this node.
 #[derive(Debug, Default)]
 pub(crate) struct Transfers {
     next: u64,
-    outgoing: BTreeMap<(PartitionId, u64), Outgoing>,
-    incoming: BTreeMap<PartitionId, Incoming>,
+    outgoing: BTreeMap<CopyId, Sending>,
+    /// One a partition.
+    incoming: BTreeMap<PartitionId, Receiving>,
+    /// Complete, while its replica is asked what to do with it.
+    offered: Option<Box<dyn Replacement>>,
 }
 
 impl Transfers {
-    pub(super) fn acked(&mut self, partition: PartitionId, transfer: u64, ok: bool) {
-        if let Some(outgoing) = self.outgoing.get(&(partition, transfer)) {
-            let _ = outgoing.acks.send(ok);
-        }
-    }
-
-    pub(super) fn chunk(
-        &mut self,
-        partition: PartitionId,
-        transfer: u64,
-        last: bool,
-        pairs: Pairs,
-    ) {
-        if let Some(incoming) = self.incoming.get_mut(&partition)
-            && incoming.transfer == transfer
-            && let Some(chunks) = &incoming.chunks
-            && chunks.try_send((last, pairs)).is_err()
-        {
-            // Beyond the window: the sender is broken or the writing thread has failed.
-            incoming.chunks = None;
-        }
-    }
-
-    pub(super) fn drop_incoming(&mut self, partition: PartitionId) {
-        self.incoming.remove(&partition);
+    pub(super) fn drop_offered(&mut self) {
+        self.offered = None;
     }
 }
 
 impl Plane {
-    pub(super) fn send_snapshot(
-        &mut self,
-        partition: PartitionId,
-        to: StorageId,
-        epoch: Epoch,
-        history: Vec<EpochStartsAt>,
-    ) {
-        let number = partition.to_u64();
-        let snapshot = match self.ports.engine.snapshot(number) {
-            Ok(snapshot) if self.ports.transfers.outgoing.len() < SENDING_MAX => snapshot,
-            _ => {
-                return self.feed_later(Event::SnapshotSent {
-                    partition,
-                    to,
-                    index: None,
-                });
-            }
-        };
-        let Some(hosted) = self.replicas.get(&partition) else {
-            return;
-        };
-        // Results that are not flushed yet travel as one more side record.
-        let results: Vec<_> = hosted
-            .replica
-            .remembered_after(hosted.remembered_until)
-            .collect();
-        let name = super::apply::remembered_name(results.last().map_or(0, |last| last.index));
-        let value = super::apply::encode_remembered(&results);
-        let index = snapshot.index().max(hosted.replica.status().applied);
-        let of_entry = history.iter().rev().find(|start| start.index <= index);
-        let meta = SnapshotMeta {
-            index,
-            epoch: of_entry.map_or(Epoch(0), |start| start.epoch),
-            history: history
-                .iter()
-                .copied()
-                .filter(|start| start.index <= index)
-                .collect(),
-        };
-        let transfer = self.ports.transfers.next + 1;
-        self.ports.transfers.next = transfer;
-        let (acks, acked) = mpsc::channel();
-        self.ports
-            .transfers
-            .outgoing
-            .insert((partition, transfer), Outgoing { acks });
-        let sender = self.ports.sender.clone();
-        let begin = DataMessage::SnapshotBegin {
+    fn say(&mut self, copy: CopyId, to: StorageId, step: CopyStep) {
+        let CopyId {
             partition,
             transfer,
-            epoch,
-            meta,
-        };
-        self.ports.links.tell(to, &begin);
-        let job = Sending {
+        } = copy;
+        let message = DataMessage::Copy {
             partition,
             transfer,
-            to,
-            sender: sender.clone(),
-            acked,
+            step,
         };
-        let spawned = std::thread::Builder::new()
-            .name("snapshot".to_owned())
-            .spawn(move || {
-                let sent = job.run(snapshot.as_ref(), &name, &value);
-                let index = sent.then_some(index);
-                sender.send_blocking(Event::SnapshotSent {
-                    partition,
-                    to,
-                    index,
-                });
-            });
-        if spawned.is_err() {
-            self.feed_later(Event::SnapshotSent {
-                partition,
-                to,
-                index: None,
-            });
-        }
+        self.ports.links.tell(to, &message);
     }
 
-    fn feed_later(&self, event: Event) {
-        let sender = self.ports.sender.clone();
-        tokio::spawn(async move { sender.send(event).await });
-    }
-
-    pub(super) fn snapshot_sent(
-        &mut self,
-        partition: PartitionId,
-        to: StorageId,
-        index: Option<u64>,
-    ) {
-        self.ports
-            .transfers
-            .outgoing
-            .retain(|(of, _), _| *of != partition);
-        let input = match index {
-            Some(index) => Input::SnapshotDelivered { to, index },
-            None => Input::SnapshotFailed { to },
-        };
-        self.feed(partition, input);
-    }
-
-    pub(super) fn snapshot_begins(
+    /// What the other side says about a copy.
+    pub(super) fn copy_step(
         &mut self,
         from: Office,
         partition: PartitionId,
-        transfer: u64,
-        epoch: Epoch,
-        meta: SnapshotMeta,
+        transfer: TransferId,
+        step: CopyStep,
     ) {
-        if !self.takes_part(partition) {
-            return;
-        }
-        let (chunks, to_write) = mpsc::sync_channel(WINDOW_CHUNKS + 1);
-        let aside = Arc::new(std::sync::Mutex::new(None));
-        let (engine, slot) = (Arc::clone(&self.ports.engine), Arc::clone(&aside));
-        let sender = self.ports.sender.clone();
-        let incoming = Incoming {
+        let copy = CopyId {
+            partition,
             transfer,
-            from,
-            epoch,
-            meta,
-            chunks: Some(chunks),
-            aside,
         };
-        self.ports.transfers.incoming.insert(partition, incoming);
-        let to = from.member;
-        let spawned = std::thread::Builder::new()
-            .name("snapshot".to_owned())
-            .spawn(move || {
-                let tell = |ok| {
-                    let message = DataMessage::SnapshotAck {
-                        partition,
-                        transfer,
-                        ok,
-                    };
-                    sender.send_blocking(Event::Tell { to, message });
+        let sent_by_me = transfer.sender == self.ports.me;
+        match step {
+            CopyStep::Begin(meta) if transfer.sender == from => self.receive(copy, meta),
+            CopyStep::Chunk(chunk) if transfer.sender == from => {
+                let now = self.ports.now();
+                let taken = match self.receiving(copy) {
+                    Some(receiving) => receiving.transfer.came(now, chunk),
+                    None => Err(Ended::GivenUp),
                 };
-                match receive(engine.as_ref(), partition.to_u64(), &to_write, &tell) {
-                    Ok(Some(replacement)) => {
-                        *slot
-                            .lock()
-                            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(replacement);
-                        sender.send_blocking(Event::SnapshotAside {
-                            partition,
-                            transfer,
-                        });
-                    }
-                    Ok(None) => {}
-                    Err(error) => {
-                        tracing::warn!(%partition, %error, "a snapshot could not be taken in");
-                        tell(false);
-                    }
+                match taken {
+                    Ok(()) => self.store_on(copy),
+                    Err(why) => self.end_receiving(copy, why),
                 }
-            });
-        if spawned.is_err() {
-            self.ports.transfers.drop_incoming(partition);
+            }
+            CopyStep::Ack(number) if sent_by_me => self.copy_acked(from.member, copy, number),
+            CopyStep::End(why) => {
+                let sending = self.ports.transfers.outgoing.get(&copy);
+                if sending.is_some_and(|sending| sending.to == from.member) {
+                    self.forget_sending(copy, why);
+                } else if transfer.sender == from && self.receiving(copy).is_some() {
+                    self.forget_receiving(copy, why);
+                }
+            }
+            CopyStep::Begin(_) | CopyStep::Chunk(_) | CopyStep::Ack(_) => {
+                self.ports.metrics.foreign_answers.add(1);
+            }
         }
     }
 
-    pub(super) fn snapshot_aside(&mut self, partition: PartitionId, transfer: u64) {
-        let Some(incoming) = self.ports.transfers.incoming.get(&partition) else {
-            return;
-        };
-        if incoming.transfer == transfer {
-            let (from, epoch, meta) = (incoming.from, incoming.epoch, incoming.meta.clone());
-            self.feed(partition, Input::SnapshotOffered { from, epoch, meta });
-        }
+    /// A connection with the node was lost, and what was on it.
+    pub(super) fn end_copies_with(&mut self, node: StorageId) {
+        self.end_copies(
+            Ended::GivenUp,
+            |_, sending| sending.to == node,
+            |receiving| receiving.id.sender.member == node,
+        );
     }
 
-    pub(super) fn install_snapshot(&mut self, partition: PartitionId, meta: SnapshotMeta) {
-        let Some(incoming) = self.ports.transfers.incoming.remove(&partition) else {
-            return;
-        };
-        let replacement = incoming
-            .aside
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .take();
-        let Some(replacement) = replacement else {
-            return;
-        };
-        let sender = self.ports.sender.clone();
-        self.ports.workers.upkeep(move || {
-            let meta = match replacement.finish(meta.index) {
-                Ok(()) => Some(meta),
-                Err(error) => {
-                    tracing::error!(%partition, %error, "a snapshot could not be switched in");
-                    None
-                }
-            };
-            sender.send_blocking(Event::SnapshotInstalled { partition, meta });
-        });
+    /// Gives up nodes that are silent for too long.
+    pub(super) fn end_late_copies(&mut self, now: Duration) {
+        self.end_copies(
+            Ended::Silent,
+            |_, sending| sending.transfer.is_late(now),
+            |receiving| receiving.transfer.is_late(now),
+        );
     }
 
-    pub(super) fn snapshot_installed(
+    fn end_copies(
         &mut self,
-        partition: PartitionId,
-        meta: Option<SnapshotMeta>,
+        why: Ended,
+        sent: impl Fn(&CopyId, &Sending) -> bool,
+        received: impl Fn(&Receiving) -> bool,
     ) {
-        let Some(meta) = meta else {
-            return self.halted(partition, "a snapshot could not be switched in".to_owned());
-        };
-        let records = self
-            .ports
-            .engine
-            .side_records(partition.to_u64())
-            .unwrap_or_default();
-        let remembered = decode_remembered(&records, meta.index);
-        if let Some(hosted) = self.replicas.get_mut(&partition) {
-            hosted.remembered_until = meta.index;
-        }
-        self.feed(partition, Input::SnapshotInstalled { meta, remembered });
-    }
-}
-
-/// One transfer, on the sender's thread.
-struct Sending {
-    partition: PartitionId,
-    transfer: u64,
-    to: StorageId,
-    sender: EventSender,
-    acked: mpsc::Receiver<bool>,
-}
-
-impl Sending {
-    fn run(&self, snapshot: &dyn Snapshot, name: &[u8], value: &[u8]) -> bool {
-        let mut on_the_way = 0;
-        let mut side: Pairs = match snapshot.side_records() {
-            Ok(records) => records,
-            Err(_) => return false,
-        };
-        if !value.is_empty() {
-            side.push((Bytes::copy_from_slice(name), Bytes::copy_from_slice(value)));
-        }
-        let side: Pairs = side
-            .into_iter()
-            .map(|(key, value)| (marked(&key), value))
+        let transfers = &self.ports.transfers;
+        let outgoing = transfers.outgoing.iter().filter(|(id, one)| sent(id, one));
+        let outgoing: Vec<CopyId> = outgoing.map(|(id, _)| *id).collect();
+        let incoming = transfers.incoming.iter().filter(|(_, one)| received(one));
+        let incoming: Vec<CopyId> = incoming
+            .map(|(partition, one)| CopyId {
+                partition: *partition,
+                transfer: one.id,
+            })
             .collect();
-        if !self.chunk(side, false, &mut on_the_way) {
-            return false;
+        for copy in outgoing {
+            self.end_sending(copy, why);
         }
-        let mut scan = Scan::all(CHUNK_ROWS, CHUNK_BYTES);
-        loop {
-            let Ok(page) = snapshot.scan(&scan) else {
-                return false;
-            };
-            if let Some((key, _)) = page.rows.last() {
-                scan.from = std::ops::Bound::Excluded(key.clone());
-            }
-            if !self.chunk(page.rows, !page.more, &mut on_the_way) {
-                return false;
-            }
-            if !page.more {
-                break;
-            }
-        }
-        while on_the_way > 0 {
-            if !self.wait(&mut on_the_way) {
-                return false;
-            }
-        }
-        true
-    }
-
-    fn chunk(&self, pairs: Pairs, last: bool, on_the_way: &mut usize) -> bool {
-        while *on_the_way >= WINDOW_CHUNKS {
-            if !self.wait(on_the_way) {
-                return false;
-            }
-        }
-        let Self {
-            partition,
-            transfer,
-            ..
-        } = *self;
-        let message = DataMessage::SnapshotChunk {
-            partition,
-            transfer,
-            last,
-            pairs,
-        };
-        self.sender.send_blocking(Event::Tell {
-            to: self.to,
-            message,
-        });
-        *on_the_way += 1;
-        true
-    }
-
-    fn wait(&self, on_the_way: &mut usize) -> bool {
-        let ok = matches!(self.acked.recv_timeout(ACK_WITHIN), Ok(true));
-        *on_the_way -= 1;
-        ok
-    }
-}
-
-fn marked(key: &[u8]) -> Bytes {
-    let mut marked = Vec::with_capacity(key.len() + 1);
-    marked.push(SIDE_MARK);
-    marked.extend_from_slice(key);
-    marked.into()
-}
-
-/// Writes chunks aside until the last. `None` when the transfer was dropped.
-fn receive(
-    engine: &dyn Engine,
-    partition: u64,
-    chunks: &mpsc::Receiver<(bool, Pairs)>,
-    tell: &dyn Fn(bool),
-) -> Result<Option<Box<dyn Replacement>>, EngineError> {
-    let mut replacement = engine.begin_replace(partition)?;
-    while let Ok((last, pairs)) = chunks.recv() {
-        for (key, value) in &pairs {
-            let value = Some(value.as_ref());
-            match key.split_first() {
-                Some((&SIDE_MARK, name)) => {
-                    replacement.put_side(&[RowWrite { key: name, value }])?;
-                }
-                _ => replacement.put(&[RowWrite { key, value }])?,
-            }
-        }
-        tell(true);
-        if last {
-            return Ok(Some(replacement));
+        for copy in incoming {
+            self.end_receiving(copy, why);
         }
     }
-    Ok(None)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tablestore_placement::{ClusterMap, MemberState, PartitionId, StorageId};
-use tablestore_replication::{Input, Remembered, Replica, Settings, View};
+use tablestore_replication::{Input, Remembered, Replica, Role, Settings, View};
 use tablestore_store::RowWrite;
 
 use super::apply::{encode_remembered, remembered_name};
@@ -166,7 +166,8 @@ impl Plane {
         self.fail_at_core(partition, Failure::NotHere);
         self.replicas.remove(&partition);
         self.ports.progress.forget(partition);
-        self.ports.transfers.drop_incoming(partition);
+        self.drop_incoming(partition);
+        self.end_copies_of(partition, Role::Outsider);
         self.discard(partition);
     }
 
@@ -207,6 +208,7 @@ impl Plane {
                 self.flush(partition);
             }
         }
+        self.end_late_copies(now);
         self.begin_checksums(now);
     }
 

@@ -1,4 +1,4 @@
-//! Threads for what may block: reads of ranges and of the journal, and niced housekeeping.
+//! Threads for what may block: reads of ranges and of the journal, copies, and niced housekeeping.
 //!
 //! Knows nothing of what a job does; a job reports by an event.
 
@@ -10,38 +10,30 @@ type Job = Box<dyn FnOnce() + Send>;
 const READS_WAITING_MAX: usize = 1_024;
 /// Jobs that may wait for the housekeeping thread.
 const UPKEEP_WAITING_MAX: usize = 4_096;
-/// How far housekeeping steps back behind requests.
-const UPKEEP_NICE: i32 = 10;
+/// Jobs that may wait for the copying thread: far more than there are copies at once.
+const COPIES_WAITING_MAX: usize = 64;
+/// How far copying and housekeeping step back behind requests.
+const NICE: i32 = 10;
 
-/// Two lanes of background work.
+/// The lanes of background work.
 #[derive(Debug, Clone)]
 pub(crate) struct Workers {
     reads: mpsc::SyncSender<Job>,
     upkeep: mpsc::SyncSender<Job>,
+    copies: mpsc::SyncSender<Job>,
 }
 
 impl Workers {
-    /// Starts both threads.
+    /// Starts the threads.
     ///
     /// # Errors
     /// If the system refuses a thread.
     pub(crate) fn start() -> std::io::Result<Self> {
-        let (reads, read_jobs) = mpsc::sync_channel::<Job>(READS_WAITING_MAX);
-        let (upkeep, upkeep_jobs) = mpsc::sync_channel::<Job>(UPKEEP_WAITING_MAX);
-        let work = |jobs: mpsc::Receiver<Job>| move || jobs.into_iter().for_each(|job| job());
-        let run_reads = work(read_jobs);
-        let run_upkeep = work(upkeep_jobs);
-        std::thread::Builder::new()
-            .name("reads".to_owned())
-            .spawn(run_reads)?;
-        std::thread::Builder::new()
-            .name("upkeep".to_owned())
-            .spawn(move || {
-                // Of the thread, not of the process; without it housekeeping is only less polite.
-                let _ = rustix::process::nice(UPKEEP_NICE);
-                run_upkeep();
-            })?;
-        Ok(Self { reads, upkeep })
+        Ok(Self {
+            reads: lane("reads", READS_WAITING_MAX, 0)?,
+            upkeep: lane("upkeep", UPKEEP_WAITING_MAX, NICE)?,
+            copies: lane("copies", COPIES_WAITING_MAX, NICE)?,
+        })
     }
 
     /// Runs a job soon. False if too many wait: nothing will be done.
@@ -53,4 +45,22 @@ impl Workers {
     pub(crate) fn upkeep(&self, job: impl FnOnce() + Send + 'static) -> bool {
         self.upkeep.try_send(Box::new(job)).is_ok()
     }
+
+    /// Reads or stores a piece of a copy. False if too many wait: nothing will be done.
+    pub(crate) fn copy(&self, job: impl FnOnce() + Send + 'static) -> bool {
+        self.copies.try_send(Box::new(job)).is_ok()
+    }
+}
+
+/// A thread that does one job after the other.
+fn lane(name: &str, waiting_max: usize, nice: i32) -> std::io::Result<mpsc::SyncSender<Job>> {
+    let (sender, jobs) = mpsc::sync_channel::<Job>(waiting_max);
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            // Of the thread, not of the process; without it the lane is only less polite.
+            let _ = rustix::process::nice(nice);
+            jobs.into_iter().for_each(|job| job());
+        })?;
+    Ok(sender)
 }

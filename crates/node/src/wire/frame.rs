@@ -1,11 +1,13 @@
 //! The messages between data threads. Knows nothing of what is done with them.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use tablestore_placement::{Epoch, PartitionId};
-use tablestore_replication::{EpochStartsAt, Message, SnapshotMeta, codec};
+use tablestore_placement::{Epoch, Incarnation, PartitionId};
+use tablestore_replication::{Message, codec};
 
+use super::copy::{CopyStep, decode_step, decode_transfer, encode_step, encode_transfer};
 use super::field::{Fields, put_bytes};
-use crate::data::request::{Answer, Failure, Operation, Reply};
+use crate::data::request::{Answer, Correlation, Failure, Operation, Reply};
+use crate::data::transfer::TransferId;
 
 /// One message is at most this long; a longer one is a broken peer.
 const MESSAGE_BYTES_MAX: usize = 32 << 20;
@@ -46,32 +48,22 @@ pub(crate) enum DataMessage {
     },
     /// A request that the sender's client asked and the receiver should answer.
     Forward {
-        correlation: u64,
+        correlation: Correlation,
         partition: PartitionId,
         epoch: Epoch,
         operation: Operation,
     },
-    /// The answer to a forwarded request.
-    Reply { correlation: u64, reply: Reply },
-    /// A snapshot begins; chunks with the same transfer number follow.
-    SnapshotBegin {
-        partition: PartitionId,
-        transfer: u64,
-        epoch: Epoch,
-        meta: SnapshotMeta,
+    /// The answer to a forwarded request, and the digest of what was asked.
+    Reply {
+        correlation: Correlation,
+        question: u64,
+        reply: Reply,
     },
-    /// Rows of a snapshot, as (key, value) pairs; empty at the end.
-    SnapshotChunk {
+    /// A copy of a partition on its way from a primary to a replica without log.
+    Copy {
         partition: PartitionId,
-        transfer: u64,
-        last: bool,
-        pairs: Vec<(Bytes, Bytes)>,
-    },
-    /// The receiver has taken a chunk in (`ok`) or gave the transfer up.
-    SnapshotAck {
-        partition: PartitionId,
-        transfer: u64,
-        ok: bool,
+        transfer: TransferId,
+        step: CopyStep,
     },
     /// A replica's checksum at a mark.
     Checksum {
@@ -99,52 +91,30 @@ pub(crate) fn encode_message(message: &DataMessage, to: &mut BytesMut) {
             operation,
         } => {
             to.put_u8(2);
-            to.put_u64_le(*correlation);
+            encode_correlation(*correlation, to);
             to.put_u64_le(partition.to_u64());
             to.put_u64_le(epoch.0);
             encode_operation(operation, to);
         }
-        DataMessage::Reply { correlation, reply } => {
+        DataMessage::Reply {
+            correlation,
+            question,
+            reply,
+        } => {
             to.put_u8(3);
-            to.put_u64_le(*correlation);
+            encode_correlation(*correlation, to);
+            to.put_u64_le(*question);
             encode_reply(reply, to);
         }
-        DataMessage::SnapshotBegin {
+        DataMessage::Copy {
             partition,
             transfer,
-            epoch,
-            meta,
+            step,
         } => {
             to.put_u8(4);
             to.put_u64_le(partition.to_u64());
-            to.put_u64_le(*transfer);
-            to.put_u64_le(epoch.0);
-            encode_meta(meta, to);
-        }
-        DataMessage::SnapshotChunk {
-            partition,
-            transfer,
-            last,
-            pairs,
-        } => {
-            to.put_u8(5);
-            to.put_u64_le(partition.to_u64());
-            to.put_u64_le(*transfer);
-            to.put_u8(u8::from(*last));
-            for (key, value) in pairs {
-                put_bytes(to, key);
-                put_bytes(to, value);
-            }
-        }
-        DataMessage::SnapshotAck {
-            partition,
-            transfer,
-            ok,
-        } => {
-            to.put_u8(6);
-            to.put_u64_le(partition.to_u64());
-            to.put_u64_le(*transfer);
-            to.put_u8(u8::from(*ok));
+            encode_transfer(*transfer, to);
+            encode_step(step, to);
         }
         DataMessage::Checksum {
             partition,
@@ -152,7 +122,7 @@ pub(crate) fn encode_message(message: &DataMessage, to: &mut BytesMut) {
             index,
             sums,
         } => {
-            to.put_u8(7);
+            to.put_u8(5);
             to.put_u64_le(partition.to_u64());
             to.put_u64_le(*id);
             to.put_u64_le(*index);
@@ -185,50 +155,42 @@ pub(crate) fn decode_frame(mut frame: Bytes) -> Result<Vec<DataMessage>, WireErr
     Ok(messages)
 }
 
+fn encode_correlation(correlation: Correlation, to: &mut BytesMut) {
+    to.put_u64_le(correlation.incarnation.0);
+    to.put_u64_le(correlation.ticket);
+}
+
+fn decode_correlation(from: &mut Fields) -> Result<Correlation, WireError> {
+    Ok(Correlation {
+        incarnation: Incarnation(from.u64()?),
+        ticket: from.u64()?,
+    })
+}
+
 fn decode_message(mut from: Fields) -> Result<DataMessage, WireError> {
-    let kind = from.u8()?;
-    let number = from.u64()?;
-    let partition = PartitionId::from_u64(number);
-    Ok(match kind {
+    Ok(match from.u8()? {
         1 => DataMessage::Replication {
-            partition,
+            partition: PartitionId::from_u64(from.u64()?),
             message: codec::decode(from.rest())?,
         },
         2 => DataMessage::Forward {
-            correlation: number,
+            correlation: decode_correlation(&mut from)?,
             partition: PartitionId::from_u64(from.u64()?),
             epoch: Epoch(from.u64()?),
             operation: decode_operation(&mut from)?,
         },
         3 => DataMessage::Reply {
-            correlation: number,
+            correlation: decode_correlation(&mut from)?,
+            question: from.u64()?,
             reply: decode_reply(&mut from)?,
         },
-        4 => DataMessage::SnapshotBegin {
-            partition,
-            transfer: from.u64()?,
-            epoch: Epoch(from.u64()?),
-            meta: decode_meta(&mut from)?,
+        4 => DataMessage::Copy {
+            partition: PartitionId::from_u64(from.u64()?),
+            transfer: decode_transfer(&mut from)?,
+            step: decode_step(&mut from)?,
         },
         5 => {
-            let (transfer, last) = (from.u64()?, from.flag()?);
-            let mut pairs = Vec::new();
-            while !from.0.is_empty() {
-                pairs.push((from.bytes()?, from.bytes()?));
-            }
-            DataMessage::SnapshotChunk {
-                partition,
-                transfer,
-                last,
-                pairs,
-            }
-        }
-        6 => DataMessage::SnapshotAck {
-            partition,
-            transfer: from.u64()?,
-            ok: from.flag()?,
-        },
-        7 => {
+            let partition = PartitionId::from_u64(from.u64()?);
             let (id, index) = (from.u64()?, from.u64()?);
             let mut sums = Vec::new();
             while !from.0.is_empty() {
@@ -247,31 +209,6 @@ fn decode_message(mut from: Fields) -> Result<DataMessage, WireError> {
                 kind,
             });
         }
-    })
-}
-
-fn encode_meta(meta: &SnapshotMeta, to: &mut BytesMut) {
-    to.put_u64_le(meta.index);
-    to.put_u64_le(meta.epoch.0);
-    for start in &meta.history {
-        to.put_u64_le(start.epoch.0);
-        to.put_u64_le(start.index);
-    }
-}
-
-fn decode_meta(from: &mut Fields) -> Result<SnapshotMeta, WireError> {
-    let (index, epoch) = (from.u64()?, Epoch(from.u64()?));
-    let mut history = Vec::new();
-    while !from.0.is_empty() {
-        history.push(EpochStartsAt {
-            epoch: Epoch(from.u64()?),
-            index: from.u64()?,
-        });
-    }
-    Ok(SnapshotMeta {
-        index,
-        epoch,
-        history,
     })
 }
 
@@ -445,123 +382,4 @@ fn decode_reply(from: &mut Fields) -> Result<Reply, WireError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn round(message: &DataMessage) -> String {
-        let mut frame = BytesMut::new();
-        encode_message(message, &mut frame);
-        encode_message(message, &mut frame);
-        let decoded = decode_frame(frame.freeze()).expect("what was encoded is decoded");
-        assert_eq!(decoded.len(), 2);
-        assert_eq!(format!("{message:?}"), format!("{:?}", decoded[0]));
-        format!("{:?}", decoded[1])
-    }
-
-    #[test]
-    fn every_message_comes_back_as_it_was() {
-        let partition = PartitionId::from_u64(7 << 32 | 3);
-        let bytes = Bytes::from_static(b"bytes");
-        let operations = [
-            Operation::Write {
-                request: u128::MAX - 5,
-                digest: 9,
-                payload: bytes.clone(),
-            },
-            Operation::Get {
-                key: bytes.clone(),
-                strong: true,
-            },
-            Operation::Scan {
-                from: bytes.clone(),
-                until: Bytes::new(),
-                limit: 10,
-                reverse: false,
-                strong: true,
-            },
-            Operation::Checksum,
-        ];
-        for operation in operations {
-            let (correlation, epoch) = (5, Epoch(2));
-            round(&DataMessage::Forward {
-                correlation,
-                partition,
-                epoch,
-                operation,
-            });
-        }
-        let results = [
-            Ok(Answer::Written {
-                code: 412,
-                version: 8,
-                repeated: true,
-            }),
-            Ok(Answer::Row(None)),
-            Ok(Answer::Row(Some(bytes.clone()))),
-            Ok(Answer::Page {
-                rows: vec![(bytes.clone(), bytes.clone())],
-                more: true,
-            }),
-            Ok(Answer::Checksums {
-                index: 4,
-                replicas: vec![(1, Ok(2)), (2, Err("late".to_owned()))],
-            }),
-            Err(Failure::Unknown),
-        ];
-        for result in results {
-            round(&DataMessage::Reply {
-                correlation: 1,
-                reply: Reply {
-                    epoch: Epoch(3),
-                    result,
-                },
-            });
-        }
-        let history = vec![EpochStartsAt {
-            epoch: Epoch(1),
-            index: 1,
-        }];
-        let meta = SnapshotMeta {
-            index: 9,
-            epoch: Epoch(1),
-            history,
-        };
-        round(&DataMessage::SnapshotBegin {
-            partition,
-            transfer: 1,
-            epoch: Epoch(2),
-            meta,
-        });
-        let pairs = vec![(bytes.clone(), bytes)];
-        round(&DataMessage::SnapshotChunk {
-            partition,
-            transfer: 1,
-            last: true,
-            pairs,
-        });
-        round(&DataMessage::SnapshotAck {
-            partition,
-            transfer: 1,
-            ok: true,
-        });
-        round(&DataMessage::Checksum {
-            partition,
-            id: 1,
-            index: 2,
-            sums: vec![3, 4],
-        });
-    }
-
-    #[test]
-    fn bytes_of_a_broken_peer_are_refused() {
-        let frames: [&'static [u8]; 4] = [
-            b"\x01",
-            b"\x00\x00\x00\x00\x01",
-            b"\xff\xff\xff\xff\x01",
-            b"\x02\x00\x00\x00\x63\x01",
-        ];
-        for frame in frames {
-            assert!(decode_frame(Bytes::from_static(frame)).is_err());
-        }
-    }
-}
+mod tests;

@@ -4,7 +4,9 @@
 //! messages, each `[u32 length][u8 kind][body]`, little-endian. Knows nothing of sockets; the
 //! bodies of replication messages are encoded by `tablestore_replication::codec`.
 
+mod copy;
 mod field;
 mod frame;
 
+pub(crate) use copy::CopyStep;
 pub(crate) use frame::{DataMessage, WireError, decode_frame, encode_message};

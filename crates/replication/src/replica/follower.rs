@@ -310,12 +310,9 @@ impl Follower {
     pub(crate) fn start_snapshot(&mut self, core: &mut Core) {
         self.state = FollowerState::Snapshot;
         self.pin = Some(core.applied + 1);
-        let mut history = core.history.clone();
-        history.truncate(core.applied);
         core.output(Output::SendSnapshot {
             to: self.member,
             epoch: core.adopted,
-            history: history.into_starts(),
         });
     }
 

@@ -30,7 +30,7 @@ use self::requests::{WriteRequest, answer};
 use crate::input::Input;
 use crate::output::{Output, ReadRefused, WriteRefused};
 use crate::settings::Settings;
-use crate::types::{Now, PartitionMeta, Recovered, Remembered, Ticket};
+use crate::types::{Now, PartitionMeta, Recovered, Remembered, SnapshotMeta, Ticket};
 
 /// A deadline is never nearer than this, so that a host never spins.
 const TICK_MIN: Duration = Duration::from_millis(1);
@@ -126,6 +126,20 @@ impl Replica {
     #[must_use]
     pub fn meta(&self) -> PartitionMeta {
         self.core.meta()
+    }
+
+    /// What a snapshot of the engine contains that is taken now, while nothing is being applied:
+    /// index and history are of the same moment.
+    #[must_use]
+    pub fn snapshot_meta(&self) -> SnapshotMeta {
+        let core = &self.core;
+        let mut history = core.history.clone();
+        history.truncate(core.applied);
+        SnapshotMeta {
+            index: core.applied,
+            epoch: core.history.epoch_at(core.applied),
+            history: history.into_starts(),
+        }
     }
 
     /// The lowest index that the journal must still hold: for the state machine, for the other

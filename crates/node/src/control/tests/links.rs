@@ -7,7 +7,9 @@ use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 
 use super::harness::{CLUSTER, Node, cluster, eventually, identity};
-use crate::control::greeting::{self, GreetError, Hello, Purpose, Unfit, WIRE_FORMAT};
+use crate::control::greeting::{
+    self, GreetError, Hello, Purpose, Unfit, WIRE_FORMAT, WIRE_FORMAT_OLDEST,
+};
 use crate::control::{LinkEvent, Probe};
 
 fn hello(storage: u64, cluster: Option<ClusterId>, purpose: Purpose) -> Hello {
@@ -114,6 +116,13 @@ async fn neighbouring_wire_formats_work_together_and_others_do_not() {
         next.check(None),
         Err(Unfit::Format {
             theirs: WIRE_FORMAT + 2
+        })
+    );
+    next.format = WIRE_FORMAT_OLDEST - 1;
+    assert_eq!(
+        next.check(None),
+        Err(Unfit::Format {
+            theirs: WIRE_FORMAT_OLDEST - 1
         })
     );
     node.kill();

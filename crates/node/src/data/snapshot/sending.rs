@@ -1,0 +1,180 @@
+//! Copies that this node sends. Knows nothing of those that it receives.
+
+use tablestore_placement::{Epoch, PartitionId, StorageId};
+use tablestore_replication::{Input, Role};
+use tablestore_store::engine::EngineError;
+
+use super::{SENDING_MAX, Sending};
+use crate::data::apply::{encode_remembered, remembered_name};
+use crate::data::copies::{CopyId, CopyPage, Source};
+use crate::data::event::Event;
+use crate::data::plane::Plane;
+use crate::data::transfer::{Acked, Ended, Outgoing, Pairs, TransferId};
+use crate::wire::CopyStep;
+
+/// Results in one side record of a copy.
+const RESULTS_A_PIECE: usize = 1_000;
+
+impl Plane {
+    pub(in crate::data) fn send_snapshot(
+        &mut self,
+        partition: PartitionId,
+        to: StorageId,
+        epoch: Epoch,
+    ) {
+        let Some(hosted) = self.replicas.get(&partition) else {
+            return;
+        };
+        let fits = self.ports.transfers.outgoing.len() < SENDING_MAX;
+        // Nothing is applied meanwhile: rows, results, index and history are of one moment.
+        let snapshot = fits.then(|| self.ports.engine.snapshot(partition.to_u64()));
+        let snapshot = match snapshot {
+            Some(Ok(snapshot)) => snapshot,
+            refused => {
+                if let Some(Err(error)) = refused {
+                    tracing::error!(%partition, %error, "rows cannot be read for a copy");
+                }
+                return self.put_off(partition, to);
+            }
+        };
+        let meta = hosted.replica.snapshot_meta();
+        let results: Vec<_> = hosted
+            .replica
+            .remembered_after(hosted.remembered_until)
+            .collect();
+        let unflushed: Pairs = results
+            .chunks(RESULTS_A_PIECE)
+            .map(|piece| {
+                let last = piece.last().map_or(0, |last| last.index);
+                (
+                    remembered_name(last).into(),
+                    encode_remembered(piece).into(),
+                )
+            })
+            .collect();
+        self.ports.transfers.next += 1;
+        let transfer = TransferId {
+            sender: self.ports.me,
+            epoch,
+            number: self.ports.transfers.next,
+        };
+        let copy = CopyId {
+            partition,
+            transfer,
+        };
+        let sending = Sending {
+            to,
+            index: meta.index,
+            transfer: Outgoing::new(self.ports.now()),
+            source: Some(Source::new(snapshot, unflushed)),
+        };
+        self.ports.transfers.outgoing.insert(copy, sending);
+        self.say(copy, to, CopyStep::Begin(meta));
+        self.read_on(copy);
+    }
+
+    /// The replica asks again after a while.
+    fn put_off(&self, partition: PartitionId, to: StorageId) {
+        let sender = self.ports.sender.clone();
+        tokio::spawn(async move {
+            sender.send(Event::SnapshotPutOff { partition, to }).await;
+        });
+    }
+
+    /// Reads the next page if there is room for it on the way.
+    fn read_on(&mut self, copy: CopyId) {
+        let Some(sending) = self.ports.transfers.outgoing.get_mut(&copy) else {
+            return;
+        };
+        if !sending.transfer.has_room() {
+            return;
+        }
+        let Some(mut source) = sending.source.take() else {
+            return;
+        };
+        let sender = self.ports.sender.clone();
+        let begun = self.ports.workers.copy(move || {
+            let page = source.page();
+            sender.send_blocking(Event::CopyRead { copy, source, page });
+        });
+        if !begun {
+            self.end_sending(copy, Ended::Failed);
+        }
+    }
+
+    pub(in crate::data) fn copy_read(
+        &mut self,
+        copy: CopyId,
+        source: Source,
+        page: Result<CopyPage, EngineError>,
+    ) {
+        let now = self.ports.now();
+        let Some(sending) = self.ports.transfers.outgoing.get_mut(&copy) else {
+            return;
+        };
+        match page {
+            Ok(page) => {
+                let chunk = sending.transfer.chunk(now, page.pairs, page.last);
+                sending.source = Some(source);
+                let to = sending.to;
+                self.say(copy, to, CopyStep::Chunk(chunk));
+                self.read_on(copy);
+            }
+            Err(error) => {
+                let partition = copy.partition;
+                tracing::error!(%partition, %error, "rows cannot be read for a copy");
+                self.end_sending(copy, Ended::Failed);
+            }
+        }
+    }
+
+    pub(super) fn copy_acked(&mut self, from: StorageId, copy: CopyId, number: u64) {
+        let now = self.ports.now();
+        let sending = self.ports.transfers.outgoing.get_mut(&copy);
+        let Some(sending) = sending.filter(|sending| sending.to == from) else {
+            return;
+        };
+        let (to, index) = (sending.to, sending.index);
+        match sending.transfer.acked(now, number) {
+            Ok(Acked::GoesOn) => self.read_on(copy),
+            Ok(Acked::Complete) => {
+                self.ports.transfers.outgoing.remove(&copy);
+                self.feed(copy.partition, Input::SnapshotDelivered { to, index });
+            }
+            Err(why) => self.end_sending(copy, why),
+        }
+    }
+
+    /// Ends a copy that this node sends, and tells the other side.
+    pub(super) fn end_sending(&mut self, copy: CopyId, why: Ended) {
+        if let Some(sending) = self.ports.transfers.outgoing.get(&copy) {
+            let to = sending.to;
+            self.say(copy, to, CopyStep::End(why));
+            self.forget_sending(copy, why);
+        }
+    }
+
+    pub(super) fn forget_sending(&mut self, copy: CopyId, why: Ended) {
+        let Some(sending) = self.ports.transfers.outgoing.remove(&copy) else {
+            return;
+        };
+        let (partition, to) = (copy.partition, sending.to);
+        if why != Ended::Refused {
+            self.ports.metrics.copies_ended.add(1);
+            tracing::warn!(%partition, %to, %why, "a copy was not sent");
+        }
+        self.feed(partition, Input::SnapshotFailed { to });
+    }
+
+    /// The replica has another role now: only a primary sends copies.
+    pub(in crate::data) fn end_copies_of(&mut self, partition: PartitionId, role: Role) {
+        if role == Role::Primary {
+            return;
+        }
+        let sent = self.ports.transfers.outgoing.keys();
+        let ended: Vec<_> = sent.filter(|c| c.partition == partition).copied().collect();
+        for copy in ended {
+            self.end_sending(copy, Ended::GivenUp);
+        }
+    }
+}
