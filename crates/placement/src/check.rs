@@ -32,7 +32,8 @@ pub enum Rule {
     InSyncWithinReplicas,
     /// Only the primary lets members into the in-sync set, one at a time.
     InSyncGrowsByPrimary,
-    /// The in-sync set never shrinks below the table's minimum.
+    /// Below the table's minimum the in-sync set loses only who is of no use to it: a primary that
+    /// is deposed, a dead member where the office moves, a replica that has stopped.
     MinInSyncKept,
     /// No member is listed twice.
     NoDuplicateReplicas,
@@ -102,15 +103,17 @@ pub fn resolve(map: &ClusterMap, current: &Assignment, next: &NextAssignment) ->
     }
 }
 
-/// Resolves a planner's choice and checks it against every rule.
+/// Resolves a planner's choice and checks it against every rule. `stopped` are the replicas of the
+/// partition that have stopped for good, as their members say.
 pub fn next(
     map: &ClusterMap,
     definition: &TableDefinition,
     current: &Assignment,
     next: &NextAssignment,
+    stopped: &[StorageId],
 ) -> Result<Assignment, Rule> {
     let after = resolve(map, current, next);
-    transition(map, definition, current, &after)?;
+    transition(map, definition, current, &after, stopped)?;
     Ok(after)
 }
 
@@ -120,6 +123,7 @@ pub fn transition(
     definition: &TableDefinition,
     before: &Assignment,
     after: &Assignment,
+    stopped: &[StorageId],
 ) -> Result<(), Rule> {
     shape(definition, after)?;
     let primary_changes = after.primary != before.primary;
@@ -144,7 +148,17 @@ pub fn transition(
         .iter()
         .any(|storage| !before.in_sync.contains(storage));
     ensure(!grows, Rule::InSyncGrowsByPrimary)?;
-    min_in_sync(definition, before, after)?;
+    // Whoever is in sync has every committed entry, so those that stay lose nothing by it.
+    let deposed = before.primary_member().filter(|_| primary_changes);
+    let moves = primary_changes && after.primary.is_some();
+    let useless = |s: &StorageId| {
+        let replaced = moves && (Some(*s) == deposed || !map.is_live(*s));
+        replaced || stopped.contains(s)
+    };
+    let mut leaving = before.in_sync.iter().filter(|s| !after.in_sync.contains(s));
+    if !leaving.all(useless) {
+        min_in_sync(definition, before, after)?;
+    }
     let added: Vec<_> = after
         .replicas
         .iter()

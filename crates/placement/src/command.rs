@@ -117,6 +117,10 @@ pub struct AssignmentChange {
     pub expected: (Epoch, AssignmentVersion),
     /// What it becomes.
     pub next: NextAssignment,
+    /// Replicas of the partition that have stopped for good, as their members say: they may leave
+    /// the in-sync set below the table's minimum.
+    #[serde(default)]
+    pub stopped: Vec<StorageId>,
 }
 
 /// The part of an assignment that a planner chooses; epoch, version and the incarnation of the

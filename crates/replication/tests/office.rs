@@ -7,7 +7,9 @@ mod harness;
 
 use harness::{Net, member, ms};
 use tablestore_placement::{Epoch, Incarnation, Office};
-use tablestore_replication::{Input, Message, Output, PersistRecord, Role, Settings};
+use tablestore_replication::{
+    Entry, EntryBody, Input, Message, Output, PersistRecord, Role, Settings, WriteRefused,
+};
 
 #[test]
 fn a_new_primary_serves_after_one_round_trip_without_a_timer() {
@@ -416,4 +418,51 @@ fn roles_are_announced_for_time_lines() {
     net.elect(1, &[1, 2]);
     net.settle();
     assert!(net.take(0).contains(&changed(Role::Backup, 2, false)));
+}
+
+#[test]
+fn the_last_in_sync_replica_serves_reads_and_neither_shows_nor_loses_what_the_deposed_had_alone() {
+    let mut net = Net::with(3, Settings::default());
+    net.elect(0, &[0, 1]);
+    net.settle();
+    let acked = net.write(0, 1);
+    net.settle();
+    assert!(net.written(0, acked).unwrap().is_ok());
+    // The primary appends one more, which nobody else gets, and dies.
+    net.cut.insert((0, 1));
+    let alone = net.write(0, 2);
+    net.settle();
+    assert_eq!(net.written(0, alone), None);
+    net.cut.insert((1, 0));
+    // The backup takes over, alone in the set although two are the minimum.
+    net.elect(1, &[1]);
+    net.settle();
+    let (read, write) = (net.read(1), net.write(1, 3));
+    net.settle();
+    assert_eq!(net.answered(1, read), Some(Ok(Epoch(2))));
+    assert!(matches!(
+        net.written(1, write),
+        Some(Err(WriteRefused::NotEnoughReplicas { have: 1, need: 2 }))
+    ));
+    let payloads = |net: &Net| net.hosts[1].applied.iter().filter(|e| is_write(e)).count();
+    assert_eq!(
+        payloads(&net),
+        1,
+        "the entry of the deposed alone is not shown"
+    );
+    // The deposed is back: its entry goes, and with it in the set writes go on.
+    net.cut.clear();
+    net.input(1, Input::PeerUp(member(0)));
+    net.pass(ms(300));
+    net.reassign(1, &[1, 0], &[]);
+    let write = net.write(1, 2);
+    net.settle();
+    let written = net.written(1, write).unwrap().unwrap();
+    assert!(!written.repeated, "it had never taken effect");
+    assert_eq!(net.log(0), net.log(1));
+    assert_eq!(payloads(&net), 2);
+}
+
+fn is_write(entry: &Entry) -> bool {
+    matches!(entry.body(), EntryBody::Write { .. })
 }

@@ -197,12 +197,17 @@ impl Authority {
         assignment.version = assignment.version.next();
         assignment.primary = Some(office);
         self.version += 1;
-        self.drop_dead(partition);
-        let min = self.in_sync_min as usize;
+        // With the office the dead and the deposed may go whatever the minimum, or stay.
+        let min = if chance.happens(500) {
+            0
+        } else {
+            self.in_sync_min
+        };
+        self.drop_dead(partition, min as usize);
         let assignment = &mut self.assignments[partition];
         if let Some(deposed) = deposed
             && deposed != to
-            && assignment.in_sync.len() > min
+            && assignment.in_sync.len() > min as usize
             && chance.happens(700)
         {
             assignment.in_sync.retain(|member| *member != deposed);
@@ -211,15 +216,14 @@ impl Authority {
 
     /// Removes dead members, never below the minimum. One change, one version.
     fn remove_dead(&mut self, partition: usize) {
-        if self.drop_dead(partition) {
+        if self.drop_dead(partition, self.in_sync_min as usize) {
             let assignment = &mut self.assignments[partition];
             assignment.version = assignment.version.next();
             self.version += 1;
         }
     }
 
-    fn drop_dead(&mut self, partition: usize) -> bool {
-        let min = self.in_sync_min as usize;
+    fn drop_dead(&mut self, partition: usize, min: usize) -> bool {
         let members = &self.members;
         let assignment = &mut self.assignments[partition];
         let before = assignment.in_sync.len();

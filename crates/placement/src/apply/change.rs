@@ -95,8 +95,14 @@ impl ClusterMap {
             let (epoch, version) = (before.epoch, before.version);
             return Err(Refused::StaleAssignment { epoch, version });
         }
-        let after = check::next(self, &table.definition, before, &change.next)
-            .map_err(|rule| Refused::RuleBroken { rule, partition })?;
+        let after = check::next(
+            self,
+            &table.definition,
+            before,
+            &change.next,
+            &change.stopped,
+        )
+        .map_err(|rule| Refused::RuleBroken { rule, partition })?;
         let noted = PartitionChange {
             partition,
             before: Some(before.clone()),

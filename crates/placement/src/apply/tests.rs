@@ -60,6 +60,7 @@ fn assign(map: &ClusterMap, partition: PartitionId, next: NextAssignment) -> Com
             partition,
             expected: (current.epoch, current.version),
             next,
+            stopped: Vec::new(),
         }],
     })
 }
@@ -436,6 +437,7 @@ fn a_change_is_compared_and_set_for_each_partition_by_itself() {
             partition,
             expected,
             next: wanted,
+            stopped: Vec::new(),
         });
     }
     both.assignments[0].expected.1 = AssignmentVersion(9);
@@ -599,11 +601,11 @@ fn a_new_replica_may_not_share_a_zone_while_another_is_free() {
     };
     let definition = definition(1, 2, 1);
     assert_eq!(
-        check::next(&map, &definition, &before, &wanted),
+        check::next(&map, &definition, &before, &wanted, &[]),
         Err(Rule::DistinctZones)
     );
     wanted.replicas = vec![s(1), s(4)];
-    assert!(check::next(&map, &definition, &before, &wanted).is_ok());
+    assert!(check::next(&map, &definition, &before, &wanted, &[]).is_ok());
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub(crate) struct Draft<'a> {
     working: ClusterMap,
     plan: Plan,
     next: BTreeMap<PartitionId, NextAssignment>,
+    /// Replicas that have stopped for good.
+    stopped: BTreeMap<PartitionId, Vec<StorageId>>,
 }
 
 impl<'a> Draft<'a> {
@@ -36,7 +38,13 @@ impl<'a> Draft<'a> {
             working,
             plan: Plan::default(),
             next: BTreeMap::new(),
+            stopped: BTreeMap::new(),
         }
+    }
+
+    /// A replica has stopped for good: it may leave any in-sync set.
+    pub(crate) fn has_stopped(&mut self, partition: PartitionId, storage: StorageId) {
+        self.stopped.entry(partition).or_default().push(storage);
     }
 
     /// The map with what was planned so far.
@@ -84,7 +92,8 @@ impl<'a> Draft<'a> {
         let Some(table) = self.original.tables.get(&partition.table) else {
             return Ok(());
         };
-        let after = check::next(&self.working, &table.definition, before, &next)?;
+        let stopped = self.stopped.get(&partition).map_or(&[][..], Vec::as_slice);
+        let after = check::next(&self.working, &table.definition, before, &next, stopped)?;
         // What comes out as it was needs no entry: the version is all that would differ.
         let same = after.primary == before.primary
             && after.replicas == before.replicas
@@ -119,6 +128,7 @@ impl<'a> Draft<'a> {
             original,
             mut plan,
             next,
+            mut stopped,
             ..
         } = self;
         plan.assignments = next
@@ -130,6 +140,7 @@ impl<'a> Draft<'a> {
                     partition,
                     expected,
                     next,
+                    stopped: stopped.remove(&partition).unwrap_or_default(),
                 })
             })
             .collect();

@@ -8,7 +8,9 @@ use crate::{
 };
 
 /// One member is dead: it is marked down, leaves the in-sync sets where the minimum allows, and
-/// its offices go to in-sync members, evenly spread; for all partitions in one plan. If the map
+/// its offices go to in-sync members, evenly spread; for all partitions in one plan. A primary that
+/// takes over is left with the in-sync members that live, however few: writes wait for the
+/// minimum, strong reads do not. If the map
 /// knows a newer start of it, the evidence is out of date and the plan is empty.
 #[must_use]
 pub fn on_member_down(map: &ClusterMap, storage: StorageId, incarnation: Incarnation) -> Plan {
@@ -92,8 +94,9 @@ pub fn on_stall(map: &ClusterMap, storage: StorageId) -> Plan {
     built_in(react_with(&Strategies::built_in(), map, &happening))
 }
 
-/// Replicas of live members stopped for good: each leaves the in-sync set of its partition where
-/// the minimum allows, and an office that it holds moves to an in-sync member that works.
+/// Replicas of live members stopped for good: each leaves the in-sync set of its partition, also
+/// below the table's minimum, and an office that it holds moves to an in-sync member that works.
+/// A partition of which every in-sync replica has stopped stays as it is.
 #[must_use]
 pub fn on_replicas_stopped(map: &ClusterMap, stopped: &[(PartitionId, StorageId)]) -> Plan {
     let happening = Happening::ReplicasStopped(stopped);
@@ -121,6 +124,11 @@ pub(crate) fn react_in(
     if let Happening::MembersDown(dead) = happening {
         dead.iter()
             .for_each(|storage| draft.set_state(*storage, MemberState::Down));
+    }
+    if let Happening::ReplicasStopped(stopped) = happening {
+        for (partition, storage) in *stopped {
+            draft.has_stopped(*partition, *storage);
+        }
     }
     for table in draft.tables() {
         let strategy = strategies.named(&table.definition.strategy)?;

@@ -153,5 +153,5 @@ fn is_blocked_by_rule(
 ) -> bool {
     let leaving = BTreeSet::from([victim]);
     without(map, definition, current, &leaving)
-        .is_some_and(|next| crate::check::next(map, definition, current, &next).is_err())
+        .is_some_and(|next| crate::check::next(map, definition, current, &next, &[]).is_err())
 }

@@ -77,6 +77,8 @@ fn step(
     let primary = current.primary_member();
     let others = |s: &StorageId| Some(*s) != primary && map.is_live(*s);
     let without_dead = || shrink(definition, current, |s| !map.is_live(s));
+    // A new primary waits for its whole in-sync set before it serves: for none that is dead.
+    let live = || kept(current, |s| map.is_live(s));
     match happening {
         Happening::MembersDown(dead) => {
             if !dead
@@ -91,7 +93,7 @@ fn step(
             let hopeless = candidates.as_ref().is_some_and(Vec::is_empty);
             (!hopeless).then(|| Step {
                 candidates,
-                in_sync: without_dead(),
+                in_sync: if deposed { live() } else { without_dead() },
             })
         }
         Happening::Restarted(storage) => {
@@ -113,7 +115,7 @@ fn step(
         }
         Happening::ReplicasStopped(stopped) => {
             let stopped = |s: StorageId| stopped.contains(&(partition, s));
-            without_stopped(map, definition, current, stopped)
+            without_stopped(map, current, stopped)
         }
         Happening::ColdStart(reports) => {
             if map.is_filled(current.primary) {
@@ -123,18 +125,17 @@ fn step(
             let hopeless = candidates.is_empty();
             (!hopeless).then(|| Step {
                 candidates: Some(candidates),
-                in_sync: without_dead(),
+                in_sync: live(),
             })
         }
     }
 }
 
-/// Those that stopped leave the in-sync set as far as the minimum allows, and the office goes to
-/// one that did not stop; without any such one the stopped primary keeps an office that it does
-/// not fill.
+/// Those that stopped leave the in-sync set, whatever the minimum: they have nothing to offer, and
+/// are built anew only outside of it. The office goes to one that did not stop; without any such
+/// one the stopped primary keeps an office that it does not fill.
 fn without_stopped(
     map: &ClusterMap,
-    definition: &TableDefinition,
     current: &Assignment,
     stopped: impl Fn(StorageId) -> bool,
 ) -> Option<Step> {
@@ -148,10 +149,18 @@ fn without_stopped(
     if candidates.as_ref().is_some_and(Vec::is_empty) {
         return None;
     }
+    // With the office the dead leave too, as when a primary dies.
+    let moves = candidates.is_some();
     Some(Step {
         candidates,
-        in_sync: shrink(definition, current, stopped),
+        in_sync: kept(current, |s| !stopped(s) && (!moves || map.is_live(s))),
     })
+}
+
+/// Those of the in-sync set that stay, whatever the minimum.
+fn kept(current: &Assignment, stays: impl Fn(StorageId) -> bool) -> Vec<StorageId> {
+    let in_sync = current.in_sync.iter().copied();
+    in_sync.filter(|storage| stays(*storage)).collect()
 }
 
 fn offices_off(

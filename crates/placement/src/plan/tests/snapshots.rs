@@ -118,6 +118,30 @@ fn two_of_three_nodes_fail_one_after_the_other() {
 }
 
 #[test]
+fn a_primary_dies_below_the_minimum_and_the_survivor_is_alone_in_the_set() {
+    let mut map = cluster(&[("", 1), ("", 1), ("", 1), ("", 1), ("", 1)]);
+    create_table(&mut map, "users", &definition(1, 3, 3)).expect("created");
+    let (partition, _, first) = map.partitions().next().expect("one");
+    let first = first.clone();
+    let primary = first.primary_member().expect("filled");
+    let backup = *first
+        .in_sync
+        .iter()
+        .find(|s| **s != primary)
+        .expect("three");
+    let one = Incarnation(1);
+    let (_, map) = show_plan(&map, on_member_down(&map, backup, one));
+    let kept = map.assignment(partition).expect("there");
+    assert_eq!(kept.in_sync, first.in_sync, "it may come back");
+    let (_, map) = show_plan(&map, on_member_down(&map, primary, one));
+    let after = map.assignment(partition).expect("there");
+    let survivor = *third(&first, primary, backup);
+    assert_eq!(after.primary_member(), Some(survivor));
+    assert_eq!(after.in_sync, [survivor]);
+    assert_eq!(after.epoch, first.epoch.next());
+}
+
+#[test]
 fn a_restart_that_nobody_noticed_moves_the_offices() {
     let mut map = three();
     restart(&mut map, 2, 2);
@@ -141,8 +165,15 @@ fn a_stalled_node_loses_offices_and_is_not_waited_for() {
     insta::assert_snapshot!(text);
 }
 
+fn third(assignment: &Assignment, one: StorageId, other: StorageId) -> &StorageId {
+    let mut in_sync = assignment.in_sync.iter();
+    in_sync
+        .find(|s| **s != one && **s != other)
+        .expect("three are in sync")
+}
+
 #[test]
-fn o25_a_stopped_replica_leaves_its_partition_alone_and_never_below_the_minimum() {
+fn o25_a_stopped_replica_leaves_the_set_of_its_partition_whatever_the_minimum() {
     let map = three();
     let number = 3;
     let (partition, _, before) = map.partitions().nth(number).expect("eight");
@@ -162,12 +193,24 @@ fn o25_a_stopped_replica_leaves_its_partition_alone_and_never_below_the_minimum(
     assert!(!after.in_sync.contains(&backup) && after.replicas == before.replicas);
     assert!(on_replicas_stopped(&then, &[(partition, backup)]).is_empty());
 
-    // The primary too: its office moves, but the set stays at the minimum.
+    // The primary too: its office moves to the one that is left.
     let stopped = [(partition, backup), (partition, primary)];
     let (_, then) = show_plan(&then, on_replicas_stopped(&then, &stopped));
     let after = then.assignment(partition).expect("there");
     assert_ne!(after.primary_member(), Some(primary));
-    assert_eq!((after.epoch, after.in_sync.len()), (before.epoch.next(), 2));
+    assert_eq!((after.epoch, after.in_sync.len()), (before.epoch.next(), 1));
+
+    // A lone backup that stopped is not waited for either; its primary keeps the office.
+    let pair = [
+        (partition, backup),
+        (partition, *third(&before, primary, backup)),
+    ];
+    let (_, then) = show_plan(&map, on_replicas_stopped(&map, &pair));
+    let after = then.assignment(partition).expect("there");
+    assert_eq!(
+        (after.epoch, &after.in_sync),
+        (before.epoch, &vec![primary])
+    );
 
     // Nobody is left who could do better.
     let all: Vec<_> = before.in_sync.iter().map(|s| (partition, *s)).collect();
