@@ -58,6 +58,12 @@ pub(crate) enum Event {
     Answered { ticket: u64, reply: Reply },
     /// A background job has something to say to a peer.
     Tell { to: StorageId, message: DataMessage },
+    /// A partition that the map does not know was put aside, at this place if it has files;
+    /// nothing if that failed.
+    PutAside {
+        partition: PartitionId,
+        place: Option<Option<std::path::PathBuf>>,
+    },
     /// A partition was flushed up to this index.
     Flushed {
         partition: PartitionId,

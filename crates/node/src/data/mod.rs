@@ -21,6 +21,7 @@ mod recover;
 pub(crate) mod request;
 mod snapshot;
 mod stopped;
+mod strays;
 mod upkeep;
 mod workers;
 

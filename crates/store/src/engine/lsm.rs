@@ -31,7 +31,9 @@ use lsm_tree::config::{
 use lsm_tree::{Cache, CompressionType, Config, DescriptorTable};
 
 use self::blank::Blank;
-use self::files::{UNFINISHED, clean, directory_name, io_at, remove_all, sync_directory};
+use self::files::{
+    UNFINISHED, clean, directory_name, io_at, move_aside, remove_all, sync_directory,
+};
 use self::live::Live;
 use self::replace::LsmReplacement;
 use self::snapshot::{LsmSnapshot, row_bounds};
@@ -250,6 +252,25 @@ impl Engine for LsmEngine {
         let result = remove_all(&self.shared.path, partition);
         self.shared.sweep();
         result
+    }
+
+    fn put_aside(&self, partition: u64) -> Result<Option<PathBuf>, EngineError> {
+        let removed = {
+            let mut partitions = self
+                .shared
+                .partitions
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            partitions.remove(&partition)
+        };
+        let Some(live) = removed else {
+            return Ok(None);
+        };
+        let _housekeeping = live.lock_housekeeping();
+        let place = move_aside(&self.shared.path, partition, &live.path)?;
+        remove_all(&self.shared.path, partition)?;
+        self.shared.sweep();
+        Ok(Some(place))
     }
 
     fn maintain(&self, partition: u64) -> Result<bool, EngineError> {
