@@ -19,7 +19,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::leave::{Stop, leave};
 use self::member::{become_member, convicted};
-use crate::control::{Control, ControlSettings, DataSocket, Dialler, Identity, Peers, bind};
+use crate::control::{
+    Control, ControlSettings, ControlStore, DataSocket, Dialler, Identity, Peers, bind,
+};
 use crate::controller::{self, Service};
 use crate::data::{self, Event, Parts, Progress, Storage};
 use crate::http::{HttpSettings, serve};
@@ -92,6 +94,9 @@ fn run_node(settings: NodeSettings) -> anyhow::Result<End> {
     let data_runtime = runtime()?;
     control_runtime.block_on(check_cluster(&directory, &settings))?;
     let storage = data::open_storage(&directory, &settings)?;
+    // An incarnation is begun only when the log is there: from then on it must be.
+    let has_run = directory.incarnation() > 0 || directory.cluster().is_some();
+    let control_store = ControlStore::open(&directory.control(), has_run)?;
     // Only now, so that a start that is refused leaves the directory as it is.
     let me = Office {
         member: StorageId(directory.storage()),
@@ -103,8 +108,11 @@ fn run_node(settings: NodeSettings) -> anyhow::Result<End> {
         http,
         peer,
         storage,
+        control_store,
     };
-    control_runtime.block_on(control(started, &mut directory, data_runtime))
+    // A runtime may not be dropped on another one: what the data thread did not take stays here.
+    let mut data_runtime = Some(data_runtime);
+    control_runtime.block_on(control(started, &mut directory, &mut data_runtime))
 }
 
 /// Refuses to start with the directory of one cluster and the address of another.
@@ -131,6 +139,7 @@ struct Started {
     http: TcpListener,
     peer: TcpListener,
     storage: Storage,
+    control_store: ControlStore,
 }
 
 fn runtime() -> anyhow::Result<Runtime> {
@@ -154,7 +163,7 @@ fn boot() -> u64 {
 async fn control(
     started: Started,
     directory: &mut DataDirectory,
-    data_runtime: Runtime,
+    data_runtime: &mut Option<Runtime>,
 ) -> anyhow::Result<End> {
     let Started {
         settings,
@@ -162,6 +171,7 @@ async fn control(
         http,
         peer,
         storage,
+        control_store,
     } = started;
     let identity = Identity {
         storage: me.member,
@@ -180,18 +190,14 @@ async fn control(
         rereplicate_after: settings.rereplicate_after,
         ..ControlSettings::new(me.member, directory.control())
     };
-    let control = Control::open(control_settings, peers.clone()).await?;
+    let control = Control::open_on(control_store, control_settings, peers.clone()).await?;
     let service = Arc::new(Service::default());
     control.set_service(service.clone());
+    let runtime = data_runtime
+        .take()
+        .context("the data thread runs already")?;
     let (node, http) = start_data(
-        &settings,
-        me,
-        http,
-        storage,
-        &control,
-        &peers,
-        inbound,
-        data_runtime,
+        &settings, me, http, storage, &control, &peers, inbound, runtime,
     )?;
     service.set_node(node.clone());
     tokio::spawn(controller::run(node.clone(), links));

@@ -2,7 +2,8 @@
 //! the other modules keep in it.
 //!
 //! ```text
-//! FORMAT    who this directory belongs to, as JSON; replaced atomically
+//! FORMAT    who this directory belongs to: JSON, and a last line with its crc32c; replaced
+//!           atomically
 //! LOCK      held with flock while a process uses the directory
 //! journal/  the replication journal
 //! rows/     the row engine
@@ -18,7 +19,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The format this version writes, and the newest that it reads.
-pub const DIRECTORY_FORMAT: u32 = 1;
+pub const DIRECTORY_FORMAT: u32 = 2;
+/// The format whose FORMAT file had no checksum; the next start writes it anew.
+const DIRECTORY_FORMAT_UNCHECKED: u32 = 1;
 
 const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_FILE_NEW: &str = "FORMAT.new";
@@ -54,12 +57,23 @@ pub enum DirectoryError {
     },
     /// A file is damaged or missing. Restore the directory, or start with an empty one as a
     /// new member.
-    #[error("{} is damaged: {reason}", file.display())]
+    #[error(
+        "{} is damaged: {reason}; restore the whole data directory as it was when the node last \
+         ended, or start the node with an empty one and let it join",
+        file.display()
+    )]
     Corrupt {
         /// The file.
         file: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The lock file is gone from a directory in use before: another process that holds it would
+    /// not be noticed. Make sure that there is none and create the file, empty.
+    #[error("{} is missing: if no process uses the directory, create it empty", file.display())]
+    LockMissing {
+        /// The file.
+        file: PathBuf,
     },
     /// The directory belongs to another cluster. Use the right directory or the right cluster.
     #[error("{} belongs to cluster {found:016x}, not to {expected:016x}", path.display())]
@@ -82,6 +96,7 @@ pub enum DirectoryError {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Format {
     format: u32,
     storage: String,
@@ -235,11 +250,14 @@ impl DataDirectory {
 fn lock(path: &Path) -> Result<File, DirectoryError> {
     let file = path.join(LOCK_FILE);
     let lock = OpenOptions::new()
-        .create(true)
+        .create(!path.join(FORMAT_FILE).exists())
         .truncate(false)
         .write(true)
         .open(&file)
-        .map_err(|source| at(&file, source))?;
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => DirectoryError::LockMissing { file: file.clone() },
+            _ => at(&file, source),
+        })?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(lock),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(DirectoryError::InUse {
@@ -255,19 +273,50 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Format, DirectoryError> {
     struct Number {
         format: u32,
     }
-    let corrupt = |error: serde_json::Error| DirectoryError::Corrupt {
+    let corrupt = |reason: String| DirectoryError::Corrupt {
         file: path.join(FORMAT_FILE),
-        reason: error.to_string(),
+        reason,
     };
-    let number: Number = serde_json::from_slice(bytes).map_err(corrupt)?;
-    if number.format > DIRECTORY_FORMAT {
-        return Err(DirectoryError::NewerFormat {
-            path: path.to_owned(),
-            found: number.format,
-            supported: DIRECTORY_FORMAT,
-        });
+    let checked = without_checksum(bytes);
+    let text = checked.unwrap_or(bytes);
+    let number = serde_json::from_slice(text).map(|number: Number| number.format);
+    match number {
+        Ok(found) if found > DIRECTORY_FORMAT => {
+            return Err(DirectoryError::NewerFormat {
+                path: path.to_owned(),
+                found,
+                supported: DIRECTORY_FORMAT,
+            });
+        }
+        Ok(DIRECTORY_FORMAT) if checked.is_some() => {}
+        Ok(DIRECTORY_FORMAT_UNCHECKED) if checked.is_none() => {}
+        _ => return Err(corrupt("its content does not have its checksum".to_owned())),
     }
-    serde_json::from_slice(bytes).map_err(corrupt)
+    let format: Format =
+        serde_json::from_slice(text).map_err(|error| corrupt(error.to_string()))?;
+    Ok(Format {
+        format: DIRECTORY_FORMAT,
+        ..format
+    })
+}
+
+/// The last line of a format file with this text.
+fn checksum_line(text: &[u8]) -> String {
+    format!("\ncrc32c {:08x}\n", crc32c::crc32c(text))
+}
+
+/// The text of a format file, if its last line is right.
+fn without_checksum(bytes: &[u8]) -> Option<&[u8]> {
+    let length = bytes.len().checked_sub(checksum_line(&[]).len())?;
+    let (text, line) = bytes.split_at(length);
+    (line == checksum_line(text).as_bytes()).then_some(text)
+}
+
+fn render(format: &Format) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(format)?;
+    let line = checksum_line(&text);
+    text.extend_from_slice(line.as_bytes());
+    Ok(text)
 }
 
 /// Writes the first format file, unless there are data that it should have belonged to.
@@ -300,7 +349,7 @@ fn write_format(path: &Path, format: &Format) -> Result<(), DirectoryError> {
     let new = path.join(FORMAT_FILE_NEW);
     let write = || -> io::Result<()> {
         let mut file = File::create(&new)?;
-        file.write_all(&serde_json::to_vec_pretty(format)?)?;
+        file.write_all(&render(format)?)?;
         file.sync_all()?;
         fs::rename(&new, path.join(FORMAT_FILE))
     };
@@ -376,13 +425,14 @@ mod tests {
     #[test]
     fn a_newer_format_is_refused_even_if_its_fields_are_unknown() {
         let home = tempfile::tempdir().unwrap();
-        fs::write(home.path().join("FORMAT"), br#"{"format":2,"who":1}"#).unwrap();
+        fs::write(home.path().join("LOCK"), b"").unwrap();
+        fs::write(home.path().join("FORMAT"), br#"{"format":3,"who":1}"#).unwrap();
         let error = DataDirectory::open(home.path(), NEW).unwrap_err();
         assert!(matches!(
             error,
             DirectoryError::NewerFormat {
-                found: 2,
-                supported: 1,
+                found: 3,
+                supported: 2,
                 ..
             }
         ));
@@ -391,6 +441,7 @@ mod tests {
     #[test]
     fn a_damaged_or_missing_format_file_is_named() {
         let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join("LOCK"), b"").unwrap();
         fs::write(home.path().join("FORMAT"), b"{").unwrap();
         let error = DataDirectory::open(home.path(), NEW).unwrap_err();
         assert!(matches!(&error, DirectoryError::Corrupt { file, .. } if file.ends_with("FORMAT")));
@@ -417,6 +468,74 @@ mod tests {
             }
         ));
         assert_eq!(directory.cluster(), Some(7));
+    }
+
+    #[test]
+    fn the_format_file_is_these_bytes() {
+        let home = tempfile::tempdir().unwrap();
+        let mut directory = DataDirectory::open(home.path(), NEW).unwrap();
+        directory.set_cluster(0xc1).unwrap();
+        directory.begin_incarnation().unwrap();
+        let written = fs::read_to_string(home.path().join("FORMAT")).unwrap();
+        let golden = concat!(
+            "{\n  \"format\": 2,\n  \"storage\": \"0000000000000abc\",\n",
+            "  \"cluster\": \"00000000000000c1\",\n  \"incarnation\": 1\n}\n",
+            "crc32c e0bb9706\n"
+        );
+        assert_eq!(written, golden);
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_of_the_format_file_is_refused() {
+        let home = tempfile::tempdir().unwrap();
+        drop(DataDirectory::open(home.path(), NEW).unwrap());
+        let file = home.path().join("FORMAT");
+        let whole = fs::read(&file).unwrap();
+        let flipped = (0..whole.len() * 8).map(|bit| {
+            let mut damaged = whole.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            damaged
+        });
+        for damaged in flipped.chain((0..whole.len()).map(|cut| whole[..cut].to_vec())) {
+            fs::write(&file, &damaged).unwrap();
+            let error = DataDirectory::open(home.path(), NEW).unwrap_err();
+            assert!(error.to_string().contains("FORMAT is damaged"), "{error}");
+            assert_eq!(fs::read(&file).unwrap(), damaged);
+        }
+    }
+
+    #[test]
+    fn a_directory_of_the_format_without_a_checksum_is_taken_over_by_its_next_start() {
+        let home = tempfile::tempdir().unwrap();
+        let old = br#"{ "format": 1, "storage": "0000000000000abc", "cluster": null,
+            "incarnation": 4 }"#;
+        let file = home.path().join("FORMAT");
+        fs::write(&file, old).unwrap();
+        fs::write(home.path().join("LOCK"), b"").unwrap();
+        let mut directory = DataDirectory::open(home.path(), NEW).unwrap();
+        assert_eq!(
+            fs::read(&file).unwrap(),
+            old,
+            "a start may still be refused"
+        );
+        assert_eq!(directory.begin_incarnation().unwrap(), 5);
+        assert!(without_checksum(&fs::read(&file).unwrap()).is_some());
+    }
+
+    #[test]
+    fn a_lock_file_that_is_gone_or_no_file_is_an_error() {
+        let home = tempfile::tempdir().unwrap();
+        drop(DataDirectory::open(home.path(), NEW).unwrap());
+        let lock = home.path().join("LOCK");
+        fs::remove_file(&lock).unwrap();
+        let error = DataDirectory::open(home.path(), NEW).unwrap_err();
+        assert!(
+            matches!(error, DirectoryError::LockMissing { .. }),
+            "{error}"
+        );
+        fs::create_dir(&lock).unwrap();
+        let error = DataDirectory::open(home.path(), NEW).unwrap_err();
+        assert!(error.to_string().contains("LOCK"), "{error}");
     }
 
     #[test]

@@ -239,6 +239,16 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// If the files cannot be deleted; the partition is gone from memory all the same.
     fn drop_partition(&self, partition: u64) -> Result<(), EngineError>;
 
+    /// Forgets a partition and keeps its files elsewhere, where no engine looks; answers where.
+    /// What was not flushed is not among them. An engine without files just forgets it.
+    ///
+    /// # Errors
+    /// If the files cannot be moved; the partition is gone from memory all the same.
+    fn put_aside(&self, partition: u64) -> Result<Option<PathBuf>, EngineError> {
+        self.drop_partition(partition)?;
+        Ok(None)
+    }
+
     /// Does some housekeeping for a partition and says whether there is more to do.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use super::core::Core;
 use super::election::{Elector, SIGHTINGS_MAX, Sighting};
 use super::leadership::{self, Leadership};
 use super::log::{LogOpenError, RaftLog};
-use super::machine::{Machine, SnapshotError};
+use super::machine::SnapshotError;
 use super::membership;
 use super::message::{ControlReply, ControlRequest, ControlService, PeerIdentity};
 use super::network::Network;
@@ -23,6 +23,7 @@ use super::peers::Peers;
 use super::propose::{self, ProposeError};
 use super::read::{self, READERS_MAX, ReadError, Reader};
 use super::settings::{ControlSettings, PROPOSE_WITHIN};
+use super::store::ControlStore;
 use super::types::Raft;
 
 /// A snapshot is taken early when the entries behind the last one have this many bytes.
@@ -96,13 +97,20 @@ impl Control {
     /// # Errors
     /// See [`ControlError`].
     pub async fn open(settings: ControlSettings, peers: Peers) -> Result<Self, ControlError> {
-        let directory = &settings.directory;
-        std::fs::create_dir_all(directory).map_err(|source| ControlError::Directory {
-            directory: directory.clone(),
-            source,
-        })?;
-        let log = RaftLog::open(directory)?;
-        let (machine, map) = Machine::open(directory)?;
+        let store = ControlStore::open(&settings.directory, false)?;
+        Self::open_on(store, settings, peers).await
+    }
+
+    /// The same on files that are open already.
+    ///
+    /// # Errors
+    /// See [`ControlError`].
+    pub async fn open_on(
+        store: ControlStore,
+        settings: ControlSettings,
+        peers: Peers,
+    ) -> Result<Self, ControlError> {
+        let ControlStore { log, machine, map } = store;
         let config = settings.raft_config().validate();
         let config = config.map_err(|error| ControlError::Raft(error.to_string()))?;
         let network = Network {
@@ -323,6 +331,9 @@ impl Control {
     pub async fn shutdown(&self) {
         let raft = self.inner.core.raft.clone();
         let _ = self.on_runtime(async move { raft.shutdown().await }).await;
+        if let Err(error) = self.inner.core.log.finish().await {
+            tracing::warn!(%error, "the raft log was not finished");
+        }
         for task in &self.inner.tasks {
             task.abort();
         }

@@ -7,7 +7,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{Stream, TryStreamExt};
 use openraft::storage::EntryResponder;
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tablestore_placement::{ClusterMap, MAP_FORMAT};
 use tokio::sync::watch;
 
+use super::log::REMEDY;
 use super::types::{Answer, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 
 /// The name of the snapshot file in the control directory.
@@ -49,12 +50,25 @@ pub enum SnapshotError {
         supported: u32,
     },
     /// The file is damaged. Give the node a new data directory.
-    #[error("the cluster map in {file} is damaged: {what}")]
+    #[error("the cluster map in {file} is damaged: {what}; {REMEDY}")]
     Corrupt {
         /// Where it came from.
         file: String,
         /// What is wrong.
         what: String,
+    },
+    /// The snapshot is not there, or an older one: the log beside it has no longer what is
+    /// missing. Give the node a new data directory.
+    #[error("{} {found}, but raft.log beside it {log} {index}; {REMEDY}", file.display())]
+    Behind {
+        /// The snapshot's file.
+        file: PathBuf,
+        /// What is there of it.
+        found: String,
+        /// What the log says.
+        log: &'static str,
+        /// The entry that the log speaks of.
+        index: u64,
     },
 }
 
@@ -65,10 +79,19 @@ struct Contents {
     map: ClusterMap,
 }
 
+/// The index of the newest snapshot that was written, if one was since the start. A snapshot is
+/// built beside the state machine while another may be installed: they write one after the other,
+/// and an older one never replaces a newer.
+type Writing = Arc<Mutex<Option<u64>>>;
+
 /// The state machine.
 #[derive(Debug)]
 pub(crate) struct Machine {
     file: PathBuf,
+    /// There was a snapshot when it was opened.
+    stored: bool,
+    /// What the file holds; its holder is the only one who writes it.
+    writing: Writing,
     map: Arc<ClusterMap>,
     last_applied: Option<LogId>,
     membership: StoredMembership,
@@ -98,11 +121,42 @@ impl Machine {
         let machine = Self {
             file,
             map,
+            stored: stored.is_some(),
+            writing: Arc::default(),
             last_applied: contents.meta.last_log_id,
             membership: contents.meta.last_membership,
             published,
         };
         Ok((machine, receiver))
+    }
+
+    /// Whether there was a snapshot file.
+    pub(super) fn is_stored(&self) -> bool {
+        self.stored
+    }
+
+    /// Refuses a snapshot that does not reach the entry up to which the log relies on it.
+    pub(super) fn check_reach(
+        &self,
+        log: &'static str,
+        needed: Option<u64>,
+    ) -> Result<(), SnapshotError> {
+        let reached = self.last_applied.map(|last| last.index);
+        let Some(index) = needed.filter(|needed| reached.is_none_or(|last| last < *needed)) else {
+            return Ok(());
+        };
+        let found = match reached {
+            Some(last) => format!("ends at entry {last}"),
+            None if self.stored => "holds no entry".to_owned(),
+            None => "is missing".to_owned(),
+        };
+        let file = self.file.clone();
+        Err(SnapshotError::Behind {
+            file,
+            found,
+            log,
+            index,
+        })
     }
 
     fn publish(&self) {
@@ -160,6 +214,7 @@ impl openraft::storage::RaftStateMachine<TypeConfig> for Machine {
         };
         Builder {
             file: self.file.clone(),
+            writing: Arc::clone(&self.writing),
             meta,
             map: Arc::clone(&self.map),
         }
@@ -173,7 +228,8 @@ impl openraft::storage::RaftStateMachine<TypeConfig> for Machine {
         let contents =
             decode("a snapshot that was received", &snapshot).map_err(io::Error::other)?;
         let snapshot = Arc::new(snapshot);
-        write_aside(self.file.clone(), snapshot).await?;
+        let last = meta.last_log_id.map(|id| id.index);
+        write_aside(&self.writing, self.file.clone(), last, snapshot).await?;
         self.map = Arc::new(contents.map);
         self.last_applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
@@ -200,6 +256,7 @@ impl openraft::storage::RaftStateMachine<TypeConfig> for Machine {
 #[derive(Debug)]
 pub(crate) struct Builder {
     file: PathBuf,
+    writing: Writing,
     meta: SnapshotMeta,
     map: Arc<ClusterMap>,
 }
@@ -213,7 +270,9 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             map: ClusterMap::clone(&self.map),
         };
         let bytes = Arc::new(encode(&contents)?);
-        write_aside(self.file.clone(), Arc::clone(&bytes)).await?;
+        let last = self.meta.last_log_id.map(|id| id.index);
+        let file = self.file.clone();
+        write_aside(&self.writing, file, last, Arc::clone(&bytes)).await?;
         Ok(Snapshot {
             meta: self.meta.clone(),
             snapshot: Arc::unwrap_or_clone(bytes),
@@ -272,14 +331,27 @@ fn decode(origin: &str, bytes: &[u8]) -> Result<Contents, SnapshotError> {
 }
 
 /// Replaces the file atomically and durably, off the thread that answers heartbeats.
-async fn write_aside(file: PathBuf, bytes: Arc<Vec<u8>>) -> io::Result<()> {
+/// Does nothing if a newer snapshot has been written meanwhile.
+async fn write_aside(
+    writing: &Writing,
+    file: PathBuf,
+    last: Option<u64>,
+    bytes: Arc<Vec<u8>>,
+) -> io::Result<()> {
+    let writing = Arc::clone(writing);
     let write = move || -> io::Result<()> {
+        let mut written = writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if *written > last {
+            return Ok(());
+        }
         let aside = file.with_extension("new");
         let mut new = File::create(&aside)?;
         new.write_all(&bytes)?;
         new.sync_all()?;
         fs::rename(&aside, &file)?;
-        File::open(file.parent().unwrap_or_else(|| Path::new(".")))?.sync_all()
+        File::open(file.parent().unwrap_or_else(|| Path::new(".")))?.sync_all()?;
+        *written = last;
+        Ok(())
     };
     tokio::task::spawn_blocking(write)
         .await

@@ -29,6 +29,7 @@ mod propose;
 mod read;
 mod session;
 mod settings;
+mod store;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -53,4 +54,5 @@ pub use self::propose::ProposeError;
 pub use self::read::ReadError;
 pub use self::session::CallError;
 pub use self::settings::ControlSettings;
+pub use self::store::ControlStore;
 pub use self::types::LogId;

@@ -14,6 +14,7 @@ pub(crate) struct Counters {
     pub(crate) copies_ended: Arc<Counter>,
     pub(crate) mismatches: Arc<Counter>,
     pub(crate) snapshots: Arc<Counter>,
+    pub(crate) put_aside: Arc<Counter>,
 }
 
 impl Counters {
@@ -44,6 +45,10 @@ impl Counters {
             snapshots: counter(
                 "tablestore_snapshots_installed_total",
                 "Replicas of this node that caught up by a snapshot.",
+            ),
+            put_aside: counter(
+                "tablestore_partitions_put_aside_total",
+                "Partitions on disk of which the cluster map knows nothing, moved to rows-aside.",
             ),
         }
     }

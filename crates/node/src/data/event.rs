@@ -64,6 +64,12 @@ pub(crate) enum Event {
     },
     /// A background job answers a request.
     Answered { ticket: u64, reply: Reply },
+    /// A partition that the map does not know was put aside, at this place if it has files;
+    /// nothing if that failed.
+    PutAside {
+        partition: PartitionId,
+        place: Option<Option<std::path::PathBuf>>,
+    },
     /// A partition was flushed up to this index.
     Flushed {
         partition: PartitionId,

@@ -24,6 +24,7 @@ pub(crate) mod request;
 mod sessions;
 mod snapshot;
 mod stopped;
+mod strays;
 pub(crate) mod transfer;
 mod upkeep;
 mod workers;

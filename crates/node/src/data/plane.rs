@@ -19,6 +19,7 @@ use super::progress::Progress;
 use super::recover::RecoveredPartition;
 use super::request::Request;
 use super::snapshot::Transfers;
+use super::strays::Aside;
 use super::workers::Workers;
 use crate::control::{Control, Dialler};
 use crate::node::Events;
@@ -88,6 +89,7 @@ pub(crate) struct Ports {
     pub(crate) transfers: Transfers,
     pub(crate) checksums: Checksums,
     pub(crate) recovered: BTreeMap<u64, RecoveredPartition>,
+    pub(super) aside: Aside,
     pub(crate) progress: Arc<Progress>,
     pub(crate) metrics: Counters,
     pub(crate) timeline: Events,
@@ -167,6 +169,7 @@ impl Plane {
             transfers: Transfers::default(),
             checksums: Checksums::default(),
             recovered: parts.recovered,
+            aside: Aside::default(),
             progress: parts.progress,
             metrics: parts.metrics,
             timeline: parts.timeline,
@@ -272,6 +275,7 @@ impl Plane {
             }
             Event::MapRead { rounds, map } => self.map_read(rounds, map),
             Event::Answered { ticket, reply } => self.answer(ticket, reply),
+            Event::PutAside { partition, place } => self.put_aside(partition, place),
             Event::Flushed { partition, index } => self.flushed(partition, index),
             Event::CopyRead { copy, source, page } => self.copy_read(copy, source, page),
             Event::CopyStored { copy, stored } => self.copy_stored(copy, stored),

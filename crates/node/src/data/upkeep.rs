@@ -38,7 +38,7 @@ impl Plane {
         let down = unreachable(now);
         let members_changed = unreachable(before) != down;
         for (partition, table, assignment) in now.partitions() {
-            if !assignment.replicas.contains(&me) {
+            if !assignment.replicas.contains(&me) || self.ports.aside.contains(&partition) {
                 continue;
             }
             self.begin_anew(partition, now);
@@ -55,41 +55,22 @@ impl Plane {
                 self.feed(partition, Input::Assignment(view));
             }
         }
+        let lags = self.map_may_lag(now);
         let gone: Vec<_> = self
             .replicas
             .keys()
             .copied()
             .filter(|id| {
-                now.assignment(*id)
-                    .is_none_or(|a| !a.replicas.contains(&me))
+                !lags
+                    && now
+                        .assignment(*id)
+                        .is_none_or(|a| !a.replicas.contains(&me))
             })
             .collect();
         for partition in gone {
-            self.close(partition);
+            self.close(partition, now);
         }
-        self.drop_strays(now);
-    }
-
-    /// Partitions found on disk that the map does not give to this node any more.
-    fn drop_strays(&mut self, now: &ClusterMap) {
-        if !now.is_founded() {
-            return;
-        }
-        let me = self.ports.me.member;
-        let strays: Vec<u64> = self
-            .ports
-            .recovered
-            .keys()
-            .copied()
-            .filter(|number| {
-                now.assignment(PartitionId::from_u64(*number))
-                    .is_none_or(|assignment| !assignment.replicas.contains(&me))
-            })
-            .collect();
-        for number in strays {
-            self.ports.recovered.remove(&number);
-            self.discard(PartitionId::from_u64(number));
-        }
+        self.clear_strays(now);
     }
 
     fn open(&mut self, partition: PartitionId) -> bool {
@@ -162,16 +143,19 @@ impl Plane {
         self.ports.recovered.insert(number, empty);
     }
 
-    fn close(&mut self, partition: PartitionId) {
+    fn close(&mut self, partition: PartitionId, now: &ClusterMap) {
         self.fail_at_core(partition, Failure::NotHere);
-        self.replicas.remove(&partition);
+        let Some(hosted) = self.replicas.remove(&partition) else {
+            return;
+        };
         self.ports.progress.forget(partition);
         self.drop_incoming(partition);
         self.end_copies_of(partition, Role::Outsider);
-        self.discard(partition);
+        let adopted = hosted.replica.meta().adopted;
+        self.let_go(partition, now, adopted, hosted.stopped.is_some());
     }
 
-    fn discard(&mut self, partition: PartitionId) {
+    pub(super) fn discard(&mut self, partition: PartitionId) {
         let number = partition.to_u64();
         self.ports.journal.push(Job::Forget { partition: number });
         let engine = Arc::clone(&self.ports.engine);

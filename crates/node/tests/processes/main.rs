@@ -19,3 +19,4 @@ mod readme;
 mod refusals;
 mod restart;
 mod rolling;
+mod strays;

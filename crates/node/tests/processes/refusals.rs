@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tablestore_client::{Client, Row, RowKey};
+use tablestore_store::{LsmEngine, LsmSettings};
 
 use crate::harness::{Cluster, row_files, tree, until};
 
@@ -91,11 +92,13 @@ async fn damaged_directories_are_refused_by_the_name_of_the_file_and_left_alone(
     cluster.nodes[0].kill();
 
     let directory = cluster.nodes[0].directory.clone();
+    // A kill may leave files that a flush or a merge had just replaced or not yet taken up.
+    // Opening removes those, so that what is damaged below is in use.
+    let rows = directory.join("rows");
+    drop(LsmEngine::open(rows, &LsmSettings::default()).unwrap());
     let rows_file = row_files(&directory).into_iter().next().unwrap();
     let format = directory.join("FORMAT");
-    let newer = fs::read_to_string(&format)
-        .unwrap()
-        .replace("\"format\": 1", "\"format\": 2");
+    let newer = br#"{"format": 3}"#.to_vec();
     let (segment, content, at) = segment_of(&directory, &value(LATE_ROW)[..64]);
     let mut flipped = content.clone();
     flipped[at] ^= 1;
@@ -106,12 +109,19 @@ async fn damaged_directories_are_refused_by_the_name_of_the_file_and_left_alone(
     let from = garbage.len() - 64;
     garbage[from..].fill(0x5a);
 
-    let damages: [(&Path, Vec<u8>, &[&str]); 7] = [
-        (
-            &format,
-            newer.into_bytes(),
-            &["format 2", "supports up to 1"],
-        ),
+    let log = directory.join("control/raft.log");
+    let raft = fs::read(&log).unwrap();
+    let used = raft.iter().rposition(|byte| *byte != 0).unwrap();
+    let mut raft_flipped = raft.clone();
+    raft_flipped[used / 2] ^= 4;
+
+    let damages: [(&Path, Vec<u8>, &[&str]); 12] = [
+        (&log, raft[..used / 2].to_vec(), &["raft.log", "at byte"]),
+        (&log, raft[..=used].to_vec(), &["raft.log", "the file ends"]),
+        (&log, raft_flipped, &["raft.log", "damaged at byte"]),
+        (&log, Vec::new(), &["raft.log", "damaged at byte 0"]),
+        (&format, Vec::new(), &["FORMAT", "damaged"]),
+        (&format, newer, &["format 3", "supports up to 2"]),
         (&format, b"{".to_vec(), &["FORMAT", "damaged"]),
         (
             &segment,
@@ -140,6 +150,9 @@ async fn damaged_directories_are_refused_by_the_name_of_the_file_and_left_alone(
         &directory.join("journal/JOURNAL"),
         &rows_file,
         &format,
+        &log,
+        &directory.join("LOCK"),
+        &current,
     ] {
         let aside = cluster.home.path().join("aside");
         fs::rename(missing, &aside).unwrap();

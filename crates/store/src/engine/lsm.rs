@@ -30,8 +30,10 @@ use lsm_tree::config::{
 };
 use lsm_tree::{Cache, CompressionType, Config, DescriptorTable};
 
-use self::blank::Blank;
-use self::files::{UNFINISHED, clean, directory_name, io_at, remove_all, sync_directory};
+use self::blank::{Blank, check_current};
+use self::files::{
+    UNFINISHED, clean, directory_name, io_at, move_aside, remove_all, sync_directory,
+};
 use self::live::Live;
 use self::replace::LsmReplacement;
 use self::snapshot::{LsmSnapshot, row_bounds};
@@ -237,19 +239,24 @@ impl Engine for LsmEngine {
     }
 
     fn drop_partition(&self, partition: u64) -> Result<(), EngineError> {
-        let removed = {
-            let mut partitions = self
-                .shared
-                .partitions
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            partitions.remove(&partition)
+        let Some(live) = self.shared.forget(partition) else {
+            return Ok(());
         };
-        let Some(live) = removed else { return Ok(()) };
         let _housekeeping = live.lock_housekeeping();
         let result = remove_all(&self.shared.path, partition);
         self.shared.sweep();
         result
+    }
+
+    fn put_aside(&self, partition: u64) -> Result<Option<PathBuf>, EngineError> {
+        let Some(live) = self.shared.forget(partition) else {
+            return Ok(None);
+        };
+        let _housekeeping = live.lock_housekeeping();
+        let place = move_aside(&self.shared.path, partition, &live.path)?;
+        remove_all(&self.shared.path, partition)?;
+        self.shared.sweep();
+        Ok(Some(place))
     }
 
     fn maintain(&self, partition: u64) -> Result<bool, EngineError> {
@@ -284,6 +291,14 @@ impl Shared {
         self.read_partitions(|partitions| partitions.get(&partition).cloned())
     }
 
+    fn forget(&self, partition: u64) -> Option<Arc<Live>> {
+        let mut partitions = self
+            .partitions
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        partitions.remove(&partition)
+    }
+
     /// A directory for a new content of the partition; it is not made.
     fn next_directory(&self, partition: u64) -> PathBuf {
         let generation = self.generation.fetch_add(1, Ordering::Relaxed);
@@ -311,6 +326,7 @@ impl Shared {
     }
 
     fn open_tree(&self, partition: u64, path: PathBuf) -> Result<Live, EngineError> {
+        check_current(&path)?;
         let config = self.config(&path);
         Live::open(partition, path, config, false)
     }
@@ -375,5 +391,7 @@ impl std::fmt::Debug for Shared {
     }
 }
 
+#[cfg(test)]
+mod damage;
 #[cfg(test)]
 mod tests;

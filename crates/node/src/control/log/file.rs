@@ -1,14 +1,19 @@
 //! The raft log file on disk: open and replay, append, sync, rewrite.
 //!
 //! Space is filled with zeros in chunks ahead of use, so that a sync has no change of the file's
-//! size to record. Knows nothing of threads: one owner at a time.
+//! size to record, and the header says how far: a file that is shorter was cut. Knows nothing of
+//! threads: one owner at a time.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::frame::{self, FILE_FORMAT, FILE_HEADER_BYTES};
+use super::error::LogOpenError;
+use super::extent::Extent;
+use super::frame::{
+    self, FILE_FORMAT, FILE_FORMAT_WITHOUT_EXTENT, FILE_HEADER_BYTES, FILE_MARK_BYTES,
+};
 use super::record::{self, LogContents};
 
 /// Zeros are written ahead in pieces of this size.
@@ -16,46 +21,13 @@ pub(super) const CHUNK_BYTES: u64 = 1 << 20;
 /// Zeros left below this are replenished when there is nothing else to do.
 const SPARE_BYTES_MIN: u64 = CHUNK_BYTES / 4;
 
-/// Why the raft log could not be opened. Nothing was changed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LogOpenError {
-    /// The file system refused something; see the source. Correct it and start again.
-    #[error("cannot use the raft log {}", file.display())]
-    Io {
-        /// The file.
-        file: PathBuf,
-        /// What the file system said.
-        #[source]
-        source: io::Error,
-    },
-    /// Someone else has the file open. Stop the other node.
-    #[error("{} is in use", file.display())]
-    InUse {
-        /// The file.
-        file: PathBuf,
-    },
-    /// A newer version wrote the file. Start that version.
-    #[error("{} has format {found}, this version knows up to {supported}", file.display())]
-    NewerFormat {
-        /// The file.
-        file: PathBuf,
-        /// Its format.
-        found: u32,
-        /// The newest format that this version reads.
-        supported: u32,
-    },
-    /// Something that had been durable is damaged. The node must not go on with it: it may have
-    /// promised a vote that it no longer knows. Give the node a new data directory.
-    #[error("{} is damaged at byte {offset}: {what}", file.display())]
-    Corrupt {
-        /// The file.
-        file: PathBuf,
-        /// Where.
-        offset: u64,
-        /// What is wrong there.
-        what: String,
-    },
+/// Whether the directory must have a log already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// This may be the first start of the node.
+    Perhaps,
+    /// The node has run before: a log that is missing was lost.
+    Surely,
 }
 
 /// The open file.
@@ -69,6 +41,8 @@ pub(super) struct LogFile {
     filled: u64,
     /// Up to where the content is durable.
     synced_to: u64,
+    /// What the header says, durably after the next sync.
+    extent: Extent,
     sequence: u64,
     faults: Faults,
 }
@@ -91,13 +65,23 @@ impl Faults {
 }
 
 impl LogFile {
-    /// Opens or creates `path` and replays it.
-    pub(super) fn open(path: &Path, faults: Faults) -> Result<(Self, LogContents), LogOpenError> {
+    /// Opens `path` and replays it, or creates it.
+    /// Before it changes anything it lets `check` refuse what was read.
+    pub(super) fn open<E: From<LogOpenError>>(
+        path: &Path,
+        expected: Expected,
+        faults: Faults,
+        check: impl FnOnce(&LogContents) -> Result<(), E>,
+    ) -> Result<(Self, LogContents), E> {
         let io_error = |source| LogOpenError::Io {
             file: path.to_owned(),
             source,
         };
         if !path.exists() {
+            if expected == Expected::Surely {
+                let file = path.to_owned();
+                return Err(LogOpenError::Missing { file }.into());
+            }
             let log = Self::create(path, &[], 0, faults).map_err(io_error)?;
             return Ok((log, LogContents::default()));
         }
@@ -105,45 +89,39 @@ impl LogFile {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(LogOpenError::InUse {
-                    file: path.to_owned(),
-                });
+                let file = path.to_owned();
+                return Err(LogOpenError::InUse { file }.into());
             }
-            Err(TryLockError::Error(source)) => return Err(io_error(source)),
+            Err(TryLockError::Error(source)) => return Err(io_error(source).into()),
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(io_error)?;
-        match frame::read_file_header(&bytes) {
-            Some(FILE_FORMAT) => {}
-            Some(found) => {
-                return Err(LogOpenError::NewerFormat {
-                    file: path.to_owned(),
-                    found,
-                    supported: FILE_FORMAT,
-                });
-            }
-            None => {
-                // Files appear under this name complete, by a rename, so this is no torn start.
-                let what = "the header is not that of a raft log".to_owned();
-                return Err(corrupt(path, 0, what));
-            }
-        }
-        let (contents, end, sequence) = replay(path, &bytes)?;
-        let log = Self {
+        let Found {
+            format,
+            extent,
+            contents,
+            end,
+            sequence,
+        } = Found::read(path, &bytes)?;
+        check(&contents)?;
+        let mut log = Self {
             path: path.to_owned(),
             file,
             end: end as u64,
             filled: bytes.len() as u64,
             synced_to: end as u64,
+            extent,
             sequence,
             faults,
         };
-        if bytes[end..].iter().any(|byte| *byte != 0) {
-            log.erase_torn_tail(end, bytes.len()).map_err(io_error)?;
+        let settled = if format == FILE_FORMAT_WITHOUT_EXTENT {
+            contents
+                .encode_whole()
+                .and_then(|payload| log.rewrite(&payload))
         } else {
-            // What was read may have been in the page cache only.
-            log.file.sync_data().map_err(io_error)?;
-        }
+            log.settle(&bytes)
+        };
+        settled.map_err(io_error)?;
         Ok((log, contents))
     }
 
@@ -162,6 +140,7 @@ impl LogFile {
             end: 0,
             filled: 0,
             synced_to: 0,
+            extent: Extent::default(),
             sequence,
             faults,
         };
@@ -169,11 +148,39 @@ impl LogFile {
         if !payload.is_empty() {
             log.append(payload)?;
         }
-        log.file.sync_all()?;
+        // Nobody sees the file before the rename, and then all of it is durable.
         log.synced_to = log.end;
+        log.state_extent()?;
+        log.file.sync_all()?;
         std::fs::rename(&aside, path)?;
         sync_directory(path)?;
         Ok(log)
+    }
+
+    /// After a replay: a torn write is erased, and what was read made durable, since it may have
+    /// been in the page cache only.
+    fn settle(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let end = self.end as usize;
+        if bytes[end..].iter().any(|byte| *byte != 0) {
+            self.erase_torn_tail(end, bytes.len())?;
+        } else {
+            self.file.sync_all()?;
+        }
+        self.state_extent()?;
+        self.file.sync_data()
+    }
+
+    /// Writes into the header how long the file is and up to where it is durable.
+    fn state_extent(&mut self) -> io::Result<()> {
+        let next = Extent {
+            number: self.extent.number + 1,
+            filled: self.filled,
+            durable: self.synced_to,
+        };
+        let (at, bytes) = next.encode();
+        self.file.write_all_at(&bytes, at)?;
+        self.extent = next;
+        Ok(())
     }
 
     /// A write that a crash tore must not shine through later frames.
@@ -206,7 +213,8 @@ impl LogFile {
             .write_all_at(&vec![0; CHUNK_BYTES as usize], self.filled)?;
         self.file.sync_all()?;
         self.filled += CHUNK_BYTES;
-        Ok(())
+        // Durable with the next sync, before which nothing in the new chunk is acknowledged.
+        self.state_extent()
     }
 
     /// Makes everything written durable.
@@ -216,12 +224,22 @@ impl LogFile {
         Ok(())
     }
 
-    /// Writes zeros ahead if few are left; for idle moments.
-    pub(super) fn replenish(&mut self) -> io::Result<()> {
+    /// Writes zeros ahead if few are left, and notes what is durable; for idle moments.
+    pub(super) fn rest(&mut self) -> io::Result<()> {
         if self.filled - self.end < SPARE_BYTES_MIN {
             self.fill_chunk()?;
         }
+        if self.extent.durable < self.synced_to {
+            self.state_extent()?;
+            self.sync()?;
+        }
         Ok(())
+    }
+
+    /// Notes that everything written is durable; for the end of the node.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        self.sync()?;
+        self.rest()
     }
 
     /// Replaces the file by one that holds only `payload`, atomically; durable on return.
@@ -253,10 +271,86 @@ fn corrupt(path: &Path, offset: usize, what: String) -> LogOpenError {
     }
 }
 
+/// What a file holds.
+struct Found {
+    format: u32,
+    extent: Extent,
+    contents: LogContents,
+    /// Where the last intact frame ends.
+    end: usize,
+    /// The number of the next frame.
+    sequence: u64,
+}
+
+impl Found {
+    fn read(path: &Path, bytes: &[u8]) -> Result<Self, LogOpenError> {
+        let format = match frame::read_file_header(bytes) {
+            Some(format) if format <= FILE_FORMAT => format,
+            Some(found) => {
+                return Err(LogOpenError::NewerFormat {
+                    file: path.to_owned(),
+                    found,
+                    supported: FILE_FORMAT,
+                });
+            }
+            None => {
+                // Files appear under this name complete, by a rename, so this is no torn start.
+                let what = "the header is not that of a raft log".to_owned();
+                return Err(corrupt(path, 0, what));
+            }
+        };
+        let extent = if format == FILE_FORMAT_WITHOUT_EXTENT {
+            Extent::default()
+        } else {
+            check_extent(path, bytes)?
+        };
+        let (contents, end, sequence) = replay(path, bytes, frame::header_bytes(format))?;
+        if (end as u64) < extent.durable {
+            let what = format!(
+                "no intact write begins here, but the file was durable up to byte {}",
+                extent.durable
+            );
+            return Err(corrupt(path, end, what));
+        }
+        Ok(Self {
+            format,
+            extent,
+            contents,
+            end,
+            sequence,
+        })
+    }
+}
+
+/// What the header says of the file's length; the file must be as long.
+fn check_extent(path: &Path, bytes: &[u8]) -> Result<Extent, LogOpenError> {
+    let Some(extent) = Extent::newest(bytes) else {
+        let what = "the header does not say how long the file is".to_owned();
+        return Err(corrupt(path, bytes.len().min(FILE_MARK_BYTES), what));
+    };
+    let header = &bytes[..bytes.len().min(FILE_HEADER_BYTES)];
+    if let Some(at) = Extent::stray_byte(header, FILE_MARK_BYTES) {
+        let what = "the header is not as it was written".to_owned();
+        return Err(corrupt(path, at, what));
+    }
+    if (bytes.len() as u64) < extent.filled {
+        let what = format!(
+            "the file ends here, but it was {} bytes long",
+            extent.filled
+        );
+        return Err(corrupt(path, bytes.len(), what));
+    }
+    Ok(extent)
+}
+
 /// Contents, end of the last intact frame, next sequence number.
-fn replay(path: &Path, bytes: &[u8]) -> Result<(LogContents, usize, u64), LogOpenError> {
+fn replay(
+    path: &Path,
+    bytes: &[u8],
+    first: usize,
+) -> Result<(LogContents, usize, u64), LogOpenError> {
     let mut contents = LogContents::default();
-    let mut at = FILE_HEADER_BYTES;
+    let mut at = first;
     let mut sequence = None;
     while let Some(frame) = frame::decode(bytes, at) {
         if sequence.is_some_and(|due| frame.sequence != due) {

@@ -1,5 +1,6 @@
 //! The bytes of the raft log file: a header, then frames, then zeros.
 //!
+//! The header says how long the file is (see `extent`).
 //! A frame is one group of records that was written at once. It says up to where the file was
 //! known to be durable when it was written (`synced_to`), so that a reader can tell a write that a
 //! crash tore (legal, nothing of it was acknowledged) from damage to something acknowledged.
@@ -8,9 +9,22 @@
 /// First bytes of every raft log file.
 pub(super) const FILE_MAGIC: &[u8; 8] = b"TSRAFTLG";
 /// The format that this version writes; an older program must refuse a newer one.
-pub(super) const FILE_FORMAT: u32 = 1;
-/// Magic, format, crc32c of both.
-pub(super) const FILE_HEADER_BYTES: usize = 16;
+pub(super) const FILE_FORMAT: u32 = 2;
+/// The format that did not know its own length; it is rewritten when it is opened.
+pub(super) const FILE_FORMAT_WITHOUT_EXTENT: u32 = 1;
+/// Magic, format, crc32c of both; then, a sector each, the two places of the extent.
+pub(super) const FILE_HEADER_BYTES: usize = 4096;
+/// How much of the header the checksum in it is about, with itself.
+pub(super) const FILE_MARK_BYTES: usize = 16;
+
+/// Where the frames begin in a file of this format.
+pub(super) fn header_bytes(format: u32) -> usize {
+    if format == FILE_FORMAT_WITHOUT_EXTENT {
+        FILE_MARK_BYTES
+    } else {
+        FILE_HEADER_BYTES
+    }
+}
 
 const FRAME_MAGIC: u32 = 0x4d52_4654;
 /// Magic, payload length, crc32c of all that follows it, sequence, synced_to.
@@ -24,13 +38,13 @@ pub(super) fn file_header() -> [u8; FILE_HEADER_BYTES] {
     header[..8].copy_from_slice(FILE_MAGIC);
     header[8..12].copy_from_slice(&FILE_FORMAT.to_le_bytes());
     let crc = crc32c::crc32c(&header[..12]);
-    header[12..].copy_from_slice(&crc.to_le_bytes());
+    header[12..FILE_MARK_BYTES].copy_from_slice(&crc.to_le_bytes());
     header
 }
 
 /// Reads the format number out of a file header, or nothing if it is damaged.
 pub(super) fn read_file_header(bytes: &[u8]) -> Option<u32> {
-    let header = bytes.get(..FILE_HEADER_BYTES)?;
+    let header = bytes.get(..FILE_MARK_BYTES)?;
     let intact =
         &header[..8] == FILE_MAGIC && u32_at(header, 12) == Some(crc32c::crc32c(&header[..12]));
     if intact { u32_at(header, 8) } else { None }
@@ -104,12 +118,12 @@ pub(super) fn is_damaged_beyond(file: &[u8], end: usize) -> bool {
     false
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     let part = bytes.get(at..at + 4)?;
     Some(u32::from_le_bytes(part.try_into().ok()?))
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     let part = bytes.get(at..at + 8)?;
     Some(u64::from_le_bytes(part.try_into().ok()?))
 }

@@ -3,6 +3,8 @@
 //! All of it is in memory as well; the file is read only at start. Knows nothing of the cluster
 //! map or of other nodes.
 
+mod error;
+mod extent;
 mod file;
 mod frame;
 mod record;
@@ -20,9 +22,12 @@ use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
 use tokio::sync::oneshot;
 
-pub use self::file::LogOpenError;
+pub use self::error::LogOpenError;
+pub(super) use self::error::REMEDY;
+pub(crate) use self::file::Expected;
 use self::file::{Faults, LogFile};
-use self::record::{LogContents, Record};
+pub(super) use self::record::LogContents;
+use self::record::Record;
 use self::writer::{Operation, Waiter, Writer};
 use super::types::{Entry, LogId, TypeConfig, Vote};
 
@@ -51,14 +56,24 @@ impl Debug for RaftLog {
 }
 
 impl RaftLog {
-    /// Opens or creates the log in `directory`, which must exist.
-    pub(crate) fn open(directory: &Path) -> Result<Self, LogOpenError> {
-        Self::open_with(directory, Faults::default())
+    /// Opens the log in `directory`, which must exist, or creates it if none can be expected.
+    /// What is read is first shown to `check`, which may refuse it; nothing was changed then.
+    pub(crate) fn open<E: From<LogOpenError>>(
+        directory: &Path,
+        expected: Expected,
+        check: impl FnOnce(&LogContents) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        Self::open_with(directory, expected, Faults::default(), check)
     }
 
-    fn open_with(directory: &Path, faults: Faults) -> Result<Self, LogOpenError> {
+    fn open_with<E: From<LogOpenError>>(
+        directory: &Path,
+        expected: Expected,
+        faults: Faults,
+        check: impl FnOnce(&LogContents) -> Result<(), E>,
+    ) -> Result<Self, E> {
         let path = directory.join(LOG_FILE);
-        let (file, contents) = LogFile::open(&path, faults)?;
+        let (file, contents) = LogFile::open(&path, expected, faults, check)?;
         let writer =
             Writer::start(file).map_err(|source| LogOpenError::Io { file: path, source })?;
         let shared = Shared {
@@ -79,6 +94,16 @@ impl RaftLog {
     /// The last entry's id, synced or not.
     pub(crate) fn last(&self) -> Option<LogId> {
         self.lock().contents.last()
+    }
+
+    /// Makes everything durable and notes it in the file, so that damage to the last write is
+    /// told from one that a crash tore.
+    pub(super) async fn finish(&self) -> io::Result<()> {
+        let (done, finished) = oneshot::channel();
+        self.lock().writer.push(Operation::Finish { done })?;
+        finished
+            .await
+            .map_err(|_| io::Error::other("the raft log's thread has ended"))?
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {

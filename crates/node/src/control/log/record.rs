@@ -48,7 +48,7 @@ pub(super) struct Kept {
 
 /// The log as a whole. All of it is in memory: snapshots keep it short.
 #[derive(Debug, Clone, Default)]
-pub(super) struct LogContents {
+pub(in crate::control) struct LogContents {
     pub(super) vote: Option<Vote>,
     pub(super) committed: Option<LogId>,
     pub(super) purged: Option<LogId>,
@@ -61,6 +61,19 @@ impl LogContents {
     pub(super) fn last(&self) -> Option<LogId> {
         let last = self.entries.last_key_value();
         last.map(|(_, kept)| kept.entry.log_id).or(self.purged)
+    }
+
+    /// The last entry that only a snapshot has, if there is one.
+    pub(in crate::control) fn begins_behind(&self) -> Option<u64> {
+        let purged = self.purged.map(|purged| purged.index);
+        let first = self.entries.first_key_value();
+        purged.max(first.and_then(|(index, _)| index.checked_sub(1)))
+    }
+
+    /// The last entry known to be committed, if the log has not got it.
+    pub(in crate::control) fn committed_beyond(&self) -> Option<u64> {
+        let committed = self.committed.map(|committed| committed.index);
+        committed.filter(|committed| self.last().is_none_or(|last| last.index < *committed))
     }
 
     /// Takes one replayed record; an error names what makes no sense.

@@ -46,6 +46,10 @@ pub(super) enum Operation {
     Append { records: Vec<u8>, waiter: Waiter },
     /// Replace the file by one with these records, which stand for everything queued before.
     Rewrite { records: Vec<u8> },
+    /// Make all of it durable and note so in the file: the node ends.
+    Finish {
+        done: oneshot::Sender<io::Result<()>>,
+    },
 }
 
 /// The queue of the thread. It ends when the last of these is dropped.
@@ -107,7 +111,7 @@ impl Worker {
                 Err(RecvTimeoutError::Timeout) => {
                     idle = true;
                     if self.failed.is_none() {
-                        let result = self.file.replenish();
+                        let result = self.file.rest();
                         self.remember(&result);
                     }
                 }
@@ -129,6 +133,15 @@ impl Worker {
                 Operation::Rewrite { records } => {
                     self.finish(&mut group, &mut waiters);
                     self.rewrite(&records);
+                }
+                Operation::Finish { done } => {
+                    self.finish(&mut group, &mut waiters);
+                    let result = match &self.failed {
+                        Some(reason) => Err(io::Error::other(reason.clone())),
+                        None => self.file.finish(),
+                    };
+                    self.remember(&result);
+                    drop(done.send(result));
                 }
             }
             if group.len() < GROUP_BYTES_MAX {

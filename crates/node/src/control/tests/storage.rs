@@ -4,7 +4,7 @@ use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use tempfile::TempDir;
 
-use crate::control::log::RaftLog;
+use crate::control::log::{Expected, LogOpenError, RaftLog};
 use crate::control::machine::Machine;
 use crate::control::types::TypeConfig;
 
@@ -13,7 +13,10 @@ struct Builder;
 impl StoreBuilder<TypeConfig, RaftLog, Machine, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, RaftLog, Machine), StorageError<TypeConfig>> {
         let directory = TempDir::new().unwrap();
-        let log = RaftLog::open(directory.path()).unwrap();
+        let log = RaftLog::open(directory.path(), Expected::Perhaps, |_| {
+            Ok::<_, LogOpenError>(())
+        })
+        .unwrap();
         let (machine, _) = Machine::open(directory.path()).unwrap();
         Ok((directory, log, machine))
     }

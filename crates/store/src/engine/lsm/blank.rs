@@ -62,9 +62,39 @@ pub(super) fn is_blank(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    match fs::read(path.join(CURRENT_VERSION_FILE)) {
-        Ok(current) => Ok(current.first_chunk::<8>().is_none_or(|id| *id == [0; 8])),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(error) => Err(error),
+    let current = match fs::read(path.join(CURRENT_VERSION_FILE)) {
+        Ok(current) => current,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    match current.first_chunk::<8>() {
+        Some(id) => Ok(*id == [0; 8]),
+        // Never written, or lost: later manifests tell.
+        None => Ok(!has_later_manifest(path)?),
     }
+}
+
+/// Refuses a directory in use without the file that names its manifest: the library would make
+/// an empty tree in the place of that one.
+pub(super) fn check_current(path: &Path) -> Result<(), EngineError> {
+    let current = path.join(CURRENT_VERSION_FILE);
+    if current.is_file() {
+        return Ok(());
+    }
+    Err(EngineError::Corrupt {
+        path: current,
+        reason: "it is missing, but the partition has been in use".to_owned(),
+    })
+}
+
+/// Whether there is a manifest after the first, `v0`.
+fn has_later_manifest(path: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(path)? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix('v'));
+        if number.is_some_and(|number| number.parse::<u64>().is_ok_and(|number| number > 0)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

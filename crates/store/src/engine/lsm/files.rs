@@ -15,6 +15,10 @@ pub(super) const UNFINISHED: &str = "new";
 /// Added to the name of a directory that is being removed.
 const REMOVED: &str = "old";
 
+/// Copies of one partition that are kept aside: each comes from one loss of the map, so more than
+/// this is no accident any more.
+const ASIDE_MAX: u32 = 1_000;
+
 /// The name of a partition's directory.
 pub(super) fn directory_name(partition: u64, generation: u32) -> String {
     format!("{partition:016x}.{generation:08x}")
@@ -85,6 +89,36 @@ pub(super) fn remove_all(path: &Path, partition: u64) -> Result<(), EngineError>
         fs::remove_dir_all(&old).map_err(|source| io_at(&old, source))?;
     }
     Ok(())
+}
+
+/// Moves the content of a partition out of the engine's directory `path`, to the folder beside it;
+/// durable on return. Never onto what was put aside before.
+pub(super) fn move_aside(
+    path: &Path,
+    partition: u64,
+    content: &Path,
+) -> Result<PathBuf, EngineError> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push("-aside");
+    let aside = path.with_file_name(name);
+    fs::create_dir_all(&aside).map_err(|source| io_at(&aside, source))?;
+    let free = (1..=ASIDE_MAX)
+        .map(|number| aside.join(format!("{partition:016x}-{number}")))
+        .find(|place| !place.exists());
+    let Some(place) = free else {
+        let source = io::Error::other("there are too many copies of this partition");
+        return Err(io_at(&aside, source));
+    };
+    fs::rename(content, &place).map_err(|source| io_at(content, source))?;
+    sync_directory(&aside)?;
+    sync_directory(path)?;
+    if let Some(parent) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
+        sync_directory(parent)?;
+    }
+    Ok(place)
 }
 
 pub(super) fn sync_directory(path: &Path) -> Result<(), EngineError> {

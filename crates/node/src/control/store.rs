@@ -1,0 +1,148 @@
+//! The files of the control plane, opened and held against each other before anything runs.
+//!
+//! The log and the snapshot of the map prove each other: where the log begins, the snapshot must
+//! reach. Knows nothing of raft at work.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tablestore_placement::ClusterMap;
+use tokio::sync::watch;
+
+use super::handle::ControlError;
+use super::log::{Expected, RaftLog};
+use super::machine::Machine;
+
+/// Log and state machine of a node, open.
+#[derive(Debug)]
+pub struct ControlStore {
+    pub(super) log: RaftLog,
+    pub(super) machine: Machine,
+    pub(super) map: watch::Receiver<Arc<ClusterMap>>,
+}
+
+impl ControlStore {
+    /// Opens the files in `directory`, which is made if it is not there. With `has_run` they must
+    /// be there: a node that ran before does not begin with nothing.
+    ///
+    /// # Errors
+    /// If a file is missing, cut or damaged: the error names it. Nothing was changed then.
+    pub fn open(directory: &Path, has_run: bool) -> Result<Self, ControlError> {
+        std::fs::create_dir_all(directory).map_err(|source| ControlError::Directory {
+            directory: directory.to_owned(),
+            source,
+        })?;
+        // The snapshot first: a log that is refused for what the snapshot says is not yet made.
+        let (machine, map) = Machine::open(directory)?;
+        let expected = if has_run || machine.is_stored() {
+            Expected::Surely
+        } else {
+            Expected::Perhaps
+        };
+        let log = RaftLog::open::<ControlError>(directory, expected, |log| {
+            machine.check_reach("begins behind entry", log.begins_behind())?;
+            machine.check_reach("was committed up to entry", log.committed_beyond())?;
+            Ok(())
+        })?;
+        Ok(Self { log, machine, map })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failure is the test's result")]
+    use std::fs;
+
+    use openraft::RaftSnapshotBuilder;
+    use openraft::storage::{RaftLogStorage, RaftStateMachine};
+    use openraft::vote::RaftLeaderId;
+    use tempfile::TempDir;
+
+    use super::super::types::{LogId, SnapshotMeta};
+    use super::*;
+
+    type LeaderId = openraft::impls::leader_id_adv::LeaderId<u64, u64>;
+
+    fn id(index: u64) -> LogId {
+        LogId::new(LeaderId::new(1, 1), index)
+    }
+
+    /// Opens when the thread of the log before has let go of the file.
+    fn reopen(directory: &TempDir) -> Result<ControlStore, String> {
+        loop {
+            match ControlStore::open(directory.path(), true) {
+                Err(ControlError::Log(error)) if error.to_string().ends_with("in use") => {
+                    std::thread::yield_now();
+                }
+                Err(ControlError::Snapshot(error)) => return Err(error.to_string()),
+                Err(error) => return Err(format!("{error}: {:?}", error)),
+                Ok(store) => return Ok(store),
+            }
+        }
+    }
+
+    /// A snapshot up to entry 5, and a log that begins behind it.
+    async fn purged() -> TempDir {
+        let directory = TempDir::new().unwrap();
+        let mut store = ControlStore::open(directory.path(), false).unwrap();
+        let map = rmp_snapshot(&mut store.machine).await;
+        let meta = SnapshotMeta {
+            last_log_id: Some(id(5)),
+            ..SnapshotMeta::default()
+        };
+        store.machine.install_snapshot(&meta, map).await.unwrap();
+        let mut builder = store.machine.get_snapshot_builder().await;
+        builder.build_snapshot().await.unwrap();
+        store.log.purge(id(5)).await.unwrap();
+        store.log.finish().await.unwrap();
+        directory
+    }
+
+    async fn rmp_snapshot(machine: &mut Machine) -> Vec<u8> {
+        let mut builder = machine.get_snapshot_builder().await;
+        builder.build_snapshot().await.unwrap().snapshot
+    }
+
+    #[tokio::test]
+    async fn a_lost_file_is_missed_by_the_other_one() {
+        let directory = purged().await;
+        drop(reopen(&directory).unwrap());
+        for (name, size) in [
+            ("map.snapshot", None),
+            ("map.snapshot", Some(0)),
+            ("raft.log", None),
+        ] {
+            let file = directory.path().join(name);
+            let whole = fs::read(&file).unwrap();
+            match size {
+                None => fs::remove_file(&file).unwrap(),
+                Some(size) => fs::write(&file, &whole[..size]).unwrap(),
+            }
+            let before = fs::read_dir(directory.path()).unwrap().count();
+            let refused = reopen(&directory).unwrap_err();
+            assert!(refused.contains(name), "{refused}");
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), before);
+            fs::write(&file, whole).unwrap();
+        }
+        drop(reopen(&directory).unwrap());
+    }
+
+    #[tokio::test]
+    async fn an_older_snapshot_does_not_replace_a_newer_one() {
+        let directory = TempDir::new().unwrap();
+        let mut store = ControlStore::open(directory.path(), false).unwrap();
+        let mut late = store.machine.get_snapshot_builder().await;
+        let map = rmp_snapshot(&mut store.machine).await;
+        let meta = SnapshotMeta {
+            last_log_id: Some(id(5)),
+            ..SnapshotMeta::default()
+        };
+        store.machine.install_snapshot(&meta, map).await.unwrap();
+        let newer = rmp_snapshot(&mut store.machine).await;
+        late.build_snapshot().await.unwrap();
+        assert_eq!(
+            fs::read(directory.path().join("map.snapshot")).unwrap(),
+            newer
+        );
+    }
+}

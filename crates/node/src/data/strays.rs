@@ -1,0 +1,204 @@
+//! Partitions on this node's disk that the map does not give to it: deleted if the map proves
+//! that they are to go, put aside otherwise.
+//!
+//! A map that is older than what lies on the disk (it was lost, or restored from an old copy)
+//! knows nothing of the tables that came later. It must not have them deleted. Knows nothing of
+//! how a replica is opened.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tablestore_placement::{ClusterMap, Epoch, PartitionId};
+use tablestore_replication::Entry;
+use tablestore_store::{Engine, JournalReader};
+
+use super::apply::apply_entries;
+use super::event::Event;
+use super::journal::Job;
+use super::plane::Plane;
+
+/// Bytes of entries that are read at once from the log of a partition that is put aside.
+const TAIL_BYTES: usize = 4 << 20;
+
+/// What the map says of a partition that it does not give to this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// The map has seen the partition and an entry behind it took it away.
+    Gone,
+    /// The map says nothing, or something older than the partition.
+    Unknown,
+}
+
+/// Table ids are never used again: a table below the next id that is not there was dropped. An
+/// assignment of a lower epoch than the replica adopted is older than the replica.
+fn verdict(map: &ClusterMap, partition: PartitionId, adopted: Epoch) -> Verdict {
+    let proven = match map.assignment(partition) {
+        Some(assignment) => assignment.epoch >= adopted,
+        None => partition.table.0 < map.next_table && !map.tables.contains_key(&partition.table),
+    };
+    if proven {
+        Verdict::Gone
+    } else {
+        Verdict::Unknown
+    }
+}
+
+impl Plane {
+    /// Whether the map may be older than what an earlier start of this node did.
+    pub(super) fn map_may_lag(&self, map: &ClusterMap) -> bool {
+        let me = self.ports.me;
+        let shown = map.members.get(&me.member);
+        shown.is_some_and(|member| member.incarnation < me.incarnation)
+    }
+
+    /// Partitions found on disk that the map does not give to this node. Looked at once the map
+    /// shows this start: it is then newer than everything that an earlier start went by.
+    pub(super) fn clear_strays(&mut self, now: &ClusterMap) {
+        let me = self.ports.me;
+        let shown = now.members.get(&me.member).map(|member| member.incarnation);
+        if !now.is_founded() || shown != Some(me.incarnation) {
+            return;
+        }
+        let is_mine = |number: u64| {
+            let assignment = now.assignment(PartitionId::from_u64(number));
+            assignment.is_some_and(|assignment| assignment.replicas.contains(&me.member))
+        };
+        let strays: Vec<u64> = self
+            .ports
+            .recovered
+            .keys()
+            .copied()
+            .filter(|number| !is_mine(*number))
+            .collect();
+        for number in strays {
+            let Some(found) = self.ports.recovered.remove(&number) else {
+                continue;
+            };
+            let partition = PartitionId::from_u64(number);
+            self.let_go(
+                partition,
+                now,
+                found.state.meta.adopted,
+                found.stopped.is_some(),
+            );
+        }
+    }
+
+    /// Deletes what this node has of a partition if the map proves that it is to go, and else
+    /// puts it aside. `is_stopped` replicas are put aside as they are: their log is not trusted.
+    pub(super) fn let_go(
+        &mut self,
+        partition: PartitionId,
+        now: &ClusterMap,
+        adopted: Epoch,
+        is_stopped: bool,
+    ) {
+        if verdict(now, partition, adopted) == Verdict::Gone {
+            return self.discard(partition);
+        }
+        let engine = Arc::clone(&self.ports.engine);
+        let reader = self.ports.reader.clone();
+        let sender = self.ports.sender.clone();
+        self.ports.aside.insert(partition);
+        let begun = self.ports.workers.upkeep(move || {
+            if !is_stopped && let Err(error) = apply_tail(engine.as_ref(), &reader, partition) {
+                tracing::warn!(%partition, %error, "the end of a log is not among the rows");
+            }
+            let number = partition.to_u64();
+            let put = engine
+                .seal(number, &[])
+                .and_then(|()| engine.flush(number))
+                .and_then(|_| engine.put_aside(number));
+            let place = put.inspect_err(|error| {
+                tracing::error!(%partition, %error, "an unknown partition was not put aside");
+            });
+            sender.send_blocking(Event::PutAside {
+                partition,
+                place: place.ok(),
+            });
+        });
+        if !begun {
+            tracing::error!(%partition, "an unknown partition stays where it is");
+        }
+    }
+
+    /// The files of a partition lie aside now; only then its log may go.
+    pub(super) fn put_aside(&mut self, partition: PartitionId, place: Option<Option<PathBuf>>) {
+        let Some(place) = place else {
+            // It stays in the set: nothing is opened over what could not be moved.
+            return;
+        };
+        self.ports.aside.remove(&partition);
+        let number = partition.to_u64();
+        self.ports.journal.push(Job::Forget { partition: number });
+        let shown = place.map_or_else(String::new, |place| place.display().to_string());
+        tracing::warn!(
+            %partition, place = shown,
+            "the cluster map knows nothing of a partition on this disk; put aside, not deleted"
+        );
+        self.ports.metrics.put_aside.add(1);
+        let detail = serde_json::json!({ "place": shown });
+        let timeline = &self.ports.timeline;
+        timeline.publish("partition_put_aside", Some(partition), detail);
+        let map = Arc::clone(&self.ports.map);
+        self.follow_assignments(&map, &map);
+    }
+}
+
+/// Applies all that the log has, known to be committed or not: whoever looks at rows that were
+/// put aside wants to find everything that may have been acknowledged.
+fn apply_tail(
+    engine: &dyn Engine,
+    reader: &JournalReader,
+    partition: PartitionId,
+) -> anyhow::Result<()> {
+    let number = partition.to_u64();
+    let end = reader.end(number).unwrap_or(0);
+    let first = reader.first_index(number).unwrap_or(1);
+    let mut from = engine.applied(number) + 1;
+    anyhow::ensure!(
+        from >= first || from > end,
+        "entries {from} to {first} are gone"
+    );
+    while from <= end {
+        let read = reader.read(number, from, end, TAIL_BYTES)?;
+        let Some(last) = read.last() else {
+            break;
+        };
+        from = last.index + 1;
+        let entries: Vec<Entry> = read
+            .into_iter()
+            .map(|one| Entry {
+                epoch: Epoch(one.epoch),
+                index: one.index,
+                data: one.data,
+            })
+            .collect();
+        apply_entries(engine, partition, &entries)?;
+    }
+    Ok(())
+}
+
+/// Partitions that are being put aside; nothing is opened in their place meanwhile.
+pub(super) type Aside = BTreeSet<PartitionId>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tablestore_placement::TableId;
+
+    #[test]
+    fn only_a_table_that_the_map_has_seen_is_gone() {
+        let mut map = ClusterMap::empty();
+        map.next_table = 5;
+        let of = |table| PartitionId::new(TableId(table), 0);
+        assert_eq!(verdict(&map, of(4), Epoch(9)), Verdict::Gone);
+        assert_eq!(verdict(&map, of(5), Epoch(0)), Verdict::Unknown);
+        assert_eq!(verdict(&map, of(6), Epoch(1)), Verdict::Unknown);
+        assert_eq!(
+            verdict(&ClusterMap::empty(), of(1), Epoch(1)),
+            Verdict::Unknown
+        );
+    }
+}
