@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
-use serde::de::DeserializeOwned;
 
 use crate::address::Nodes;
+use crate::answer::Answer;
 use crate::budget::RetryBudget;
 use crate::request_id::RequestId;
 use crate::{BuildError, CallError, ClientSettings, Problem};
@@ -79,25 +79,6 @@ impl Call {
     pub(crate) fn header(mut self, name: &'static str, value: String) -> Self {
         self.headers.push((name, value));
         self
-    }
-}
-
-/// A successful answer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) etag: Option<String>,
-    pub(crate) body: Bytes,
-    pub(crate) node: String,
-}
-
-impl Answer {
-    pub(crate) fn json<T: DeserializeOwned>(&self, what: &'static str) -> Result<T, CallError> {
-        serde_json::from_slice(&self.body).map_err(|error| CallError::Malformed {
-            node: self.node.clone(),
-            what,
-            why: error.to_string(),
-        })
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::call::Call;
 use crate::key::{encode, segment};
-use crate::{CallError, Client, Row};
+use crate::{CallError, Client, Document};
 
 /// `GET /v1/cluster`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub struct ClusterView {
     pub tables: Vec<Value>,
     /// The rest.
     #[serde(flatten)]
-    pub more: Row,
+    pub more: Document,
 }
 
 /// One member.
@@ -49,7 +49,7 @@ pub struct NodeView {
     pub resources: Value,
     /// The rest.
     #[serde(flatten)]
-    pub more: Row,
+    pub more: Document,
 }
 
 /// Who holds one partition.
@@ -69,7 +69,7 @@ pub struct PartitionView {
     pub in_sync: Vec<String>,
     /// The rest.
     #[serde(flatten)]
-    pub more: Row,
+    pub more: Document,
 }
 
 /// One decision of the controller.
@@ -92,7 +92,7 @@ pub struct Decision {
     pub phases: Vec<Phase>,
     /// The rest.
     #[serde(flatten)]
-    pub more: Row,
+    pub more: Document,
 }
 
 /// A step of a decision.
@@ -125,7 +125,7 @@ pub struct PartitionChecksum {
     pub equal: bool,
     /// The rest, such as the sums themselves.
     #[serde(flatten)]
-    pub more: Row,
+    pub more: Document,
 }
 
 impl Client {

@@ -10,6 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 pub(crate) enum Play {
     /// Answers with status and body.
     Answer(u16, &'static str),
+    /// Answers 200 with this body and no version in the head.
+    Bare(&'static str),
     /// Reads the request and closes the connection.
     HangUp,
     /// Reads the request and never answers.
@@ -79,6 +81,13 @@ async fn serve(mut socket: TcpStream, script: Arc<Vec<Play>>, log: Arc<Mutex<Vec
                 let answer = format!(
                     "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\netag: \"7\"\r\n\r\n{body}"
                 );
+                if socket.write_all(answer.as_bytes()).await.is_err() {
+                    return;
+                }
+            }
+            Play::Bare(body) => {
+                let length = body.len();
+                let answer = format!("HTTP/1.1 200 X\r\ncontent-length: {length}\r\n\r\n{body}");
                 if socket.write_all(answer.as_bytes()).await.is_err() {
                     return;
                 }

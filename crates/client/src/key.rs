@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use tablestore_item::Value;
 
 /// A key part that cannot be addressed. Nothing was sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +44,7 @@ impl RowKey {
         self
     }
 
-    /// The key part that this JSON value stands for.
+    /// The key part that this value stands for; a number with all its digits.
     ///
     /// # Errors
     /// When it is neither a string nor a number.

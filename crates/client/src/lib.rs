@@ -8,16 +8,19 @@
 //! the two it is: [`CallError::NotApplied`] (certainly nothing happened) or
 //! [`CallError::OutcomeUnknown`] (it may have happened).
 //!
+//! Numbers of rows are exact decimals of up to 38 digits ([`Value::Number`]), in keys as well.
+//!
 //! It knows nothing of partitions: a request that reaches the wrong node is forwarded there.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! use tablestore_client::{Client, Row, RowKey, TableDefinition};
+//! use tablestore_client::{Client, Decimal, Row, RowKey, TableDefinition};
 //!
 //! let client = Client::connect(&["127.0.0.1:7001", "127.0.0.1:7002"])?;
 //! client.create_table("airports", &TableDefinition::new("faa", "string")).await?;
 //! let mut row = Row::new();
 //! row.insert("name".to_owned(), "La Guardia".into());
+//! row.insert("lat".to_owned(), "40.777242000000001".parse::<Decimal>()?.into());
 //! client.put("airports", &RowKey::new("LGA"), &row).await?;
 //! let found = client.get("airports", &RowKey::new("LGA")).await?;
 //! assert!(found.is_some());
@@ -25,6 +28,7 @@
 //! ```
 
 mod address;
+mod answer;
 mod budget;
 mod call;
 mod cluster;
@@ -55,9 +59,14 @@ pub use rows::{
 pub use scan::{Page, ScanOptions, ScanPages};
 pub use settings::ClientSettings;
 pub use tables::{Created, KeyDefinition, TableDefinition};
+pub use tablestore_item::{DEPTH_MAX, Decimal, FieldError, NumberError, Value, json};
 
-/// The attributes of a row, keys included where the whole row is meant.
-pub type Row = serde_json::Map<String, serde_json::Value>;
+/// The attributes of a row, keys included where the whole row is meant. Numbers are exact, up to 38
+/// digits: nothing passes through a binary floating-point number.
+pub type Row = tablestore_item::Item;
+
+/// A JSON object about the cluster or a table: counts, names and settings, no rows.
+pub type Document = serde_json::Map<String, serde_json::Value>;
 
 /// A connection to a cluster. Cheap to clone; clones share connections and the retry budget.
 #[derive(Debug, Clone)]

@@ -2,9 +2,9 @@
 
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
-use serde_json::Value;
+use tablestore_item::json;
 
-use crate::call::{Answer, Call};
+use crate::call::Call;
 use crate::key::encode;
 use crate::request_id::RequestId;
 use crate::tables::table_path;
@@ -203,11 +203,9 @@ impl Client {
         let target = format!("{}?consistency={consistency}", row_path(table, key)?);
         match self.inner.call(&Call::read(target)).await {
             Ok(answer) => {
-                let version = version_of(&answer);
-                Ok(Some(Found {
-                    row: answer.json("get")?,
-                    version,
-                }))
+                let version = answer.version();
+                let row = answer.row("get")?;
+                Ok(Some(Found { row, version }))
             }
             Err(CallError::Refused(problem)) if is_missing_row(&problem) => Ok(None),
             Err(error) => Err(error),
@@ -230,10 +228,9 @@ impl Client {
         if got == 0 {
             return Ok(Vec::new());
         }
-        let body = serde_json::json!({ "put": batch.put, "delete": batch.delete });
         let target = format!("{}/rows:batch", table_path(table)?);
         let call = Call::write(Method::POST, target)
-            .body(body.to_string().into_bytes())
+            .body(encode_batch(batch))
             .request(RequestId::random());
         let answer = self.inner.call(&call).await?;
         let BatchAnswer { mut results } = answer.json(what)?;
@@ -263,11 +260,14 @@ impl Client {
         }
         let deletes = call.method == Method::DELETE && options.condition.is_none();
         match self.inner.call(&call).await {
-            Ok(answer) => Ok(Written {
-                version: version_of(&answer),
-                existed: existed(&answer),
-                request,
-            }),
+            Ok(answer) => {
+                let said: WriteAnswer = answer.json("write").unwrap_or_default();
+                Ok(Written {
+                    version: answer.version().or(said.version),
+                    existed: said.deleted.unwrap_or(true),
+                    request,
+                })
+            }
             Err(CallError::Refused(problem)) if deletes && is_missing_row(&problem) => {
                 Ok(Written {
                     version: None,
@@ -280,10 +280,11 @@ impl Client {
     }
 }
 
-/// Whether a write found the row it was about, as far as the server says.
-fn existed(answer: &Answer) -> bool {
-    let value: Option<Value> = serde_json::from_slice(&answer.body).ok();
-    value.is_none_or(|value| value["deleted"] != false)
+/// What a write is answered with.
+#[derive(Debug, Default, Deserialize)]
+struct WriteAnswer {
+    version: Option<u64>,
+    deleted: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -296,7 +297,27 @@ fn row_path(table: &str, key: &RowKey) -> Result<String, CallError> {
 }
 
 fn encode_row(row: &Row) -> Vec<u8> {
-    serde_json::to_vec(row).expect("a JSON object has only string keys")
+    let mut out = Vec::new();
+    json::write_object(row, &mut out);
+    out
+}
+
+fn encode_batch(batch: &Batch) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (opening, rows) in [
+        ("{\"put\":[", &batch.put),
+        ("],\"delete\":[", &batch.delete),
+    ] {
+        out.extend_from_slice(opening.as_bytes());
+        for (position, row) in rows.iter().enumerate() {
+            if position > 0 {
+                out.push(b',');
+            }
+            json::write_object(row, &mut out);
+        }
+    }
+    out.extend_from_slice(b"]}");
+    out
 }
 
 /// A 404 that is about the row and not about its table.
@@ -306,15 +327,4 @@ fn is_missing_row(problem: &Problem) -> bool {
             problem.code.as_str(),
             "unknown_row" | "row_not_found" | "no_such_row"
         )
-}
-
-fn version_of(answer: &Answer) -> Option<u64> {
-    let quoted = answer
-        .etag
-        .as_deref()
-        .and_then(|etag| etag.trim_matches('"').parse().ok());
-    quoted.or_else(|| {
-        let body: Value = serde_json::from_slice(&answer.body).ok()?;
-        body.get("version")?.as_u64()
-    })
 }

@@ -1,6 +1,6 @@
 //! Scans: a page, or all pages one after the other.
 
-use serde::Deserialize;
+use tablestore_item::{DEPTH_MAX, FieldError, Value, json};
 
 use crate::call::Call;
 use crate::key::encode;
@@ -23,14 +23,16 @@ pub struct ScanOptions {
 }
 
 /// One page of a scan.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Page {
     /// Keys and attributes.
     pub rows: Vec<Row>,
     /// Where to go on; `None` at the end.
-    #[serde(default)]
     pub next_cursor: Option<String>,
 }
+
+/// Levels above the rows of a page: its object and its list.
+const DEPTH_OF_ROWS: usize = 2;
 
 /// The pages of a scan, each fetched when it is asked for.
 #[derive(Debug)]
@@ -108,7 +110,8 @@ impl Client {
                 target.push_str(&format!("&{name}={}", encode(value)));
             }
         }
-        self.inner.call(&Call::read(target)).await?.json("scan")
+        let answer = self.inner.call(&Call::read(target)).await?;
+        page(&answer.body).map_err(|error| answer.malformed("scan", error))
     }
 
     /// All pages, fetched one by one.
@@ -121,4 +124,37 @@ impl Client {
             next: Next::First,
         }
     }
+}
+
+fn page(body: &[u8]) -> Result<Page, FieldError> {
+    let mut fields = match json::parse_nested(body, DEPTH_MAX + DEPTH_OF_ROWS)? {
+        Value::Map(fields) => fields,
+        other => return Err(FieldError::new("an object", other.kind())),
+    };
+    let rows = match fields.remove("rows") {
+        Some(Value::List(rows)) => rows,
+        other => return Err(wrong("rows", "a list", other)),
+    };
+    let row = |(position, row)| match row {
+        Value::Map(row) => Ok(row),
+        other => Err(wrong("", "an object", Some(other))
+            .within_list(position)
+            .within("rows")),
+    };
+    let rows = rows
+        .into_iter()
+        .enumerate()
+        .map(row)
+        .collect::<Result<_, _>>()?;
+    let next_cursor = match fields.remove("next_cursor") {
+        Some(Value::String(cursor)) => Some(cursor),
+        None | Some(Value::Null) => None,
+        other => return Err(wrong("next_cursor", "a string", other)),
+    };
+    Ok(Page { rows, next_cursor })
+}
+
+fn wrong(name: &str, expected: &'static str, found: Option<Value>) -> FieldError {
+    let found = found.map_or("nothing", |value| value.kind());
+    FieldError::new(expected, found).within(name)
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::call::Call;
 use crate::key::segment;
-use crate::{CallError, Client, Row};
+use crate::{CallError, Client, Document};
 
 /// One part of a primary key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +53,7 @@ pub struct TableDefinition {
     pub layout: Option<String>,
     /// Settings beyond these, passed on as they are.
     #[serde(flatten)]
-    pub more: Row,
+    pub more: Document,
 }
 
 impl TableDefinition {
@@ -67,7 +67,7 @@ impl TableDefinition {
             min_in_sync: None,
             partitions: None,
             layout: None,
-            more: Row::new(),
+            more: Document::new(),
         }
     }
 
@@ -106,7 +106,7 @@ pub struct Created {
     /// False when the same table was there before.
     pub new: bool,
     /// The table as the server describes it.
-    pub table: Row,
+    pub table: Document,
 }
 
 impl Client {
@@ -133,7 +133,7 @@ impl Client {
     ///
     /// # Errors
     /// `Refused` with status 404 when there is none.
-    pub async fn describe_table(&self, name: &str) -> Result<Row, CallError> {
+    pub async fn describe_table(&self, name: &str) -> Result<Document, CallError> {
         let what = "describe table";
         self.inner
             .call(&Call::read(table_path(name)?))
@@ -145,7 +145,7 @@ impl Client {
     ///
     /// # Errors
     /// When no node answers.
-    pub async fn tables(&self) -> Result<Vec<Row>, CallError> {
+    pub async fn tables(&self) -> Result<Vec<Document>, CallError> {
         let what = "list tables";
         let answer = self
             .inner
@@ -164,7 +164,7 @@ impl Client {
             .into_iter()
             .map(|entry| match entry {
                 Value::Object(row) => row,
-                name => Row::from_iter([("name".to_owned(), name)]),
+                name => Document::from_iter([("name".to_owned(), name)]),
             })
             .collect())
     }

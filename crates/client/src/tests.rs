@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::fake::{Fake, Play};
 use crate::{
     Batch, CallError, Client, ClientSettings, Condition, Row, RowKey, ScanOptions, TableDefinition,
-    WriteOptions,
+    Value, WriteOptions,
 };
 
 const NOT_APPLIED: Play = Play::Answer(503, r#"{"code":"not_applied","detail":"no primary"}"#);
@@ -27,7 +27,7 @@ fn client(fakes: &[&Fake]) -> Client {
 }
 
 fn row() -> Row {
-    Row::from_iter([("n".to_owned(), json!(1))])
+    Row::from_iter([("n".to_owned(), 1.into())])
 }
 
 #[tokio::test]
@@ -318,4 +318,98 @@ async fn views_of_the_cluster_keep_what_they_do_not_know() {
     );
     assert_eq!(client.decisions(5).await.unwrap()[0].phases[0].at_ms, 4);
     assert!(!client.checksums("t").await.unwrap().partitions[0].equal);
+}
+
+/// 38 digits, a large integer, a small fraction and binary, each as the server writes it.
+const EXACT: &str = concat!(
+    r#"{"a":12345678901234567890123456789012345678,"b":{"$binary":"AP8="},"#,
+    r#""c":[-1.2345678901234567890123456789012345678E-90,18446744073709551617,"#,
+    r#"10.357019999999999],"version":3}"#
+);
+
+#[tokio::test]
+async fn rows_travel_with_every_digit_in_both_directions() {
+    let page: &'static str = concat!(
+        r#"{"rows":[{"a":12345678901234567890123456789012345678,"b":{"$binary":"AP8="},"#,
+        r#""c":[-1.2345678901234567890123456789012345678E-90,18446744073709551617,"#,
+        r#"10.357019999999999],"version":3}],"next_cursor":null}"#
+    );
+    let fake = Fake::start(vec![
+        Play::Answer(200, EXACT),
+        Play::Answer(200, page),
+        OK,
+        OK,
+        Play::Answer(200, r#"{"results":[{"status":200},{"status":200}]}"#),
+    ])
+    .await;
+    let client = client(&[&fake]);
+    let key = RowKey::new("12345678901234567890123");
+    let found = client.get("t", &key).await.unwrap().unwrap();
+    assert_eq!(Value::from(found.row.clone()).to_string(), EXACT);
+    let pages = client.scan("t", ScanOptions::default());
+    assert_eq!(pages.collect().await.unwrap(), vec![found.row.clone()]);
+    client.put("t", &key, &found.row).await.unwrap();
+    client.patch("t", &key, &found.row).await.unwrap();
+    let batch = Batch {
+        put: vec![found.row.clone()],
+        delete: vec![Row::from([("a".to_owned(), found.row["a"].clone())])],
+    };
+    client.batch("t", &batch).await.unwrap();
+    let heard = fake.heard();
+    assert!(heard[2].starts_with("PUT /v1/tables/t/rows/12345678901234567890123 "));
+    for request in &heard[2..4] {
+        assert!(request.ends_with(EXACT), "{request}");
+    }
+    let deleted = r#""delete":[{"a":12345678901234567890123456789012345678}]}"#;
+    assert!(
+        heard[4].ends_with(&format!(r#"{{"put":[{EXACT}],{deleted}"#)),
+        "{}",
+        heard[4]
+    );
+}
+
+#[tokio::test]
+async fn versions_above_two_to_the_53_are_whole_and_no_attribute_is_taken_for_one() {
+    let fake = Fake::start(vec![Play::Bare(r#"{"version":9007199254740993}"#)]).await;
+    let client = client(&[&fake]);
+    let key = RowKey::new("k");
+    let written = client.put("t", &key, &row()).await.unwrap();
+    assert_eq!(written.version, Some(9_007_199_254_740_993));
+    let found = client.get("t", &key).await.unwrap().unwrap();
+    assert_eq!(found.version, None, "the row has an attribute of that name");
+    let options = WriteOptions {
+        condition: Some(Condition::Version(u64::MAX)),
+        request: None,
+    };
+    client.put_with("t", &key, &row(), &options).await.unwrap();
+    assert_eq!(fake.header("if-match"), ["\"18446744073709551615\""]);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_page_is_malformed_and_says_where() {
+    for (body, said) in [
+        ("[]", "expected an object, found a list"),
+        ("{}", "rows: expected a list, found nothing"),
+        (
+            r#"{"rows":[{},3]}"#,
+            "rows[1]: expected an object, found a number",
+        ),
+        (
+            r#"{"rows":[],"next_cursor":7}"#,
+            "next_cursor: expected a string, found a number",
+        ),
+        (
+            r#"{"rows":[{"a":1,"a":2}]}"#,
+            "rows[0].a: expected a name only once, found it again",
+        ),
+    ] {
+        let fake = Fake::start(vec![Play::Answer(200, body)]).await;
+        let client = client(&[&fake]);
+        let error = client
+            .scan("t", ScanOptions::default())
+            .next()
+            .await
+            .unwrap_err();
+        assert!(error.to_string().ends_with(said), "{error}");
+    }
 }

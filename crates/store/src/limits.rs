@@ -1,5 +1,7 @@
 //! The limits of items and keys, in one place. Knows nothing of who enforces them.
 
+pub use tablestore_item::DEPTH_MAX;
+
 use crate::item::{Item, Value};
 
 /// The greatest size of an item (`item_bytes` of its attributes plus its key), as in DynamoDB.
@@ -8,8 +10,6 @@ pub const ITEM_BYTES_MAX: usize = 400 * 1024;
 pub const PARTITION_KEY_BYTES_MAX: usize = 2048;
 /// The greatest size of a sort key value.
 pub const SORT_KEY_BYTES_MAX: usize = 1024;
-/// How deep lists and maps may nest; bounds the stack of every recursive walk.
-pub const DEPTH_MAX: usize = 32;
 
 /// What each list, map and element in one costs beyond its content, as in DynamoDB.
 const CONTAINER_BYTES: usize = 3;

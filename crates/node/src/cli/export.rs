@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::ProgressBar;
-use serde_json::{Value, json};
-use tablestore_client::{Client, Row, ScanOptions};
+use serde_json::json;
+use tablestore_client::{Client, Row, ScanOptions, json as exact};
 
+use super::csv::CsvSink;
 use super::import::source::Format;
-use super::screen::cell;
 use super::{Exit, Failure, Screen};
 
 /// Rows fetched at a time.
@@ -19,8 +19,14 @@ const PAGE_ROWS: usize = 1000;
 /// Options of `tablestore export`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+NDJSON takes every row as it is and is exact: import gives back each value.
+
 CSV takes its columns from the first page of rows, unless --columns names them; a row with another
-attribute ends the export with an error. NDJSON takes every row as it is.")]
+attribute ends the export with an error. An absent attribute and null are an empty cell (or what
+--null says) and both come back as null; the empty string is \"\". Numbers have every digit; lists,
+objects and binary are written as JSON. Text that could be taken for a number, true, false or
+--null is put in quotes. Where import would find another type for a column than its rows have, the
+--types that it needs are named at the end, on standard error.")]
 pub(crate) struct ExportArguments {
     /// Name of the table
     table: String,
@@ -33,6 +39,14 @@ pub(crate) struct ExportArguments {
     /// Columns of a CSV file, in this order; other attributes are left out
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     columns: Vec<String>,
+    /// Text of a CSV cell without a value [default: nothing]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    null: String,
 }
 
 pub(crate) async fn run(
@@ -42,6 +56,11 @@ pub(crate) async fn run(
 ) -> Result<Exit, Failure> {
     let to_stdout = arguments.file == Path::new("-");
     let format = arguments.format.or_else(|| Format::of(&arguments.file));
+    if arguments.null.contains([',', '"', '\r', '\n']) {
+        return Err(Failure::usage(
+            "--null: expected a text without commas, quotes and line breaks",
+        ));
+    }
     let options = ScanOptions {
         page_rows: Some(PAGE_ROWS),
         ..ScanOptions::default()
@@ -57,7 +76,12 @@ pub(crate) async fn run(
                 Failure::usage(format!("{}: {error}", arguments.file.display()))
             })?)
         };
-    let mut sink = Sink::new(BufWriter::new(out), format, arguments.columns);
+    let mut sink = Sink::new(
+        BufWriter::new(out),
+        format,
+        arguments.columns,
+        arguments.null,
+    );
     let bar = if screen.terminal() && !to_stdout {
         ProgressBar::new_spinner()
     } else {
@@ -71,13 +95,16 @@ pub(crate) async fn run(
         bar.tick();
         page = pages.next().await?;
     }
-    sink.finish()?;
+    let advice = sink.finish()?;
     bar.finish_and_clear();
     if !to_stdout {
         let shown = arguments.file.display().to_string();
         screen.result(&json!({"rows": rows, "file": shown}), || {
             format!("{rows} rows written to {shown}")
         });
+    }
+    for line in advice {
+        screen.note(line);
     }
     Ok(Exit::Done)
 }
@@ -88,27 +115,10 @@ enum Sink<W: Write> {
     Csv(Box<CsvSink<W>>),
 }
 
-struct CsvSink<W: Write> {
-    writer: csv::Writer<W>,
-    columns: Vec<String>,
-    /// The caller named the columns, so other attributes are left out on purpose.
-    given: bool,
-    header_written: bool,
-}
-
 impl<W: Write> Sink<W> {
-    fn new(out: W, format: Option<Format>, columns: Vec<String>) -> Self {
+    fn new(out: W, format: Option<Format>, columns: Vec<String>, null: String) -> Self {
         match format {
-            Some(Format::Csv) => {
-                let given = !columns.is_empty();
-                let writer = csv::Writer::from_writer(out);
-                Self::Csv(Box::new(CsvSink {
-                    writer,
-                    columns,
-                    given,
-                    header_written: false,
-                }))
-            }
+            Some(Format::Csv) => Self::Csv(Box::new(CsvSink::new(out, columns, null))),
             Some(Format::Ndjson) | None => Self::Ndjson(out),
         }
     }
@@ -116,8 +126,12 @@ impl<W: Write> Sink<W> {
     fn write(&mut self, rows: &[Row]) -> Result<(), Failure> {
         match self {
             Self::Ndjson(out) => {
+                let mut text = Vec::new();
                 for row in rows {
-                    writeln!(out, "{}", json!(row))?;
+                    text.clear();
+                    exact::write_object(row, &mut text);
+                    text.push(b'\n');
+                    out.write_all(&text)?;
                 }
                 Ok(())
             }
@@ -125,64 +139,16 @@ impl<W: Write> Sink<W> {
         }
     }
 
-    fn finish(self) -> Result<(), Failure> {
+    /// What an importer of the file has to know.
+    fn finish(self) -> Result<Vec<String>, Failure> {
         match self {
-            Self::Ndjson(mut out) => out.flush()?,
-            Self::Csv(mut csv) => csv.writer.flush()?,
-        }
-        Ok(())
-    }
-}
-
-impl<W: Write> CsvSink<W> {
-    fn write(&mut self, rows: &[Row]) -> Result<(), Failure> {
-        if !self.header_written && !rows.is_empty() {
-            if !self.given {
-                self.columns = names(rows);
+            Self::Ndjson(mut out) => {
+                out.flush()?;
+                Ok(Vec::new())
             }
-            self.writer
-                .write_record(&self.columns)
-                .map_err(csv_failure)?;
-            self.header_written = true;
-        }
-        for row in rows {
-            self.check(row)?;
-            let cells = self.columns.iter().map(|name| match row.get(name) {
-                None | Some(Value::Null) => String::new(),
-                value => cell(value),
-            });
-            self.writer.write_record(cells).map_err(csv_failure)?;
-        }
-        Ok(())
-    }
-
-    /// Nothing is left out silently.
-    fn check(&self, row: &Row) -> Result<(), Failure> {
-        if self.given {
-            return Ok(());
-        }
-        match row.keys().find(|name| !self.columns.contains(name)) {
-            None => Ok(()),
-            Some(name) => Err(Failure::failed(format!(
-                "a row has the attribute `{name}`, which has no column"
-            ))
-            .advise("name the columns with --columns, or export as NDJSON")),
+            Self::Csv(csv) => csv.finish(),
         }
     }
-}
-
-fn names(rows: &[Row]) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for name in rows.iter().flat_map(Row::keys) {
-        if !names.contains(name) {
-            names.push(name.clone());
-        }
-    }
-    names
-}
-
-fn csv_failure(error: csv::Error) -> Failure {
-    Failure::failed(format!("the file cannot be written: {error}"))
 }
 
 #[cfg(test)]
@@ -190,14 +156,14 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
     use super::*;
 
-    fn exported(format: Format, columns: &[&str], rows: Vec<Value>) -> Result<String, Failure> {
+    fn exported(format: Format, columns: &[&str], rows: &[&str]) -> Result<String, Failure> {
         let rows: Vec<Row> = rows
-            .into_iter()
-            .map(|row| serde_json::from_value(row).unwrap())
+            .iter()
+            .map(|row| exact::parse_object(row.as_bytes()).unwrap())
             .collect();
         let columns = columns.iter().map(|name| (*name).to_owned()).collect();
         let mut out = Vec::new();
-        let mut sink = Sink::new(&mut out, Some(format), columns);
+        let mut sink = Sink::new(&mut out, Some(format), columns, String::new());
         // Two pages, the first of one row.
         sink.write(&rows[..1])?;
         sink.write(&rows[1..])?;
@@ -207,10 +173,10 @@ mod tests {
 
     #[test]
     fn rows_become_lines() {
-        let rows = || vec![json!({"id": "a,b", "n": 1}), json!({"id": "c", "n": null})];
-        let csv = exported(Format::Csv, &[], rows()).unwrap();
+        let rows = [r#"{"id":"a,b","n":1}"#, r#"{"id":"c","n":null}"#];
+        let csv = exported(Format::Csv, &[], &rows).unwrap();
         assert_eq!(csv, "id,n\n\"a,b\",1\nc,\n");
-        let ndjson = exported(Format::Ndjson, &[], rows()).unwrap();
+        let ndjson = exported(Format::Ndjson, &[], &rows).unwrap();
         assert_eq!(
             ndjson,
             "{\"id\":\"a,b\",\"n\":1}\n{\"id\":\"c\",\"n\":null}\n"
@@ -219,12 +185,9 @@ mod tests {
 
     #[test]
     fn an_attribute_without_column_is_an_error_unless_columns_were_named() {
-        let rows = || vec![json!({"id": "a"}), json!({"id": "b", "late": 1})];
-        let error = exported(Format::Csv, &[], rows()).unwrap_err();
+        let rows = [r#"{"id":"a"}"#, r#"{"id":"b","late":1}"#];
+        let error = exported(Format::Csv, &[], &rows).unwrap_err();
         assert!(error.message.contains("`late`"), "{}", error.message);
-        assert_eq!(
-            exported(Format::Csv, &["id"], rows()).unwrap(),
-            "id\na\nb\n"
-        );
+        assert_eq!(exported(Format::Csv, &["id"], &rows).unwrap(), "id\na\nb\n");
     }
 }

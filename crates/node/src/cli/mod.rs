@@ -5,6 +5,7 @@
 
 mod completions;
 mod config;
+mod csv;
 mod exit;
 mod export;
 pub(crate) mod import;

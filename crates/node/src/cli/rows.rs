@@ -3,9 +3,11 @@
 use std::io::Read;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde::de::IgnoredAny;
+use serde_json::json;
 use tablestore_client::{
-    Client, Condition, Consistency, ReadOptions, Row, RowKey, ScanOptions, WriteOptions,
+    Client, Condition, Consistency, FieldError, Found, ReadOptions, Row, RowKey, ScanOptions,
+    Value, WriteOptions, json as exact,
 };
 
 use super::screen::{cell, columns};
@@ -20,9 +22,10 @@ pub(crate) struct RowArguments {
     /// Name of the table
     table: String,
     /// Partition key
+    #[arg(allow_negative_numbers = true)]
     key: String,
     /// Sort key, where the table has one
-    #[arg(long, short, value_name = "KEY")]
+    #[arg(long, short, value_name = "KEY", allow_negative_numbers = true)]
     sort: Option<String>,
 }
 
@@ -62,7 +65,8 @@ impl ConditionArguments {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 An attribute is NAME=VALUE, or a JSON object with several, or - to read such an object from
-standard input. A VALUE that is JSON is taken as such, anything else as text.
+standard input. A VALUE that is JSON is taken as such, anything else as text. Numbers keep up to
+38 digits; one with more, or a name that is given twice, is refused.
 
 Examples:
   tablestore put airports LGA name='La Guardia' alt=22
@@ -111,13 +115,23 @@ pub(crate) struct ScanArguments {
     /// Name of the table
     table: String,
     /// Only rows of this partition key
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", allow_negative_numbers = true)]
     key: Option<String>,
     /// First sort key, inclusive
-    #[arg(long, value_name = "KEY", requires = "key")]
+    #[arg(
+        long,
+        value_name = "KEY",
+        requires = "key",
+        allow_negative_numbers = true
+    )]
     from: Option<String>,
     /// Last sort key, inclusive
-    #[arg(long, value_name = "KEY", requires = "key")]
+    #[arg(
+        long,
+        value_name = "KEY",
+        requires = "key",
+        allow_negative_numbers = true
+    )]
     to: Option<String>,
     /// Rows to show at most
     #[arg(long, value_name = "N")]
@@ -142,13 +156,14 @@ pub(crate) async fn put(
 ) -> Result<Exit, Failure> {
     let mut row = Row::new();
     for attribute in &arguments.attributes {
-        if attribute == "-" {
+        let given = if attribute == "-" {
             let mut text = String::new();
             std::io::stdin().read_to_string(&mut text)?;
-            row.extend(object(&text)?);
+            object(&text)?
         } else {
-            row.extend(attributes(attribute)?);
-        }
+            attributes(attribute)?
+        };
+        add(&mut row, given)?;
     }
     let (table, key) = (&arguments.row.table, arguments.row.key());
     let options = arguments.condition.options();
@@ -178,8 +193,10 @@ fn attributes(text: &str) -> Result<Row, Failure> {
     }
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => {
-            let value =
-                serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+            let value = value_of(value).map_err(|error| {
+                Failure::usage(error.within(name).to_string())
+                    .advise("a number beyond that can be kept as text, in quotes")
+            })?;
             Ok(Row::from_iter([(name.to_owned(), value)]))
         }
         _ => Err(Failure::usage(format!(
@@ -188,9 +205,30 @@ fn attributes(text: &str) -> Result<Row, Failure> {
     }
 }
 
+/// JSON as such and anything else as text; JSON that cannot be kept is neither.
+fn value_of(text: &str) -> Result<Value, FieldError> {
+    match exact::parse_value(text.as_bytes()) {
+        Ok(value) => Ok(value),
+        Err(error) if serde_json::from_str::<IgnoredAny>(text).is_ok() => Err(error),
+        Err(_) => Ok(text.into()),
+    }
+}
+
 fn object(text: &str) -> Result<Row, Failure> {
-    serde_json::from_str(text)
+    exact::parse_object(text.as_bytes())
         .map_err(|error| Failure::usage(format!("the row is no JSON object: {error}")))
+}
+
+/// Adds attributes; none may be given twice.
+fn add(row: &mut Row, given: Row) -> Result<(), Failure> {
+    for (name, value) in given {
+        if row.contains_key(&name) {
+            let message = format!("{name}: expected an attribute only once, found it again");
+            return Err(Failure::usage(message));
+        }
+        row.insert(name, value);
+    }
+    Ok(())
 }
 
 pub(crate) async fn get(
@@ -205,21 +243,28 @@ pub(crate) async fn get(
     let Some(found) = client.get_with(&arguments.row.table, &key, options).await? else {
         return Err(Failure::new(Exit::Look, "there is no such row"));
     };
-    screen.result(&json!({"row": found.row, "version": found.version}), || {
-        let width = found
-            .row
+    let row = &found.row;
+    screen.result(&found_as_json(&found), || {
+        let width = row
             .keys()
             .map(|name| name.chars().count())
             .max()
             .unwrap_or(0);
-        let lines: Vec<String> = found
-            .row
+        let lines: Vec<String> = row
             .iter()
             .map(|(name, value)| format!("{name:<width$}  {}", cell(Some(value))))
             .collect();
         lines.join("\n")
     });
     Ok(Exit::Done)
+}
+
+fn found_as_json(found: &Found) -> Value {
+    let version = found.version.map_or(Value::Null, Value::from);
+    Value::from(Row::from([
+        ("row".to_owned(), found.row.clone().into()),
+        ("version".to_owned(), version),
+    ]))
 }
 
 pub(crate) async fn delete(
@@ -264,8 +309,9 @@ pub(crate) async fn scan(
         page.truncate(limit - shown);
         shown += page.len();
         if screen.json() {
-            page.iter()
-                .for_each(|row| screen.line(json!(row).to_string()));
+            for row in page {
+                screen.line(Value::from(row).to_string());
+            }
         } else if !page.is_empty() {
             screen.line(as_table(screen, &page));
         }
@@ -299,16 +345,27 @@ mod tests {
     #[test]
     fn attributes_are_json_where_they_can_be() {
         for (text, expected) in [
-            ("alt=22", json!({"alt": 22})),
-            ("name=La Guardia", json!({"name": "La Guardia"})),
-            ("code=\"22\"", json!({"code": "22"})),
-            ("open=true", json!({"open": true})),
-            ("a=b=c", json!({"a": "b=c"})),
-            ("empty=", json!({"empty": ""})),
-            ("tags=[1,2]", json!({"tags": [1, 2]})),
-            (" {\"a\":1,\"b\":null}", json!({"a": 1, "b": null})),
+            ("alt=22", r#"{"alt":22}"#),
+            ("name=La Guardia", r#"{"name":"La Guardia"}"#),
+            ("code=\"22\"", r#"{"code":"22"}"#),
+            ("open=true", r#"{"open":true}"#),
+            ("a=b=c", r#"{"a":"b=c"}"#),
+            ("empty=", r#"{"empty":""}"#),
+            ("tags=[1,2]", r#"{"tags":[1,2]}"#),
+            ("zip=007", r#"{"zip":"007"}"#),
+            ("n=1e3", r#"{"n":1000}"#),
+            ("n=-0", r#"{"n":0}"#),
+            (
+                "n=-0.12345678901234567890123456789012345678",
+                r#"{"n":-0.12345678901234567890123456789012345678}"#,
+            ),
+            (
+                " {\"a\":18446744073709551617,\"b\":null}",
+                r#"{"a":18446744073709551617,"b":null}"#,
+            ),
         ] {
-            assert_eq!(Value::Object(attributes(text).unwrap()), expected, "{text}");
+            let row = Value::from(attributes(text).unwrap());
+            assert_eq!(row.to_string(), expected, "{text}");
         }
         for bad in ["", "alt", "=22", "{\"a\":", "[1]"] {
             assert_eq!(attributes(bad).unwrap_err().exit, Exit::Usage, "{bad}");
@@ -316,14 +373,68 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_kept_is_refused_by_name_and_neither_rounded_nor_taken_for_text() {
+        for (text, expected) in [
+            (
+                "n=1E400",
+                "n: expected a number of at most 38 digits, found magnitude above",
+            ),
+            (
+                "n=123456789012345678901234567890123456789",
+                "n: expected a number of at most 38 digits, found more than 38 significant",
+            ),
+            (
+                "n={\"m\":[1E-131]}",
+                "n.m[0]: expected a number of at most 38 digits",
+            ),
+            (
+                "n={\"m\":1,\"m\":1}",
+                "n.m: expected a name only once, found it again",
+            ),
+            (
+                "{\"m\":1,\"m\":1}",
+                "the row is no JSON object: m: expected a name only once, found it again",
+            ),
+        ] {
+            let failure = attributes(text).unwrap_err();
+            assert!(failure.message.starts_with(expected), "{}", failure.message);
+            assert_eq!(failure.exit, Exit::Usage);
+        }
+        let mut row = attributes("a=1").unwrap();
+        let failure = add(&mut row, attributes("{\"b\":1,\"a\":1}").unwrap()).unwrap_err();
+        assert_eq!(
+            failure.message,
+            "a: expected an attribute only once, found it again"
+        );
+    }
+
+    #[test]
+    fn a_row_for_programs_has_every_digit_and_its_whole_version() {
+        let found = Found {
+            row: object(r#"{"n":12345678901234567890123456789012345678}"#).unwrap(),
+            version: Some(u64::MAX),
+        };
+        assert_eq!(
+            found_as_json(&found).to_string(),
+            "{\"row\":{\"n\":12345678901234567890123456789012345678},\
+             \"version\":18446744073709551615}"
+        );
+    }
+
+    #[test]
     fn rows_with_different_attributes_share_one_table() {
-        let rows: Vec<Row> = [json!({"id": "a", "x": 1}), json!({"id": "b", "y": [2]})]
-            .into_iter()
-            .map(|row| serde_json::from_value(row).unwrap())
-            .collect();
+        let rows: Vec<Row> = [
+            r#"{"id":"a","x":12345678901234567890123456789012345678}"#,
+            r#"{"id":"b","y":[2]}"#,
+        ]
+        .into_iter()
+        .map(|row| object(row).unwrap())
+        .collect();
+        let wide = "x".to_owned() + &" ".repeat(37);
+        let none = " ".repeat(38);
         assert_eq!(
             as_table(&Screen::plain(), &rows),
-            "id  x  y\na   1\nb      [2]"
+            format!("id  {wide}  y\na   12345678901234567890123456789012345678\nb   {none}  [2]")
         );
     }
 }

@@ -1,8 +1,10 @@
 //! The terminal: text for people, JSON for programs, colours only where they can be seen.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
-use serde_json::{Value, json};
+use serde_json::json;
+use tablestore_client::Value;
 
 use super::Failure;
 
@@ -68,8 +70,8 @@ impl Screen {
         let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
     }
 
-    /// The result for programs, or its text for people.
-    pub(crate) fn result(&self, value: &Value, text: impl FnOnce() -> String) {
+    /// The result for programs, which shows itself as JSON, or its text for people.
+    pub(crate) fn result(&self, value: &dyn fmt::Display, text: impl FnOnce() -> String) {
         if self.json {
             self.line(value.to_string());
         } else {
@@ -157,11 +159,20 @@ fn shorten(cell: &str) -> String {
     short
 }
 
-/// A JSON value as a cell: text without quotes.
+/// A value of a row as a cell: text without quotes, numbers with every digit.
 pub(crate) fn cell(value: Option<&Value>) -> String {
     match value {
         None => String::new(),
         Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// A field of a document about the cluster as a cell.
+pub(crate) fn field(value: Option<&serde_json::Value>) -> String {
+    match value {
+        None => String::new(),
+        Some(serde_json::Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     }
 }

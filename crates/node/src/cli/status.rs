@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tablestore_client::{Client, ClusterView, Decision, NodeView, PartitionView};
 
-use super::screen::{Tone, cell, columns, date_time};
+use super::screen::{Tone, columns, date_time, field};
 use super::{Exit, Failure, Screen};
 
 /// Decisions shown unless told otherwise.
@@ -279,7 +279,7 @@ fn decisions(screen: &Screen, seen: &Seen) -> String {
                 decision.kind.clone(),
                 name_of(&seen.cluster.nodes, subject).to_owned(),
                 decision.reason.clone(),
-                cell(decision.more.get("changes_total")),
+                field(decision.more.get("changes_total")),
             ]
         })
         .collect();
@@ -309,7 +309,7 @@ mod tests {
             zone: Some("eu/a".to_owned()),
             incarnation: 2,
             resources: json!({"level": "ok"}),
-            more: tablestore_client::Row::new(),
+            more: tablestore_client::Document::new(),
         }
     }
 
@@ -320,7 +320,7 @@ mod tests {
             primary: in_sync.first().map(|name| (*name).to_owned()),
             replicas: ["n1", "n2", "n3"].map(str::to_owned).to_vec(),
             in_sync: in_sync.iter().map(|name| (*name).to_owned()).collect(),
-            more: tablestore_client::Row::new(),
+            more: tablestore_client::Document::new(),
         }
     }
 
@@ -340,7 +340,7 @@ mod tests {
                 controller: Some("00000000000000n1".to_owned()),
                 nodes: vec![node("n1", "up"), node("n2", "up"), node("n3", "up")],
                 tables: vec![json!({"name": "flights"})],
-                more: tablestore_client::Row::new(),
+                more: tablestore_client::Document::new(),
             },
             partitions: BTreeMap::from([(
                 "flights".to_owned(),

@@ -2,9 +2,9 @@
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use tablestore_client::{Client, KeyDefinition, Row, TableDefinition};
+use tablestore_client::{Client, Document, KeyDefinition, TableDefinition};
 
-use super::screen::{cell, columns};
+use super::screen::{columns, field};
 use super::{Exit, Failure, Screen};
 
 /// `tablestore table …`
@@ -72,7 +72,7 @@ impl PlacingArguments {
             min_in_sync: self.min_in_sync,
             partitions: self.partitions,
             layout: self.layout,
-            more: Row::new(),
+            more: Document::new(),
         }
     }
 }
@@ -161,22 +161,22 @@ async fn list(client: &Client, screen: &Screen) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn summary(table: &Row) -> Vec<String> {
+fn summary(table: &Document) -> Vec<String> {
     let key = |name: &str| match table.get(name) {
         Some(Value::Object(key)) => {
-            format!("{}:{}", cell(key.get("name")), cell(key.get("type")))
+            format!("{}:{}", field(key.get("name")), field(key.get("type")))
         }
         _ => String::new(),
     };
     vec![
-        cell(table.get("name")),
+        field(table.get("name")),
         key("partition_key"),
         key("sort_key"),
-        cell(table.get("strategy")),
-        cell(table.get("replicas")),
+        field(table.get("strategy")),
+        field(table.get("replicas")),
         match table.get("partitions") {
             Some(Value::Array(list)) => list.len().to_string(),
-            other => cell(other),
+            other => field(other),
         },
     ]
 }
@@ -189,7 +189,7 @@ async fn describe(client: &Client, screen: &Screen, table: &str) -> Result<Exit,
         let mut text = String::new();
         for (name, value) in &described {
             if !value.is_null() && !value.is_array() {
-                text.push_str(&format!("{name:<14} {}\n", cell(Some(value))));
+                text.push_str(&format!("{name:<14} {}\n", field(Some(value))));
             }
         }
         let rows: Vec<Vec<String>> = partitions

@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::Value;
-use tablestore_client::{CallError, Client, Row, ScanOptions};
+use tablestore_client::{CallError, Client, Row, ScanOptions, Value};
 
 use super::ledger::{Key, Wrong};
 use super::report::Findings;
@@ -153,7 +152,7 @@ pub(crate) async fn copies(
             findings.compared += checksums.partitions.len() as u64;
             findings.unequal += unequal.len() as u64;
             for partition in unequal {
-                let sums = Value::Object(partition.more.clone());
+                let sums = serde_json::Value::Object(partition.more.clone());
                 findings.example(format!(
                     "{table}: the copies of partition {} differ: {sums}",
                     partition.partition

@@ -5,8 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-use tablestore_client::{CallError, Client, Row, RowKey};
+use tablestore_client::{CallError, Client, Row, RowKey, Value};
 
 /// One writer's account.
 #[derive(Debug, Clone, Default)]

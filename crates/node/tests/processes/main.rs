@@ -11,6 +11,7 @@
 mod bad_input;
 mod catch_up;
 mod cli;
+mod digits;
 mod harness;
 mod joining;
 mod ledger;

@@ -49,7 +49,7 @@ async fn verify(client: &Client) {
     for number in 0..ROWS {
         let key = RowKey::new(format!("k{number}"));
         let found = client.get(TABLE, &key).await.unwrap().unwrap();
-        assert!(found.row["v"] == value(number).as_str(), "k{number}");
+        assert!(found.row["v"] == value(number).into(), "k{number}");
     }
 }
 

@@ -13,9 +13,9 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use tablestore_item::EXPONENT_MIN;
 use thiserror::Error;
 
-use super::decimal::EXPONENT_MIN;
 use super::{Decimal, FieldError, Value};
 
 const STRING: u8 = 0x10;

@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of files and terminals.
 
-use tablestore_client::{BATCH_ITEMS_MAX, Batch, BatchResult, CallError, Client};
+use tablestore_client::{BATCH_ITEMS_MAX, Batch, BatchResult, CallError, Client, Row, json};
 use tokio::task::JoinSet;
 
 use super::source::{Numbered, Rejected};
@@ -44,7 +44,7 @@ impl Loader {
     /// # Errors
     /// When a batch as a whole was refused or lost: the import cannot go on.
     pub(crate) async fn push(&mut self, row: Numbered) -> Result<(), CallError> {
-        let bytes = serde_json::to_string(&row.row).map_or(0, |text| text.len());
+        let bytes = text(&row.row).len();
         if self.pending.len() == BATCH_ITEMS_MAX || self.pending_bytes + bytes > BATCH_BYTES_MAX {
             self.send().await?;
         }
@@ -127,7 +127,7 @@ async fn write(
                 again.push(row);
             } else {
                 let reason = result.problem.to_string();
-                let text = serde_json::Value::Object(row.row).to_string();
+                let text = text(&row.row);
                 rejected.push(Rejected {
                     line: row.line,
                     reason,
@@ -142,6 +142,12 @@ async fn write(
         tokio::time::sleep(std::time::Duration::from_millis(10 << round.min(6))).await;
     }
     Ok(rejected)
+}
+
+fn text(row: &Row) -> String {
+    let mut out = Vec::new();
+    json::write_object(row, &mut out);
+    String::from_utf8(out).expect("JSON is UTF-8")
 }
 
 /// Trouble that passes: writing the same row again is right, because it is the same row.

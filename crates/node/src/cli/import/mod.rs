@@ -1,50 +1,62 @@
 //! `tablestore import`: a CSV or NDJSON file into a table.
 
+pub(crate) mod lines;
 pub(crate) mod load;
+pub(crate) mod records;
+mod rejects;
 pub(crate) mod source;
 pub(crate) mod types;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
-use tablestore_client::{Client, KeyDefinition, Row, RowKey};
+use serde_json::json;
+use tablestore_client::{Client, KeyDefinition, Row, RowKey, Value};
 
 use self::load::Loader;
+use self::rejects::Rejects;
 use self::source::{Format, Numbered, Reading, Rejected, Source};
 use self::types::ColumnType;
 use super::table::PlacingArguments;
 use super::{Exit, Failure, Screen};
 
-/// Rejected lines shown on the terminal; all of them go to the file of `--rejects`.
-const REJECTS_SHOWN: u64 = 10;
 /// Between the parts of a key made of several columns.
 const KEY_JOINT: &str = "-";
 
 /// Options of `tablestore import`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Types of CSV columns are found from the first 1000 rows; --types sets them. A line that does not
-fit is rejected and reported with its number and the reason; the others are imported, and the exit
-status is 5. Rows with equal keys overwrite each other in no certain order.
+NDJSON is exact: what export wrote comes back value by value. Numbers have up to 38 digits; one
+with more, or a name that an object has twice, is rejected and never rounded or dropped.
+
+A CSV column is, found from the first 1000 rows: bool, if each cell is true or false; number, if
+each is a number without needless zeros (41.10 and 007 are none, 1e3 is 1000); json, if each is a
+list, an object or {\"$binary\":\"BASE64\"} as export writes it; else string. A cell in quotes is
+never bool or number. A later cell that does not fit is rejected, not changed. --types sets a
+type, which then takes any number, TRUE, or JSON with spaces. Nothing between two commas is null,
+\"\" is the empty string; a cell equal to --null, without quotes, is null.
+
+A rejected line is reported with its number (of its first line, for a record of several) and the
+reason; the others are imported, and the exit status is 5. Rows with equal keys overwrite each
+other in no certain order.
 
 Examples:
   tablestore import airports.csv --table airports --create --key faa --null NA
+  tablestore import airports rows.ndjson
   tablestore import flights.csv.gz --table flights --create --key id=carrier+flight \\
       --sort-key time_hour --null NA --types tailnum:string")]
 pub(crate) struct ImportArguments {
-    /// The file, or - for standard input; gzip is recognised
-    file: PathBuf,
-    /// The table
+    /// The file, or - for standard input; gzip is recognised. The table may stand before it
+    #[arg(value_name = "[TABLE] FILE", required = true, num_args = 1..=2)]
+    places: Vec<PathBuf>,
+    /// The table, unless it stands before the file
     #[arg(long, short)]
-    table: String,
+    table: Option<String>,
     /// How rows are written [default: by the name of the file]
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -74,6 +86,23 @@ pub(crate) struct ImportArguments {
     allow_rejects: bool,
     #[command(flatten)]
     placing: PlacingArguments,
+}
+
+impl ImportArguments {
+    /// The table, named once, and the file.
+    fn table_and_file(&self) -> Result<(&str, &Path), Failure> {
+        match (self.table.as_deref(), self.places.as_slice()) {
+            (Some(table), [file]) => Ok((table, file)),
+            (None, [table, file]) => match table.to_str() {
+                Some(table) => Ok((table, file)),
+                None => Err(Failure::usage("TABLE: expected UTF-8")),
+            },
+            (None, _) => Err(Failure::usage("expected TABLE FILE, or FILE --table TABLE")),
+            (Some(_), _) => Err(Failure::usage(
+                "expected the table once: before the file or after --table",
+            )),
+        }
+    }
 }
 
 fn column_type(text: &str) -> Result<(String, ColumnType), String> {
@@ -119,7 +148,7 @@ impl KeySource {
                 Some(column_type) => *column_type == ColumnType::Number,
                 None => sample
                     .and_then(|row| row.get(&self.name))
-                    .is_some_and(Value::is_number),
+                    .is_some_and(|value| value.as_number().is_some()),
             };
         KeyDefinition::new(&self.name, if number { "number" } else { "string" })
     }
@@ -136,7 +165,17 @@ impl KeySource {
             parts.push(part);
         }
         if !self.is_plain() {
-            row.insert(self.name.clone(), Value::String(parts.join(KEY_JOINT)));
+            let made = Value::String(parts.join(KEY_JOINT));
+            match row.insert(self.name.clone(), made) {
+                Some(was) if Some(&was) != row.get(&self.name) => {
+                    return Err(format!(
+                        "{}: expected the key made of {}, found {was}",
+                        self.name,
+                        self.columns.join("+")
+                    ));
+                }
+                _ => {}
+            }
         }
         Ok(())
     }
@@ -155,10 +194,11 @@ pub(crate) async fn run(
     arguments: ImportArguments,
 ) -> Result<Exit, Failure> {
     let started = Instant::now();
-    let shown = arguments.file.display().to_string();
+    let (table, file) = arguments.table_and_file()?;
+    let shown = file.display().to_string();
     let format = arguments
         .format
-        .or_else(|| Format::of(&arguments.file))
+        .or_else(|| Format::of(file))
         .ok_or_else(|| Failure::usage(format!("{shown}: pass --format csv or --format ndjson")))?;
     let keys: Vec<KeySource> = [&arguments.key, &arguments.sort_key]
         .into_iter()
@@ -166,7 +206,7 @@ pub(crate) async fn run(
         .map(|text| KeySource::parse(text))
         .collect::<Result<_, _>>()?;
     let bytes_read = Arc::new(AtomicU64::new(0));
-    let input = source::open(&arguments.file, Arc::clone(&bytes_read))
+    let input = source::open(file, Arc::clone(&bytes_read))
         .map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
     let types: BTreeMap<_, _> = arguments.types.iter().cloned().collect();
     let reading = Reading {
@@ -181,15 +221,11 @@ pub(crate) async fn run(
             .as_ref()
             .and_then(|row| row.as_ref().ok())
             .map(|row| &row.row);
-        create(client, &arguments, &keys, &source, sample).await?;
+        create(client, table, &arguments.placing, &keys, &source, sample).await?;
     }
-    let bar = progress(screen, &arguments.file);
+    let bar = progress(screen, file);
     let mut rejects = Rejects::open(*screen, &arguments.rejects)?;
-    let mut loader = Loader::new(
-        client.clone(),
-        &arguments.table,
-        usize::from(arguments.concurrency),
-    );
+    let mut loader = Loader::new(client.clone(), table, usize::from(arguments.concurrency));
     let mut tally = Tally::default();
     for item in first.into_iter().chain(&mut source) {
         tally.read += 1;
@@ -207,14 +243,22 @@ pub(crate) async fn run(
     tally.rejected += rejects.note(&bar, &loader.take_rejected())?;
     rejects.finish()?;
     bar.finish_and_clear();
-    report(screen, &arguments, &source, &tally, started.elapsed());
+    report(
+        screen,
+        &arguments,
+        table,
+        &source,
+        &tally,
+        started.elapsed(),
+    );
     let fine = tally.rejected == 0 || arguments.allow_rejects;
     Ok(if fine { Exit::Done } else { Exit::Look })
 }
 
 async fn create(
     client: &Client,
-    arguments: &ImportArguments,
+    table: &str,
+    placing: &PlacingArguments,
     keys: &[KeySource],
     source: &Source,
     sample: Option<&Row>,
@@ -239,18 +283,15 @@ async fn create(
     let key = definitions
         .next()
         .ok_or_else(|| Failure::usage("--create needs --key"))?;
-    let definition = arguments
-        .placing
-        .clone()
-        .definition(key, definitions.next());
-    client.create_table(&arguments.table, &definition).await?;
+    let definition = placing.clone().definition(key, definitions.next());
+    client.create_table(table, &definition).await?;
     Ok(())
 }
 
 fn keyed(mut numbered: Numbered, keys: &[KeySource]) -> Result<Numbered, Rejected> {
     for key in keys {
         if let Err(reason) = key.apply(&mut numbered.row) {
-            let text = Value::Object(numbered.row).to_string();
+            let text = Value::from(numbered.row).to_string();
             return Err(Rejected {
                 line: numbered.line,
                 reason,
@@ -261,7 +302,7 @@ fn keyed(mut numbered: Numbered, keys: &[KeySource]) -> Result<Numbered, Rejecte
     Ok(numbered)
 }
 
-fn progress(screen: &Screen, file: &std::path::Path) -> ProgressBar {
+fn progress(screen: &Screen, file: &Path) -> ProgressBar {
     if !screen.terminal() {
         return ProgressBar::hidden();
     }
@@ -281,59 +322,10 @@ fn progress(screen: &Screen, file: &std::path::Path) -> ProgressBar {
     bar
 }
 
-/// Where rejected lines go.
-struct Rejects {
-    screen: Screen,
-    file: Option<BufWriter<File>>,
-    noted: u64,
-}
-
-impl Rejects {
-    fn open(screen: Screen, path: &Option<PathBuf>) -> Result<Self, Failure> {
-        let file = path
-            .as_ref()
-            .map(|path| {
-                File::create(path).map(BufWriter::new).map_err(|error| {
-                    Failure::usage(format!("--rejects {}: {error}", path.display()))
-                })
-            })
-            .transpose()?;
-        Ok(Self {
-            screen,
-            file,
-            noted: 0,
-        })
-    }
-
-    /// Notes rejected lines; how many there were.
-    fn note(&mut self, bar: &ProgressBar, rejected: &[Rejected]) -> Result<u64, Failure> {
-        for Rejected { line, reason, text } in rejected {
-            self.noted += 1;
-            if let Some(file) = &mut self.file {
-                let entry = json!({"line": line, "reason": reason, "text": text});
-                writeln!(file, "{entry}")?;
-            }
-            let message = match self.noted {
-                ..=REJECTS_SHOWN => format!("line {line} rejected: {reason}"),
-                count if count == REJECTS_SHOWN + 1 => "… more rejected lines".to_owned(),
-                _ => continue,
-            };
-            bar.suspend(|| self.screen.note(message));
-        }
-        Ok(rejected.len() as u64)
-    }
-
-    fn finish(self) -> Result<(), Failure> {
-        if let Some(mut file) = self.file {
-            file.flush()?;
-        }
-        Ok(())
-    }
-}
-
 fn report(
     screen: &Screen,
     arguments: &ImportArguments,
+    table: &str,
     source: &Source,
     tally: &Tally,
     elapsed: Duration,
@@ -345,7 +337,7 @@ fn report(
         .map(|(name, kind)| (name.as_str(), kind.word()))
         .collect();
     let value = json!({
-        "table": arguments.table,
+        "table": table,
         "imported": imported,
         "rejected": tally.rejected,
         "seconds": elapsed.as_secs_f64(),
@@ -353,10 +345,7 @@ fn report(
     });
     screen.result(&value, || {
         let seconds = elapsed.as_secs_f64();
-        let mut text = format!(
-            "{imported} rows imported into {} in {seconds:.1} s",
-            arguments.table
-        );
+        let mut text = format!("{imported} rows imported into {table} in {seconds:.1} s");
         if tally.rejected > 0 {
             text.push_str(&format!(", {} lines rejected", tally.rejected));
             if arguments.rejects.is_none() {
@@ -372,8 +361,8 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
     use super::*;
 
-    fn row(value: Value) -> Row {
-        serde_json::from_value(value).unwrap()
+    fn row(text: &str) -> Row {
+        tablestore_client::json::parse_object(text.as_bytes()).unwrap()
     }
 
     #[test]
@@ -381,9 +370,17 @@ mod tests {
         let plain = KeySource::parse("faa").unwrap();
         assert!(plain.is_plain());
         let made = KeySource::parse("id=carrier+flight").unwrap();
-        let mut flight = row(json!({"carrier": "UA", "flight": 1545}));
+        let mut flight = row(r#"{"carrier": "UA", "flight": 12345678901234567890123}"#);
         made.apply(&mut flight).unwrap();
-        assert_eq!(flight["id"], json!("UA-1545"));
+        let expected = Value::from("UA-12345678901234567890123");
+        assert_eq!(flight["id"], expected);
+        made.apply(&mut flight).unwrap();
+        assert_eq!(flight["id"], expected, "the same again is no contradiction");
+        let mut other = row(r#"{"carrier": "UA", "flight": 1, "id": 7}"#);
+        assert_eq!(
+            made.apply(&mut other).unwrap_err(),
+            "id: expected the key made of carrier+flight, found 7"
+        );
         for bad in ["=a", "id=", "id=a+"] {
             KeySource::parse(bad).unwrap_err();
         }
@@ -392,14 +389,31 @@ mod tests {
     #[test]
     fn a_row_without_its_key_is_rejected() {
         let key = KeySource::parse("id").unwrap();
-        for bad in [
-            json!({}),
-            json!({"id": null}),
-            json!({"id": ""}),
-            json!({"id": [1]}),
-        ] {
-            let reason = key.apply(&mut row(bad.clone())).unwrap_err();
+        for bad in ["{}", r#"{"id": null}"#, r#"{"id": ""}"#, r#"{"id": [1]}"#] {
+            let reason = key.apply(&mut row(bad)).unwrap_err();
             assert!(reason.starts_with("id: "), "{bad}: {reason}");
+        }
+    }
+
+    #[test]
+    fn the_table_is_named_once_before_the_file_or_by_its_option() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            import: ImportArguments,
+        }
+        let read = |words: &str| -> Result<(String, PathBuf), Failure> {
+            let words = ["import"].into_iter().chain(words.split(' '));
+            let line = <Line as clap::Parser>::try_parse_from(words).unwrap();
+            let (table, file) = line.import.table_and_file()?;
+            Ok((table.to_owned(), file.to_owned()))
+        };
+        for words in ["t f.csv", "f.csv -t t", "--table t f.csv"] {
+            let expected = ("t".to_owned(), PathBuf::from("f.csv"));
+            assert_eq!(read(words), Ok(expected), "{words}");
+        }
+        for words in ["f.csv", "t f.csv -t t"] {
+            assert_eq!(read(words).unwrap_err().exit, Exit::Usage, "{words}");
         }
     }
 

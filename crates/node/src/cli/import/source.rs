@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of tables: what cannot be read becomes a rejected line with a reason.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -10,13 +10,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::read::MultiGzDecoder;
-use serde_json::Value;
-use tablestore_client::Row;
+use tablestore_client::{Row, json};
 
-use super::types::{ColumnType, Guess, value};
+use super::lines::{Line, Lines};
+use super::records::{Cell, Record, Records};
+use super::types::{Column, ColumnType, Guess, value};
 
 /// Rows looked at to find the types of columns.
 pub(crate) const SAMPLE_ROWS: usize = 1000;
+/// Bytes of them at most, since they are kept in memory; one row has at most 4 MiB.
+const SAMPLE_BYTES_MAX: usize = 16 << 20;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// How rows are written in a file.
@@ -74,19 +77,16 @@ pub(crate) struct Source {
 
 enum Inner {
     Csv(Box<CsvSource>),
-    Ndjson {
-        lines: io::Lines<Box<dyn BufRead>>,
-        line: u64,
-    },
+    Ndjson(Lines),
 }
 
 struct CsvSource {
-    reader: csv::Reader<Box<dyn BufRead>>,
+    records: Records,
     headers: Vec<String>,
-    types: Vec<ColumnType>,
+    columns: Vec<Column>,
     null: Option<String>,
     /// Records read for the sample and not handed out yet.
-    sample: std::collections::VecDeque<csv::Result<csv::StringRecord>>,
+    sample: VecDeque<Result<Record, Rejected>>,
 }
 
 /// Opens a file or, for `-`, standard input; `read` counts the bytes taken from it.
@@ -133,10 +133,7 @@ impl Source {
                 Err("--types and --null are for CSV; NDJSON has types of its own".to_owned())
             }
             Format::Ndjson => Ok(Self {
-                inner: Inner::Ndjson {
-                    lines: input.lines(),
-                    line: 0,
-                },
+                inner: Inner::Ndjson(Lines::new(input)),
                 types: BTreeMap::new(),
             }),
             Format::Csv => {
@@ -145,7 +142,7 @@ impl Source {
                     .headers
                     .iter()
                     .cloned()
-                    .zip(csv.types.iter().copied())
+                    .zip(csv.columns.iter().map(|column| column.kind))
                     .collect();
                 Ok(Self {
                     inner: Inner::Csv(Box::new(csv)),
@@ -167,16 +164,14 @@ impl Iterator for Source {
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.inner {
             Inner::Csv(csv) => csv.next_row(),
-            Inner::Ndjson { lines, line } => loop {
-                let text = lines.next()?;
-                *line += 1;
+            Inner::Ndjson(lines) => loop {
+                let Line { number, text, .. } = lines.next()?;
                 match text {
                     Ok(text) if text.trim().is_empty() => {}
-                    Ok(text) => return Some(object(text, *line)),
-                    Err(error) => {
-                        let reason = format!("cannot be read: {error}");
+                    Ok(text) => return Some(object(text, number)),
+                    Err(reason) => {
                         return Some(Err(Rejected {
-                            line: *line,
+                            line: number,
                             reason,
                             text: String::new(),
                         }));
@@ -188,58 +183,34 @@ impl Iterator for Source {
 }
 
 fn object(text: String, line: u64) -> Result<Numbered, Rejected> {
-    match serde_json::from_str(&text) {
-        Ok(Value::Object(row)) => Ok(Numbered { line, row }),
-        Ok(_) => Err(Rejected {
+    match json::parse_object(text.as_bytes()) {
+        Ok(row) => Ok(Numbered { line, row }),
+        Err(error) => Err(Rejected {
             line,
-            reason: "expected a JSON object".to_owned(),
+            reason: error.to_string(),
             text,
         }),
-        Err(error) => {
-            let reason = format!("expected a JSON object: {error}");
-            Err(Rejected { line, reason, text })
-        }
     }
 }
 
 impl CsvSource {
     fn new(input: Box<dyn BufRead>, reading: &Reading) -> Result<Self, String> {
-        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(input);
-        let headers: Vec<String> = reader
-            .headers()
-            .map_err(|error| format!("the header cannot be read: {error}"))?
-            .iter()
-            .map(|name| name.trim_start_matches('\u{feff}').to_owned())
-            .collect();
-        check_headers(&headers, reading)?;
-        let sample: std::collections::VecDeque<_> = reader.records().take(SAMPLE_ROWS).collect();
-        let mut guesses = vec![Guess::new(); headers.len()];
-        for record in sample
-            .iter()
-            .flatten()
-            .filter(|record| record.len() == headers.len())
-        {
-            for (guess, cell) in guesses.iter_mut().zip(record) {
-                if !is_null(cell, reading.null.as_deref()) {
-                    guess.see(cell);
-                }
+        let mut records = Records::new(Lines::new(input));
+        let header = match records.next() {
+            Some(Ok(record)) => record,
+            Some(Err(Rejected { line, reason, .. })) => {
+                return Err(format!("line {line}: the header cannot be read: {reason}"));
             }
-        }
-        let types = headers
-            .iter()
-            .zip(&guesses)
-            .map(|(name, guess)| {
-                reading
-                    .types
-                    .get(name)
-                    .copied()
-                    .unwrap_or_else(|| guess.column_type())
-            })
-            .collect();
+            None => return Err("expected a header line, found an empty file".to_owned()),
+        };
+        let headers: Vec<String> = header.cells.into_iter().map(|cell| cell.text).collect();
+        check_headers(&headers, reading)?;
+        let sample = sample(&mut records);
+        let columns = columns(&headers, &sample, reading);
         Ok(Self {
-            reader,
+            records,
             headers,
-            types,
+            columns,
             null: reading.null.clone(),
             sample,
         })
@@ -248,51 +219,71 @@ impl CsvSource {
     fn next_row(&mut self) -> Option<Result<Numbered, Rejected>> {
         let record = match self.sample.pop_front() {
             Some(record) => record,
-            None => self.reader.records().next()?,
+            None => self.records.next()?,
         };
-        let record = match record {
-            Ok(record) => record,
-            Err(error) => {
-                let line = error.position().map_or(0, csv::Position::line);
-                return Some(Err(Rejected {
-                    line,
-                    reason: error.to_string(),
-                    text: String::new(),
-                }));
-            }
-        };
-        let line = record.position().map_or(0, csv::Position::line);
-        Some(
-            self.row(&record)
+        Some(record.and_then(|Record { line, cells, text }| {
+            self.row(&cells)
                 .map(|row| Numbered { line, row })
-                .map_err(|reason| {
-                    let text = record.iter().collect::<Vec<_>>().join(",");
-                    Rejected { line, reason, text }
-                }),
-        )
+                .map_err(|reason| Rejected { line, reason, text })
+        }))
     }
 
-    fn row(&self, record: &csv::StringRecord) -> Result<Row, String> {
-        if record.len() != self.headers.len() {
-            let (expected, got) = (self.headers.len(), record.len());
+    fn row(&self, cells: &[Cell]) -> Result<Row, String> {
+        if cells.len() != self.headers.len() {
+            let (expected, got) = (self.headers.len(), cells.len());
             return Err(format!("expected {expected} fields, got {got}"));
         }
         let mut row = Row::new();
-        for ((name, column_type), cell) in self.headers.iter().zip(&self.types).zip(record) {
-            let value = if is_null(cell, self.null.as_deref()) {
-                Value::Null
-            } else {
-                value(cell, *column_type)
-                    .map_err(|expected| format!("{name}: expected {expected}, got `{cell}`"))?
-            };
+        for ((name, column), cell) in self.headers.iter().zip(&self.columns).zip(cells) {
+            let value = value(cell, *column, self.null.as_deref())
+                .map_err(|reason| format!("{name}: {reason}"))?;
             row.insert(name.clone(), value);
         }
         Ok(row)
     }
 }
 
-fn is_null(cell: &str, null: Option<&str>) -> bool {
-    cell.is_empty() || Some(cell) == null
+/// The first records, as many as the types are found from.
+fn sample(records: &mut Records) -> VecDeque<Result<Record, Rejected>> {
+    let mut sample = VecDeque::new();
+    let mut bytes = 0;
+    while sample.len() < SAMPLE_ROWS && bytes < SAMPLE_BYTES_MAX {
+        let Some(record) = records.next() else { break };
+        bytes += match &record {
+            Ok(record) => record.text.len(),
+            Err(rejected) => rejected.text.len(),
+        };
+        sample.push_back(record);
+    }
+    sample
+}
+
+/// The types that were given, and those that the sample allows.
+fn columns(
+    headers: &[String],
+    sample: &VecDeque<Result<Record, Rejected>>,
+    reading: &Reading,
+) -> Vec<Column> {
+    let mut guesses = vec![Guess::new(); headers.len()];
+    let records = sample.iter().flatten();
+    for record in records.filter(|record| record.cells.len() == headers.len()) {
+        for (guess, cell) in guesses.iter_mut().zip(&record.cells) {
+            if !cell.is_null(reading.null.as_deref()) {
+                guess.see(&cell.text, cell.quoted);
+            }
+        }
+    }
+    let column = |(name, guess): (&String, Guess)| match reading.types.get(name) {
+        Some(kind) => Column {
+            kind: *kind,
+            given: true,
+        },
+        None => Column {
+            kind: guess.column_type(),
+            given: false,
+        },
+    };
+    headers.iter().zip(guesses).map(column).collect()
 }
 
 fn check_headers(headers: &[String], reading: &Reading) -> Result<(), String> {
@@ -320,13 +311,17 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
     use std::io::{Cursor, Write};
 
-    use serde_json::json;
+    use tablestore_client::Value;
 
     use super::*;
 
     fn source(text: &str, format: Format, reading: &Reading) -> Result<Source, String> {
         let input = unpack(Cursor::new(text.as_bytes().to_vec())).unwrap();
         Source::new(input, format, reading)
+    }
+
+    fn shown(row: &Row) -> String {
+        Value::from(row.clone()).to_string()
     }
 
     #[test]
@@ -337,13 +332,21 @@ mod tests {
         };
         let text = "\u{feff}faa,alt,tz,open\n04G,1044,-5,true\nEEN,NA,,false\n";
         let rows: Vec<_> = source(text, Format::Csv, &reading).unwrap().collect();
-        let first = json!({"faa": "04G", "alt": 1044, "tz": -5, "open": true});
-        let second = json!({"faa": "EEN", "alt": null, "tz": null, "open": false});
         let got: Vec<_> = rows.into_iter().map(|row| row.unwrap()).collect();
-        assert_eq!((got[0].line, Value::Object(got[0].row.clone())), (2, first));
+        let shown: Vec<_> = got.iter().map(|row| (row.line, shown(&row.row))).collect();
         assert_eq!(
-            (got[1].line, Value::Object(got[1].row.clone())),
-            (3, second)
+            shown[0],
+            (
+                2,
+                r#"{"alt":1044,"faa":"04G","open":true,"tz":-5}"#.to_owned()
+            )
+        );
+        assert_eq!(
+            shown[1],
+            (
+                3,
+                r#"{"alt":null,"faa":"EEN","open":false,"tz":null}"#.to_owned()
+            )
         );
     }
 
@@ -365,7 +368,7 @@ mod tests {
         assert_eq!(
             shown,
             [
-                (1002, "n: expected a number, got `x`"),
+                (1002, "n: expected a number, got `x`: not a decimal number"),
                 (1003, "expected 2 fields, got 1")
             ]
         );
@@ -377,7 +380,7 @@ mod tests {
         let types = BTreeMap::from([("n".to_owned(), ColumnType::Text)]);
         let reading = Reading { types, null: None };
         let mut source = source("n\n7\n", Format::Csv, &reading).unwrap();
-        assert_eq!(source.next().unwrap().unwrap().row["n"], json!("7"));
+        assert_eq!(source.next().unwrap().unwrap().row["n"], "7".into());
     }
 
     #[test]
@@ -400,20 +403,47 @@ mod tests {
 
     #[test]
     fn ndjson_lines_are_objects_and_blank_ones_are_skipped() {
-        let text = "{\"a\":1}\n\n[2]\n{\"a\":\n{\"a\":3}\n";
+        let text = concat!(
+            "\u{feff}{\"a\":12345678901234567890123456789012345678}\r\n\n[2]\n{\"a\":\n",
+            "{\"a\":1,\"b\":{\"c\":1,\"c\":1}}\n{\"a\":1E400}\n{\"a\":3}"
+        );
         let rows: Vec<_> = source(text, Format::Ndjson, &Reading::default())
             .unwrap()
+            .map(|row| match row {
+                Ok(Numbered { line, row }) => (line, shown(&row)),
+                Err(Rejected { line, reason, .. }) => (line, reason),
+            })
             .collect();
-        assert_eq!(rows[0].as_ref().unwrap().line, 1);
-        assert_eq!(rows[1].as_ref().unwrap_err().line, 3);
-        assert!(
-            rows[2]
-                .as_ref()
-                .unwrap_err()
-                .reason
-                .starts_with("expected a JSON object: EOF")
-        );
-        assert_eq!(rows[3].as_ref().unwrap().line, 5);
+        let expected = [
+            (1, "{\"a\":12345678901234567890123456789012345678}"),
+            (3, "expected an object, found a list"),
+            (4, "a: expected a JSON value, found the end of the input"),
+            (5, "b.c: expected a name only once, found it again"),
+            (
+                6,
+                "a: expected a number of at most 38 digits, found \
+                 magnitude above 9.9999999999999999999999999999999999999E+125",
+            ),
+            (7, "{\"a\":3}"),
+        ];
+        assert_eq!(rows, expected.map(|(line, text)| (line, text.to_owned())));
+    }
+
+    #[test]
+    fn a_rejected_record_has_the_line_it_begins_on() {
+        for end in ["\n", "\r\n"] {
+            let text =
+                "n,text\n\n1,\"two\n\nlines\"\nx,\"a\nb\"\n\n3,y\n4,z,4\n".replace('\n', end);
+            let reading = Reading {
+                types: BTreeMap::from([("n".to_owned(), ColumnType::Number)]),
+                null: None,
+            };
+            let lines: Vec<_> = source(&text, Format::Csv, &reading)
+                .unwrap()
+                .map(|row| row.map(|row| row.line).map_err(|rejected| rejected.line))
+                .collect();
+            assert_eq!(lines, [Ok(3), Err(6), Ok(9), Err(10)], "{end:?}");
+        }
     }
 
     #[test]
@@ -422,7 +452,7 @@ mod tests {
         packed.write_all(b"id\nx\n").unwrap();
         let input = unpack(Cursor::new(packed.finish().unwrap())).unwrap();
         let mut source = Source::new(input, Format::Csv, &Reading::default()).unwrap();
-        assert_eq!(source.next().unwrap().unwrap().row["id"], json!("x"));
+        assert_eq!(source.next().unwrap().unwrap().row["id"], "x".into());
     }
 
     #[test]

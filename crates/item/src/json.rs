@@ -8,9 +8,8 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::json_parse::Parser;
-use super::{Decimal, Item, Value};
-use crate::limits::DEPTH_MAX;
+use crate::json_parse::Parser;
+use crate::{DEPTH_MAX, Decimal, Item, Value};
 
 /// The only name in an object that stands for binary.
 pub const BINARY_NAME: &str = "$binary";
@@ -172,39 +171,8 @@ fn write_number(number: Decimal, out: &mut Vec<u8>) {
     write!(out, "{number}").expect("writing to memory does not fail");
 }
 
-/// The value as `serde_json` has it. Integers of 64 bits are exact; other numbers become the
-/// nearest `f64`, so bytes ([`write_value`]) are the form to use where all digits matter.
-#[must_use]
-pub fn to_serde(value: &Value) -> serde_json::Value {
-    use serde_json::Value as Json;
-    match value {
-        Value::Null => Json::Null,
-        Value::Bool(value) => Json::Bool(*value),
-        Value::Number(number) => match number.to_i64() {
-            Some(integer) => integer.into(),
-            None => number.to_f64().into(),
-        },
-        Value::String(text) => Json::String(text.clone()),
-        Value::Binary(bytes) => serde_json::json!({ BINARY_NAME: STANDARD.encode(bytes) }),
-        Value::List(values) => Json::Array(values.iter().map(to_serde).collect()),
-        Value::Map(map) => Json::Object(
-            map.iter()
-                .map(|(name, value)| (name.clone(), to_serde(value)))
-                .collect(),
-        ),
-    }
-}
-
-/// The value that `serde_json` holds; its numbers are taken as it prints them.
-///
-/// # Errors
-/// As [`parse_object`].
-pub fn from_serde(value: &serde_json::Value) -> Result<Value, FieldError> {
-    parse_value(value.to_string().as_bytes())
-}
-
 /// What an object stands for: binary if its only name says so, otherwise a map.
-pub(super) fn object(map: BTreeMap<String, Value>) -> Result<Value, FieldError> {
+pub(crate) fn object(map: BTreeMap<String, Value>) -> Result<Value, FieldError> {
     if !map.contains_key(BINARY_NAME) {
         return Ok(Value::Map(map));
     }
@@ -226,7 +194,7 @@ pub(super) fn object(map: BTreeMap<String, Value>) -> Result<Value, FieldError> 
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
-    use crate::testing::items::{any_item, sample_item};
+    use crate::testing::{any_item, sample_item};
     use proptest::prelude::*;
 
     fn error(text: &str) -> String {

@@ -8,14 +8,15 @@ use std::str::FromStr;
 use thiserror::Error;
 
 /// The greatest number of significant digits.
-const DIGITS_MAX: u32 = 38;
+pub const DIGITS_MAX: u32 = 38;
 /// The least exponent of the leading digit.
-pub(super) const EXPONENT_MIN: i32 = -130;
+pub const EXPONENT_MIN: i32 = -130;
 /// The greatest exponent of the leading digit.
 const EXPONENT_MAX: i32 = 125;
 
-/// Exponents of the leading digit up to which a number is written out without an `E`.
-const PLAIN_EXPONENT_MAX: i32 = 20;
+/// Exponents of the leading digit up to which a number is written out without an `E`: an integer of
+/// 38 digits looks like one, so that a program which reads integers gets one.
+const PLAIN_EXPONENT_MAX: i32 = DIGITS_MAX as i32 - 1;
 const PLAIN_EXPONENT_MIN: i32 = -7;
 
 /// An exact decimal number. Equal numbers are equal values: `1.0` and `1` are one `Decimal`.
@@ -176,6 +177,14 @@ impl Decimal {
         let magnitude = self.digits.checked_mul(10u128.checked_pow(power)?)?;
         let magnitude = i128::try_from(magnitude).ok()?;
         i64::try_from(if self.negative { -magnitude } else { magnitude }).ok()
+    }
+
+    /// The number as an unsigned integer, if it is one that fits.
+    #[must_use]
+    pub fn to_u64(self) -> Option<u64> {
+        let power = u32::try_from(self.exponent).ok()?;
+        let magnitude = self.digits.checked_mul(10u128.checked_pow(power)?)?;
+        u64::try_from(magnitude).ok().filter(|_| !self.negative)
     }
 
     /// The nearest floating-point number.
@@ -404,10 +413,16 @@ mod tests {
             ("0.0000001", "0.0000001"),
             ("0.00000001", "1E-8"),
             ("100000000000000000000", "100000000000000000000"),
-            ("1000000000000000000000", "1E+21"),
+            ("1E+21", "1000000000000000000000"),
             (
-                "12345678901234567890123456789012345678",
-                "1.2345678901234567890123456789012345678E+37",
+                "-12345678901234567890123456789012345678",
+                "-12345678901234567890123456789012345678",
+            ),
+            ("1E+37", "10000000000000000000000000000000000000"),
+            ("100000000000000000000000000000000000000", "1E+38"),
+            (
+                "1234567890123456789012345.6E+1",
+                "12345678901234567890123456",
             ),
             (
                 "0.000000000000000000000000000000000000000000000000000001",

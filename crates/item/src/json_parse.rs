@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Decimal, FieldError, NumberError, Value, json};
+use crate::{Decimal, FieldError, NumberError, Value, json};
 
 /// Parses one document from text; paths of errors are built on the way out.
 #[derive(Debug)]
-pub(super) struct Parser<'a> {
+pub(crate) struct Parser<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
@@ -15,7 +15,7 @@ pub(super) struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    pub(super) fn new(text: &'a str, depth_max: usize) -> Self {
+    pub(crate) fn new(text: &'a str, depth_max: usize) -> Self {
         Self {
             text,
             at: 0,
@@ -25,7 +25,7 @@ impl<'a> Parser<'a> {
     }
 
     /// One value and nothing after it but white space.
-    pub(super) fn document(mut self) -> Result<Value, FieldError> {
+    pub(crate) fn document(mut self) -> Result<Value, FieldError> {
         let value = self.value()?;
         self.skip_space();
         if self.at < self.text.len() {
