@@ -77,6 +77,8 @@ async fn node(storage: u64, incarnation: u64, directory: &Path, join: &str) {
         zone: String::new(),
         weight: 1,
         incarnation,
+        start: 0,
+        begun: Vec::new(),
         boot: 1,
         at_ms: 1,
     };

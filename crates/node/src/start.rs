@@ -3,6 +3,7 @@
 //!
 //! The peer listener opens before the node joins and is closed only by the end of the process.
 
+mod directory;
 mod leave;
 mod member;
 
@@ -13,7 +14,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Context as _;
 use rand::RngExt;
 use tablestore_placement::{ClusterId, Incarnation, Office, Registration, StorageId};
-use tablestore_store::{DataDirectory, NewIdentity};
+use tablestore_store::DataDirectory;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -79,63 +80,47 @@ fn start_anew() -> anyhow::Error {
     anyhow::anyhow!("cannot start anew: {error}")
 }
 
-fn run_node(settings: NodeSettings) -> anyhow::Result<End> {
+fn run_node(mut settings: NodeSettings) -> anyhow::Result<End> {
     settings.validate()?;
-    let mut directory = DataDirectory::open(
-        &settings.data_dir,
-        NewIdentity {
-            storage: rand::rng().random(),
-        },
-    )?;
+    let control_runtime = runtime()?;
+    let opened = directory::open(&settings, &control_runtime)?;
     let http = listen(settings.listen)?;
     let peer = bind(settings.peer_listen)
         .map_err(|error| anyhow::anyhow!("peer-listen {}: {error}", settings.peer_listen))?;
-    let control_runtime = runtime()?;
     let data_runtime = runtime()?;
-    control_runtime.block_on(check_cluster(&directory, &settings))?;
-    let storage = data::open_storage(&directory, &settings)?;
-    // An incarnation is begun only when the log is there: from then on it must be.
-    let has_run = directory.incarnation() > 0 || directory.cluster().is_some();
-    let control_store = ControlStore::open(&directory.control(), has_run)?;
+    let opened = directory::checked(opened, &settings, &control_runtime)?;
+    let mut directory = opened.directory;
+    if !opened.join.is_empty() {
+        settings.join = opened.join;
+    }
     // Only now, so that a start that is refused leaves the directory as it is.
+    let start = rand::rng().random();
     let me = Office {
         member: StorageId(directory.storage()),
-        incarnation: Incarnation(directory.begin_incarnation()?),
+        incarnation: Incarnation(directory.begin_incarnation(start)?),
     };
     let started = Started {
         settings,
         me,
+        start,
+        begun: directory.starts()?,
         http,
         peer,
-        storage,
-        control_store,
+        storage: opened.storage,
+        control_store: opened.control_store,
     };
     // A runtime may not be dropped on another one: what the data thread did not take stays here.
     let mut data_runtime = Some(data_runtime);
     control_runtime.block_on(control(started, &mut directory, &mut data_runtime))
 }
 
-/// Refuses to start with the directory of one cluster and the address of another.
-async fn check_cluster(directory: &DataDirectory, settings: &NodeSettings) -> anyhow::Result<()> {
-    let Some(ours) = directory.cluster().map(ClusterId) else {
-        return Ok(());
-    };
-    let identity = Identity {
-        storage: StorageId(directory.storage()),
-        incarnation: Incarnation(directory.incarnation()),
-        boot: boot(),
-        name: settings.name.clone(),
-        http_address: settings.listen.to_string(),
-        peer_address: settings.peer_listen.to_string(),
-    };
-    let checked = crate::control::check_cluster(&settings.join, ours, &identity).await;
-    checked.with_context(|| format!("data-dir: cannot use {}", directory.path().display()))
-}
-
 /// What is open before any thread runs.
 struct Started {
     settings: NodeSettings,
     me: Office,
+    /// The random id of this start, and those of which the cluster may know one.
+    start: u64,
+    begun: Vec<u64>,
     http: TcpListener,
     peer: TcpListener,
     storage: Storage,
@@ -168,6 +153,8 @@ async fn control(
     let Started {
         settings,
         me,
+        start,
+        begun,
         http,
         peer,
         storage,
@@ -203,7 +190,11 @@ async fn control(
     tokio::spawn(controller::run(node.clone(), links));
     tokio::spawn(watch(node.clone()));
     let mut stop = Stop::new()?;
-    let registration = registration(&settings, &identity);
+    let registration = Registration {
+        start,
+        begun,
+        ..registration(&settings, &identity)
+    };
     let became_member = tokio::select! {
         became = become_member(&node, directory, &registration, told) => became?,
         () = stop.asked() => return Ok(End::Asked),
@@ -230,6 +221,8 @@ fn registration(settings: &NodeSettings, identity: &Identity) -> Registration {
         zone: settings.zone.clone(),
         weight: settings.weight,
         incarnation: identity.incarnation,
+        start: 0,
+        begun: Vec::new(),
         boot: identity.boot,
         at_ms: wall_ms(),
     }

@@ -79,6 +79,14 @@ pub struct Registration {
     pub weight: u32,
     /// This start.
     pub incarnation: Incarnation,
+    /// A random id of this start; 0 from a node that makes none.
+    #[serde(default)]
+    pub start: u64,
+    /// The starts that its directory has begun since the last one that the cluster is known to have
+    /// taken, that one included. If the start in the map is none of these the directory is an
+    /// older copy of itself.
+    #[serde(default)]
+    pub begun: Vec<u64>,
     /// The boot of its machine.
     #[serde(default)]
     pub boot: u64,
@@ -197,6 +205,13 @@ pub enum Refused {
         current: Incarnation,
         /// The incarnation in the command.
         given: Incarnation,
+    },
+    /// The directory of the member is an older copy of itself: it does not know of the start that
+    /// the map shows. Begin with an empty directory as a new member.
+    #[error("the directory of member {storage} is older than the start of it that the map shows")]
+    OlderDirectory {
+        /// The member.
+        storage: StorageId,
     },
     /// The controller held this start of the node for dead, and a dead incarnation never comes
     /// back. Begin a new incarnation and register again.

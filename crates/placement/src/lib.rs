@@ -16,8 +16,10 @@
 //! let (http_address, peer_address) = ("[::1]:7001".to_owned(), "[::1]:8001".to_owned());
 //! let (storage, incarnation) = (StorageId(1), Incarnation(1));
 //! let (zone, weight, boot, at_ms) = (String::new(), 1, 0, 0);
+//! let (start, begun) = (0, Vec::new());
 //! map.apply(&Command::Register(Registration {
-//!     storage, name, http_address, peer_address, zone, weight, incarnation, boot, at_ms,
+//!     storage, name, http_address, peer_address, zone, weight, incarnation, start, begun,
+//!     boot, at_ms,
 //! }))?;
 //!
 //! // What would be done if it died? A plan is only computed; nothing changes.

@@ -72,6 +72,9 @@ pub struct Member {
     pub weight: u32,
     /// Its current start.
     pub incarnation: Incarnation,
+    /// The random id of its current start; 0 if it has none.
+    #[serde(default)]
+    pub start: u64,
     /// The boot of its machine, to tell a restart of the process from one of the machine.
     #[serde(default)]
     pub boot: u64,
@@ -91,6 +94,12 @@ fn weight_default() -> u32 {
 }
 
 impl Member {
+    /// Whether a directory that has begun these starts is as new as the member: not an older copy.
+    #[must_use]
+    pub fn is_of(&self, begun: &[u64]) -> bool {
+        self.start == 0 || begun.contains(&self.start)
+    }
+
     /// Whether it may hold an office: not down and not gone.
     #[must_use]
     pub fn is_live(&self) -> bool {

@@ -37,6 +37,8 @@ pub fn registration(number: u64, zone: &str, weight: u32) -> Registration {
         zone: zone.to_owned(),
         weight,
         incarnation: Incarnation(1),
+        start: 0,
+        begun: Vec::new(),
         boot: 1,
         at_ms: 0,
     }

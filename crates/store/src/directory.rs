@@ -10,13 +10,17 @@
 //! control/  the control plane's log and state
 //! ```
 
+mod aside;
+mod format;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use self::format::{Format, parse, render};
 
 /// The format this version writes, and the newest that it reads.
 pub const DIRECTORY_FORMAT: u32 = 2;
@@ -26,6 +30,8 @@ const DIRECTORY_FORMAT_UNCHECKED: u32 = 1;
 const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_FILE_NEW: &str = "FORMAT.new";
 const LOCK_FILE: &str = "LOCK";
+/// Starts of which the cluster may know one; FORMAT stays small.
+pub const STARTS_MAX: usize = 64;
 const FOLDERS: [&str; 3] = ["journal", "rows", "control"];
 
 /// What a directory that is made now will be; ignored for one that exists.
@@ -95,15 +101,6 @@ pub enum DirectoryError {
     },
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Format {
-    format: u32,
-    storage: String,
-    cluster: Option<String>,
-    incarnation: u64,
-}
-
 /// A data directory, locked for this process until it is dropped.
 #[derive(Debug)]
 pub struct DataDirectory {
@@ -124,6 +121,7 @@ impl DataDirectory {
         let path = path.into();
         fs::create_dir_all(&path).map_err(|source| at(&path, source))?;
         let lock = lock(&path)?;
+        aside::finish(&path)?;
         let file = path.join(FORMAT_FILE);
         let format = match fs::read(&file) {
             Ok(bytes) => Some(parse(&path, &bytes)?),
@@ -231,19 +229,46 @@ impl DataDirectory {
         Ok(())
     }
 
-    /// Begins a new incarnation: one more than the last, durable when this returns.
+    /// The starts begun in this directory of which the cluster may know one: the last
+    /// [`STARTS_MAX`], and the one that it took last.
+    ///
+    /// # Errors
+    /// If one of them is not an id.
+    pub fn starts(&self) -> Result<Vec<u64>, DirectoryError> {
+        let starts = self.format.taken.iter().chain(&self.format.starts);
+        starts.map(|id| parse_id(&self.path, id)).collect()
+    }
+
+    /// Begins a new incarnation: one more than the last, durable when this returns. `start` is a
+    /// random id for it.
     ///
     /// # Errors
     /// If the format file cannot be written; then the incarnation must not be used.
-    pub fn begin_incarnation(&mut self) -> Result<u64, DirectoryError> {
-        let incarnation = self.format.incarnation + 1;
-        let format = Format {
-            incarnation,
-            ..self.format.clone()
-        };
+    pub fn begin_incarnation(&mut self, start: u64) -> Result<u64, DirectoryError> {
+        let mut format = self.format.clone();
+        format.incarnation += 1;
+        format.starts.push(id_text(start));
+        if format.starts.len() > STARTS_MAX {
+            format.starts.remove(0);
+        }
+        self.replace_format(format)?;
+        Ok(self.format.incarnation)
+    }
+
+    /// The cluster has taken the start that was begun last.
+    ///
+    /// # Errors
+    /// If the format file cannot be written; call it again.
+    pub fn start_taken(&mut self) -> Result<(), DirectoryError> {
+        let mut format = self.format.clone();
+        format.taken = format.starts.last().cloned();
+        self.replace_format(format)
+    }
+
+    fn replace_format(&mut self, format: Format) -> Result<(), DirectoryError> {
         write_format(&self.path, &format)?;
         self.format = format;
-        Ok(incarnation)
+        Ok(())
     }
 }
 
@@ -267,58 +292,6 @@ fn lock(path: &Path) -> Result<File, DirectoryError> {
     }
 }
 
-fn parse(path: &Path, bytes: &[u8]) -> Result<Format, DirectoryError> {
-    /// Read first, since a newer format may have other fields.
-    #[derive(Deserialize)]
-    struct Number {
-        format: u32,
-    }
-    let corrupt = |reason: String| DirectoryError::Corrupt {
-        file: path.join(FORMAT_FILE),
-        reason,
-    };
-    let checked = without_checksum(bytes);
-    let text = checked.unwrap_or(bytes);
-    let number = serde_json::from_slice(text).map(|number: Number| number.format);
-    match number {
-        Ok(found) if found > DIRECTORY_FORMAT => {
-            return Err(DirectoryError::NewerFormat {
-                path: path.to_owned(),
-                found,
-                supported: DIRECTORY_FORMAT,
-            });
-        }
-        Ok(DIRECTORY_FORMAT) if checked.is_some() => {}
-        Ok(DIRECTORY_FORMAT_UNCHECKED) if checked.is_none() => {}
-        _ => return Err(corrupt("its content does not have its checksum".to_owned())),
-    }
-    let format: Format =
-        serde_json::from_slice(text).map_err(|error| corrupt(error.to_string()))?;
-    Ok(Format {
-        format: DIRECTORY_FORMAT,
-        ..format
-    })
-}
-
-/// The last line of a format file with this text.
-fn checksum_line(text: &[u8]) -> String {
-    format!("\ncrc32c {:08x}\n", crc32c::crc32c(text))
-}
-
-/// The text of a format file, if its last line is right.
-fn without_checksum(bytes: &[u8]) -> Option<&[u8]> {
-    let length = bytes.len().checked_sub(checksum_line(&[]).len())?;
-    let (text, line) = bytes.split_at(length);
-    (line == checksum_line(text).as_bytes()).then_some(text)
-}
-
-fn render(format: &Format) -> io::Result<Vec<u8>> {
-    let mut text = serde_json::to_vec_pretty(format)?;
-    let line = checksum_line(&text);
-    text.extend_from_slice(line.as_bytes());
-    Ok(text)
-}
-
 /// Writes the first format file, unless there are data that it should have belonged to.
 fn create(path: &Path, new: NewIdentity) -> Result<Format, DirectoryError> {
     for folder in FOLDERS {
@@ -340,6 +313,8 @@ fn create(path: &Path, new: NewIdentity) -> Result<Format, DirectoryError> {
         storage: id_text(new.storage),
         cluster: None,
         incarnation: 0,
+        taken: None,
+        starts: Vec::new(),
     };
     write_format(path, &format)?;
     Ok(format)
@@ -384,6 +359,7 @@ fn at(path: &Path, source: io::Error) -> DirectoryError {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::format::without_checksum;
     use super::*;
 
     const NEW: NewIdentity = NewIdentity { storage: 0xabc };
@@ -397,7 +373,7 @@ mod tests {
             (first.storage(), first.cluster(), first.incarnation()),
             (0xabc, None, 0)
         );
-        assert_eq!(first.begin_incarnation().unwrap(), 1);
+        assert_eq!(first.begin_incarnation(71).unwrap(), 1);
         first.set_cluster(7).unwrap();
         drop(first);
         let other = NewIdentity { storage: 0xdef };
@@ -407,7 +383,7 @@ mod tests {
             (again.storage(), again.cluster(), again.incarnation()),
             (0xabc, Some(7), 1)
         );
-        assert_eq!(again.begin_incarnation().unwrap(), 2);
+        assert_eq!(again.begin_incarnation(72).unwrap(), 2);
         assert!(again.journal().is_dir() && again.rows().is_dir() && again.control().is_dir());
     }
 
@@ -475,14 +451,32 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let mut directory = DataDirectory::open(home.path(), NEW).unwrap();
         directory.set_cluster(0xc1).unwrap();
-        directory.begin_incarnation().unwrap();
+        directory.begin_incarnation(0x51).unwrap();
         let written = fs::read_to_string(home.path().join("FORMAT")).unwrap();
         let golden = concat!(
             "{\n  \"format\": 2,\n  \"storage\": \"0000000000000abc\",\n",
-            "  \"cluster\": \"00000000000000c1\",\n  \"incarnation\": 1\n}\n",
-            "crc32c e0bb9706\n"
+            "  \"cluster\": \"00000000000000c1\",\n  \"incarnation\": 1,\n",
+            "  \"taken\": null,\n  \"starts\": [\n    \"0000000000000051\"\n  ]\n}\n",
+            "crc32c 22c96f51\n"
         );
         assert_eq!(written, golden);
+    }
+
+    #[test]
+    fn the_start_that_was_taken_and_the_last_ones_begun_are_kept() {
+        let home = tempfile::tempdir().unwrap();
+        let mut directory = DataDirectory::open(home.path(), NEW).unwrap();
+        assert!(directory.starts().unwrap().is_empty());
+        directory.begin_incarnation(1).unwrap();
+        directory.start_taken().unwrap();
+        for start in 2..=200 {
+            directory.begin_incarnation(start).unwrap();
+        }
+        drop(directory);
+        let directory = DataDirectory::open(home.path(), NEW).unwrap();
+        let starts = directory.starts().unwrap();
+        assert_eq!(starts.len(), STARTS_MAX + 1);
+        assert_eq!((starts[0], starts[STARTS_MAX]), (1, 200));
     }
 
     #[test]
@@ -518,7 +512,7 @@ mod tests {
             old,
             "a start may still be refused"
         );
-        assert_eq!(directory.begin_incarnation().unwrap(), 5);
+        assert_eq!(directory.begin_incarnation(0x51).unwrap(), 5);
         assert!(without_checksum(&fs::read(&file).unwrap()).is_some());
     }
 

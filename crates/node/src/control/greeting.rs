@@ -31,6 +31,8 @@ pub enum Purpose {
     Data,
     /// Only to see who answers.
     Probe,
+    /// To show a start before it is begun; nothing else is answered.
+    Consult,
 }
 
 /// Who this node is.

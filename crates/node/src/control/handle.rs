@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use openraft::async_runtime::WatchReceiver;
 use tablestore_placement::{Applied, ClusterMap, Command, Incarnation, StorageId};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
@@ -24,7 +25,7 @@ use super::propose::{self, ProposeError};
 use super::read::{self, READERS_MAX, ReadError, Reader};
 use super::settings::{ControlSettings, PROPOSE_WITHIN};
 use super::store::ControlStore;
-use super::types::Raft;
+use super::types::{LogId, Raft};
 
 /// A snapshot is taken early when the entries behind the last one have this many bytes.
 const ENTRY_BYTES_MAX: usize = 4 << 20;
@@ -273,6 +274,14 @@ impl Control {
     #[must_use]
     pub fn voters(&self) -> Vec<StorageId> {
         self.inner.core.raft.voter_ids().map(StorageId).collect()
+    }
+
+    /// As controller: what a node has acknowledged of the log, as far as this one remembers.
+    #[must_use]
+    pub fn matched(&self, storage: StorageId) -> Option<LogId> {
+        let metrics = self.inner.core.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        *metrics.replication.as_ref()?.get(&storage.0)?
     }
 
     /// The connections to the other nodes.

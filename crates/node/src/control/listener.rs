@@ -13,8 +13,8 @@ use tokio::time::sleep;
 use tokio_util::codec::FramedRead;
 
 use super::envelope::{self, Envelope, Kind};
-use super::greeting::{self, GreetError, Purpose};
-use super::message::{ControlReply, PeerIdentity};
+use super::greeting::{self, GreetError, Hello, Purpose};
+use super::message::{ControlReply, ControlRequest, PeerIdentity};
 use super::peers::{DataSocket, Inner};
 
 /// Connections that have not greeted yet; beyond this new ones wait in the kernel.
@@ -66,8 +66,8 @@ async fn accept_all(peers: Arc<Inner>, listener: TcpListener) {
                 connections.spawn(async move {
                     let greeted = greet(&peers, stream).await;
                     drop(permit);
-                    if let Some((stream, identity)) = greeted {
-                        serve(&peers, stream, identity).await;
+                    if let Some((stream, asker)) = greeted {
+                        serve(&peers, stream, asker).await;
                     }
                 });
             }
@@ -81,7 +81,7 @@ async fn accept_all(peers: Arc<Inner>, listener: TcpListener) {
 }
 
 /// A control connection that is to be served, or nothing.
-async fn greet(peers: &Arc<Inner>, mut stream: TcpStream) -> Option<(TcpStream, PeerIdentity)> {
+async fn greet(peers: &Arc<Inner>, mut stream: TcpStream) -> Option<(TcpStream, Asker)> {
     let ours = |purpose| peers.hello(purpose);
     let hello = match greeting::accept(&mut stream, ours, GREETING_MAX).await {
         Ok(hello) => hello,
@@ -104,14 +104,7 @@ async fn greet(peers: &Arc<Inner>, mut stream: TcpStream) -> Option<(TcpStream, 
                 link.learn(&hello, peers);
             }
             peers.hear_cluster(&hello);
-            let incarnation = hello.identity.incarnation;
-            Some((
-                stream,
-                PeerIdentity {
-                    storage,
-                    incarnation,
-                },
-            ))
+            Some((stream, Asker::Peer(peer(&hello))))
         }
         Purpose::Data => {
             match stream.into_std() {
@@ -120,11 +113,28 @@ async fn greet(peers: &Arc<Inner>, mut stream: TcpStream) -> Option<(TcpStream, 
             }
             None
         }
+        Purpose::Consult => Some((stream, Asker::Consults(peer(&hello)))),
         Purpose::Probe => None,
     }
 }
 
-async fn serve(peers: &Arc<Inner>, stream: TcpStream, from: PeerIdentity) {
+fn peer(hello: &Hello) -> PeerIdentity {
+    PeerIdentity {
+        storage: hello.identity.storage,
+        incarnation: hello.identity.incarnation,
+    }
+}
+
+/// Who asks on a connection.
+#[derive(Debug, Clone, Copy)]
+enum Asker {
+    /// A node of the cluster.
+    Peer(PeerIdentity),
+    /// One that has not begun its start yet, and may only show it.
+    Consults(PeerIdentity),
+}
+
+async fn serve(peers: &Arc<Inner>, stream: TcpStream, from: Asker) {
     let (reader, writer) = stream.into_split();
     // Room for the answers of all that is served, so that no answer waits for the socket.
     let (replies, queue) = mpsc::channel(SERVED_MAX);
@@ -138,7 +148,7 @@ async fn read<R>(
     peers: &Arc<Inner>,
     mut frames: FramedRead<R, tokio_util::codec::LengthDelimitedCodec>,
     replies: &mpsc::Sender<Envelope>,
-    from: PeerIdentity,
+    from: Asker,
 ) where
     R: tokio::io::AsyncRead + Unpin,
 {
@@ -164,9 +174,13 @@ async fn read<R>(
     }
 }
 
-async fn answer(peers: &Inner, from: PeerIdentity, body: &[u8]) -> ControlReply {
+async fn answer(peers: &Inner, from: Asker, body: &[u8]) -> ControlReply {
     let Some(request) = envelope::decode_body(body) else {
         return ControlReply::Unsupported;
+    };
+    let from = match (from, &request) {
+        (Asker::Peer(peer), _) | (Asker::Consults(peer), ControlRequest::ShowStart(_)) => peer,
+        (Asker::Consults(_), _) => return ControlReply::Unsupported,
     };
     match peers.service() {
         Some(service) => service.handle(from, request).await,

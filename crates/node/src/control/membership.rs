@@ -279,6 +279,7 @@ mod tests {
             peer_address: format!("127.0.0.1:{id}"),
             zone: zone.to_owned(),
             weight: 1,
+            start: 0,
             incarnation: Incarnation(1),
             boot: 1,
             state,

@@ -17,6 +17,7 @@ use tablestore_placement::{
     Registration, StorageId,
 };
 
+use super::shown::{SeenStart, ShownStart};
 use super::types::{LogId, SnapshotMeta, TypeConfig, Vote};
 
 /// A request between nodes.
@@ -66,6 +67,8 @@ pub enum ControlRequest {
     Heartbeat(HeartbeatRequest),
     /// The controller asks for the log end of every partition.
     ReportLogEnds,
+    /// A node that is about to start shows what its directory has.
+    ShowStart(ShownStart),
 }
 
 /// An answer between nodes.
@@ -98,6 +101,8 @@ pub enum ControlReply {
     Heartbeat(HeartbeatAnswer),
     /// To `ReportLogEnds`.
     LogEnds(Vec<LogEnd>),
+    /// To `ShowStart`.
+    StartSeen(SeenStart),
     /// The receiver is starting; nothing was done.
     NotReady,
     /// The receiver has too much to do; nothing was done.

@@ -29,13 +29,14 @@ mod propose;
 mod read;
 mod session;
 mod settings;
+mod shown;
 mod store;
 #[cfg(test)]
 mod tests;
 mod types;
 mod voting;
 
-pub use self::belonging::{OtherCluster, check_cluster};
+pub use self::belonging::{Consulted, OtherCluster, check_cluster, consult};
 pub use self::dialler::Dialler;
 pub use self::founding::{FoundError, JoinError};
 pub use self::greeting::{GreetError, Hello, Identity, Purpose, WIRE_FORMAT};
@@ -54,5 +55,6 @@ pub use self::propose::ProposeError;
 pub use self::read::ReadError;
 pub use self::session::CallError;
 pub use self::settings::ControlSettings;
+pub use self::shown::{Others, Remembered, SeenStart, ShownStart, Standing, judge, standing};
 pub use self::store::ControlStore;
 pub use self::types::LogId;

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::handle::ControlError;
 use super::log::{Expected, RaftLog};
 use super::machine::Machine;
+use super::types::LogId;
 
 /// Log and state machine of a node, open.
 #[derive(Debug)]
@@ -45,6 +46,18 @@ impl ControlStore {
             Ok(())
         })?;
         Ok(Self { log, machine, map })
+    }
+
+    /// The map as of the last snapshot of it.
+    #[must_use]
+    pub fn map(&self) -> Arc<ClusterMap> {
+        Arc::clone(&self.map.borrow())
+    }
+
+    /// The end of the log.
+    #[must_use]
+    pub fn last_log(&self) -> Option<LogId> {
+        self.log.last()
     }
 }
 

@@ -51,7 +51,7 @@ impl Controller {
     }
 
     fn cold_start(&self, map: &ClusterMap) -> Proposed {
-        let reports = reports(&self.log_ends);
+        let reports = reports(map, &self.log_ends);
         made(
             plan::cold_start(map, &reports),
             DecisionKind::ColdStart,

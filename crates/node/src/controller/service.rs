@@ -2,10 +2,16 @@
 
 use std::sync::OnceLock;
 
+use tablestore_placement::StorageId;
 use tablestore_replication::Role;
+use tokio::sync::oneshot;
 
 use crate::control::message::{Blob, LogEnd, PartitionProgress, ReplicaRole};
-use crate::control::{ControlReply, ControlRequest, ControlService, HeartbeatAnswer, PeerIdentity};
+use crate::control::{
+    ControlReply, ControlRequest, ControlService, HeartbeatAnswer, Others, PeerIdentity,
+    Remembered, SeenStart, ShownStart, judge,
+};
+use crate::data::Event;
 use crate::node::Node;
 
 /// A node whose journal has failed says that its oldest sync is this old: it does no work.
@@ -27,9 +33,15 @@ impl Service {
 impl ControlService for Service {
     fn handle(
         &self,
-        _from: PeerIdentity,
+        from: PeerIdentity,
         request: ControlRequest,
     ) -> crate::control::message::ReplyFuture {
+        if let (Some(node), ControlRequest::ShowStart(shown)) = (self.node.get(), &request)
+            && shown.storage == from.storage
+        {
+            let (node, shown) = (node.clone(), shown.clone());
+            return Box::pin(async move { ControlReply::StartSeen(node.judge(&shown).await) });
+        }
         let reply = match (self.node.get(), request) {
             (None, _) => ControlReply::NotReady,
             (Some(node), ControlRequest::Heartbeat(request)) => {
@@ -45,6 +57,29 @@ impl ControlService for Service {
 }
 
 impl Node {
+    /// What this node says about the directory of one that is about to start.
+    async fn judge(&self, shown: &ShownStart) -> SeenStart {
+        let (asker, remembered) = oneshot::channel();
+        let asked = Event::Remembered(shown.storage, asker);
+        self.shared.data.send(asked).await;
+        let control = &self.shared.control;
+        let remembered = Remembered {
+            matched: control.matched(shown.storage),
+            ..remembered.await.unwrap_or_default()
+        };
+        let map = self.map();
+        let others = map.members.keys().copied();
+        let reached: Vec<StorageId> = others
+            .filter(|other| *other == self.me() || control.peers().is_up(*other))
+            .collect();
+        let voters = control.voters();
+        let others = Others {
+            voters: &voters,
+            reached: &reached,
+        };
+        judge(&map, others, shown, &remembered)
+    }
+
     /// This node's sign of work.
     pub(crate) fn heartbeat_answer(&self) -> HeartbeatAnswer {
         let progress = &self.shared.progress;

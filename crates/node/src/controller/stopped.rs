@@ -15,11 +15,13 @@ use crate::node::wall_ms;
 
 type Answers = BTreeMap<StorageId, HeartbeatAnswer>;
 
-/// How far the logs of all members go; a stopped replica has nothing to offer.
-pub(super) fn reports(answers: &Answers) -> Reports {
+/// How far the logs of all members go; a stopped replica has nothing to offer, nor has a start
+/// that has not registered: whether its disk is the one that the map knows is not yet said.
+pub(super) fn reports(map: &ClusterMap, answers: &Answers) -> Reports {
     let works = |role: ReplicaRole| role != ReplicaRole::Stopped;
     answers
         .iter()
+        .filter(|(node, answer)| is_registered(map, **node, answer))
         .map(|(node, answer)| {
             let working = answer.partitions.iter().filter(|p| works(p.role));
             let ends = working.map(|p| (p.partition, p.epoch, p.end));
@@ -28,17 +30,19 @@ pub(super) fn reports(answers: &Answers) -> Reports {
         .collect()
 }
 
+/// Whether the answer is of the start that the map shows.
+fn is_registered(map: &ClusterMap, node: StorageId, answer: &HeartbeatAnswer) -> bool {
+    let member = map.members.get(&node).filter(|member| member.is_live());
+    member.is_some_and(|member| member.incarnation == answer.incarnation)
+}
+
 /// The replicas in in-sync sets that the present start of their member says have stopped, and why.
 fn stopped(map: &ClusterMap, answers: &Answers) -> Vec<(PartitionId, StorageId, String)> {
-    let current = |node: &StorageId, answer: &HeartbeatAnswer| {
-        let member = map.members.get(node).filter(|member| member.is_live());
-        member.is_some_and(|member| member.incarnation == answer.incarnation)
-    };
     let mut found = Vec::new();
-    for (node, answer) in answers
+    let registered = answers
         .iter()
-        .filter(|(node, answer)| current(node, answer))
-    {
+        .filter(|(node, answer)| is_registered(map, **node, answer));
+    for (node, answer) in registered {
         for replica in &answer.partitions {
             let assignment = map.assignment(replica.partition);
             let counts = assignment.is_some_and(|a| a.in_sync.contains(node));

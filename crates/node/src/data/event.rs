@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::copies::{CopyId, CopyPage, Source};
 use super::request::{Reply, Request};
+use crate::control;
 
 /// Events that may wait; senders on other threads block, those on this thread are refused.
 pub(crate) const EVENTS_MAX: usize = 16_384;
@@ -103,6 +104,8 @@ pub(crate) enum Event {
         index: u64,
         sums: Checksums,
     },
+    /// What this node's replicas remember, also of what a member has acknowledged.
+    Remembered(StorageId, oneshot::Sender<control::Remembered>),
     /// Stop taking writes; answered when all is committed everywhere.
     Resign(oneshot::Sender<()>),
     /// End the data thread.

@@ -34,5 +34,5 @@ pub(crate) use event::{Event, EventSender, channel};
 pub(crate) use journal::JournalQueue;
 pub(crate) use plane::{Parts, run};
 pub(crate) use progress::Progress;
-pub(crate) use recover::{Storage, open_storage};
+pub(crate) use recover::{RecoveredPartition, Storage, open_storage};
 pub(crate) use workers::Workers;

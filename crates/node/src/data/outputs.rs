@@ -68,13 +68,10 @@ impl Plane {
                 in_sync,
                 joiner,
             } => {
-                let joiner = joiner.and_then(|storage| {
-                    self.ports
-                        .map
-                        .members
-                        .get(&storage)
-                        .map(|m| (storage, m.incarnation))
-                });
+                // The start that was brought up to date, whatever the map says by now.
+                let sessions = &self.ports.links.sessions;
+                let joiner =
+                    joiner.and_then(|storage| Some((storage, sessions.start_of(storage)?)));
                 let command = Command::ProposeInSync {
                     partition,
                     epoch,

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::plane::Plane;
 use super::request::{Correlation, Failure, Reply, ReplyTo, Request, Stage};
+use crate::control::Remembered;
 use crate::wire::DataMessage;
 
 /// A forwarded request may stay with us for this long; its sender has its own deadline.
@@ -119,5 +120,19 @@ impl Plane {
             !gone
         });
         self.end_copies_with(peer.member);
+    }
+
+    /// What is known to be committed, and what a member has acknowledged to primaries here.
+    pub(super) fn remembered(&self, of: StorageId) -> Remembered {
+        let mut remembered = Remembered::default();
+        let working = self.replicas.iter().filter(|(_, h)| h.stopped.is_none());
+        for (partition, hosted) in working {
+            let status = hosted.replica.status();
+            remembered.commits.push((*partition, status.commit));
+            let follower = status.followers.iter().find(|f| f.member == of);
+            let acknowledged = follower.map(|f| (*partition, status.epoch, f.matched));
+            remembered.acknowledged.extend(acknowledged);
+        }
+        remembered
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tablestore_placement::{ClusterMap, Office, PartitionId};
+use tablestore_placement::{ClusterMap, Office, PartitionId, StorageId};
 use tablestore_replication::{Input, Output, Replica};
 use tablestore_store::{Engine, JournalReader};
 use tokio::time::Instant as Deadline;
@@ -294,6 +294,10 @@ impl Plane {
             } => {
                 self.checksum_taken(partition, id, index, sums);
             }
+            Event::Remembered(of, asker) => {
+                // Who asked may have gone away.
+                let _ = asker.send(self.remembered(of));
+            }
             Event::Resign(done) => self.resign(done),
             Event::Stop(_) => unreachable!("the loop takes this one"),
         }
@@ -316,7 +320,7 @@ impl Plane {
         }
     }
 
-    fn peer(&mut self, peer: tablestore_placement::StorageId, up: bool) {
+    fn peer(&mut self, peer: StorageId, up: bool) {
         self.ports.links.set_up(peer, up);
         if !up {
             self.end_copies_with(peer);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
-use tablestore_placement::{ClusterId, Command, Incarnation, MemberState, Registration};
+use tablestore_placement::{ClusterId, Command, Incarnation, MemberState, Refused, Registration};
 use tablestore_store::DataDirectory;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -17,6 +17,10 @@ use crate::node::{Node, wall_ms};
 
 /// How often a node that cannot reach its cluster says so and tries again.
 const JOIN_AGAIN_EVERY: Duration = Duration::from_secs(5);
+/// How long a name may be held by a member that has just ended; its silence is noticed by then.
+const NAME_IS_FREE_WITHIN: Duration = Duration::from_secs(10);
+/// Pause before a name is asked for again.
+const NAME_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// Longer than a member waits before it tries the address of another one again.
 const LISTEN_BEFORE_FOUNDING: Duration = Duration::from_millis(700);
 
@@ -42,6 +46,7 @@ pub(super) async fn become_member(
             cluster
         }
         None => {
+            let name_is_free_by = Instant::now() + NAME_IS_FREE_WITHIN;
             let cluster = loop {
                 let deadline = Instant::now() + JOIN_AGAIN_EVERY;
                 match control
@@ -49,6 +54,12 @@ pub(super) async fn become_member(
                     .await
                 {
                     Ok(cluster) => break cluster,
+                    // An earlier member of this name that is gone is noticed in a moment.
+                    Err(crate::control::JoinError::Refused(Refused::NameTaken { .. }))
+                        if Instant::now() < name_is_free_by =>
+                    {
+                        tokio::time::sleep(NAME_AGAIN_AFTER).await;
+                    }
                     Err(error @ crate::control::JoinError::Refused(_)) => return Err(error.into()),
                     Err(error) => {
                         let tried = node.settings().join.join(", ");
@@ -61,6 +72,7 @@ pub(super) async fn become_member(
         }
     };
     wait_for(node, |member| member == registration.incarnation).await;
+    directory.start_taken()?;
     Ok(cluster)
 }
 

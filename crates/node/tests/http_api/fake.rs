@@ -62,6 +62,7 @@ fn member(storage: StorageId, name: &str) -> Member {
         peer_address: format!("127.0.0.1:1{}", storage.0),
         zone: "r/z".to_owned(),
         weight: 1,
+        start: 0,
         incarnation: Incarnation(3),
         boot: 1,
         state: MemberState::Up,

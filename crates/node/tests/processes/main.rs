@@ -19,5 +19,6 @@ mod plain;
 mod readme;
 mod refusals;
 mod restart;
+mod restored;
 mod rolling;
 mod strays;

@@ -32,6 +32,11 @@ impl ClusterMap {
                     _ => Ok(self.unchanged()),
                 };
             }
+            if !member.is_of(&new.begun) {
+                return Err(Refused::OlderDirectory {
+                    storage: new.storage,
+                });
+            }
             if new.incarnation <= member.incarnation {
                 return Err(Refused::StaleIncarnation {
                     storage: new.storage,
@@ -123,6 +128,7 @@ fn member_of(new: &Registration) -> Member {
         zone: new.zone.clone(),
         weight: new.weight,
         incarnation: new.incarnation,
+        start: new.start,
         boot: new.boot,
         state: MemberState::Up,
         since_ms: new.at_ms,

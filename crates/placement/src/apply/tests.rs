@@ -659,3 +659,27 @@ fn the_last_decisions_are_kept_and_in_sync_changes_do_not_flood_them() {
     let ids: Vec<u64> = map.decisions.iter().map(|d| d.id).collect();
     assert!(ids.windows(2).all(|pair| pair[0] + 1 == pair[1]));
 }
+
+#[test]
+fn l29_a_directory_that_does_not_know_the_last_start_is_refused_every_time() {
+    let mut map = three();
+    let start = |incarnation, start, begun: &[u64]| {
+        Command::Register(Registration {
+            incarnation: Incarnation(incarnation),
+            start,
+            begun: begun.to_vec(),
+            ..registration(1, "", 1)
+        })
+    };
+    map.apply(&start(2, 22, &[22])).expect("a first start");
+    map.apply(&start(3, 33, &[22, 33])).expect("the next");
+    let older = Refused::OlderDirectory { storage: s(1) };
+    // A copy from before the last start, started again and again.
+    for incarnation in 3..9 {
+        let refused = refused(&mut map, &start(incarnation, 44, &[22, 44]));
+        assert_eq!(refused, older);
+    }
+    // Starts in vain in the right directory are forgiven.
+    map.apply(&start(9, 99, &[33, 55, 66, 99]))
+        .expect("it has begun 33");
+}

@@ -217,6 +217,8 @@ pub(super) fn registration(
         zone: String::new(),
         weight: 1,
         incarnation,
+        start: 0,
+        begun: Vec::new(),
         boot: 1,
         at_ms: 1,
     }

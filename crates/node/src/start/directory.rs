@@ -1,0 +1,168 @@
+//! The directory of a node before its start is begun: is it the one that the cluster knows?
+//!
+//! Nothing is written before that is answered. An older copy of the directory becomes a new member
+//! by itself, with what it had put aside, where the cluster can do without it; elsewhere the start
+//! is refused, every time. Knows nothing of what runs later.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tablestore_placement::{ClusterId, Incarnation, PartitionId, StorageId};
+use tablestore_store::{DataDirectory, NewIdentity};
+use tokio::runtime::Runtime;
+
+use super::boot;
+use crate::control::{Consulted, ControlStore, Identity, ShownStart, Standing, consult, standing};
+use crate::data::{self, RecoveredPartition, Storage};
+use crate::settings::NodeSettings;
+
+/// How long the files of a store that was closed may stay in use by its threads.
+const CLOSES_WITHIN: Duration = Duration::from_secs(5);
+
+/// A directory whose start may be begun, with everything in it open.
+pub(super) struct Opened {
+    pub(super) directory: DataDirectory,
+    pub(super) storage: Storage,
+    pub(super) control_store: ControlStore,
+    /// What it shows, also when it registers.
+    pub(super) shown: ShownStart,
+    /// Where the cluster is reached, if an older copy was put aside.
+    pub(super) join: Vec<String>,
+}
+
+/// Opens the directory and everything in it, as it is.
+pub(super) fn open(settings: &NodeSettings, runtime: &Runtime) -> anyhow::Result<Opened> {
+    let directory = DataDirectory::open(
+        &settings.data_dir,
+        NewIdentity {
+            storage: rand::random(),
+        },
+    )?;
+    check_cluster(&directory, settings, runtime)?;
+    let storage = data::open_storage(&directory, settings)?;
+    // An incarnation is begun only when the log is there: from then on it must be.
+    let has_run = directory.incarnation() > 0 || directory.cluster().is_some();
+    let control_store = ControlStore::open(&directory.control(), has_run)?;
+    let shown = ShownStart {
+        storage: StorageId(directory.storage()),
+        begun: directory.starts()?,
+        last_log: control_store.last_log(),
+        ends: ends(&storage.recovered),
+    };
+    Ok(Opened {
+        directory,
+        storage,
+        control_store,
+        shown,
+        join: Vec::new(),
+    })
+}
+
+/// Asks the cluster whether this is the directory that it knows. An older copy is put aside, once.
+pub(super) fn checked(
+    opened: Opened,
+    settings: &NodeSettings,
+    runtime: &Runtime,
+) -> anyhow::Result<Opened> {
+    let Some(consulted) = runtime.block_on(ask(&opened, settings)) else {
+        return Ok(opened);
+    };
+    let why = match standing(&consulted.seen) {
+        Standing::Current => return Ok(opened),
+        Standing::Needed { why, because } => {
+            let path = opened.directory.path().display();
+            anyhow::bail!(
+                "data-dir: {path} is an older copy of itself ({why}), and it cannot be replaced by \
+                 a new member now: {because}. Put the newer directory back, or start again when \
+                 more of the cluster is up"
+            );
+        }
+        Standing::Replaceable { why } => why,
+    };
+    let path = opened.directory.path().to_owned();
+    let Opened {
+        directory,
+        storage,
+        control_store,
+        ..
+    } = opened;
+    drop((storage, control_store));
+    let aside = directory.put_aside()?;
+    tracing::warn!(
+        data_dir = %path.display(), aside = %aside.display(), %why,
+        "the directory is an older copy of itself; put aside, and this node begins as a new member"
+    );
+    let fresh = open_when_closed(settings, runtime)?;
+    Ok(Opened {
+        join: consulted.addresses,
+        ..fresh
+    })
+}
+
+/// The threads of a store that was closed let go of its files a moment later.
+fn open_when_closed(settings: &NodeSettings, runtime: &Runtime) -> anyhow::Result<Opened> {
+    let deadline = std::time::Instant::now() + CLOSES_WITHIN;
+    loop {
+        match open(settings, runtime) {
+            Err(error) if std::time::Instant::now() < deadline => {
+                tracing::debug!(%error, "not closed yet");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// A replica that has stopped shows nothing, because it is not to be used.
+fn ends(recovered: &BTreeMap<u64, RecoveredPartition>) -> Vec<(PartitionId, Option<u64>)> {
+    let end = |found: &RecoveredPartition| {
+        let usable = found.stopped.is_none();
+        usable.then_some(found.state.meta.end)
+    };
+    recovered
+        .iter()
+        .map(|(number, found)| (PartitionId::from_u64(*number), end(found)))
+        .collect()
+}
+
+/// Asks whoever may know this directory; nothing if it belongs to no cluster yet.
+async fn ask(opened: &Opened, settings: &NodeSettings) -> Option<Consulted> {
+    let (ours, identity) = belonging(&opened.directory, settings)?;
+    let map = opened.control_store.map();
+    let others = map.members.values();
+    let others = others.filter(|member| member.storage != identity.storage);
+    let others = others.map(|member| &member.peer_address);
+    let addresses: BTreeSet<String> = settings.join.iter().chain(others).cloned().collect();
+    let addresses: Vec<String> = addresses.into_iter().collect();
+    Some(consult(&addresses, ours, &identity, &opened.shown).await)
+}
+
+/// Refuses to start with the directory of one cluster and the address of another; before anything
+/// in the directory is opened.
+fn check_cluster(
+    directory: &DataDirectory,
+    settings: &NodeSettings,
+    runtime: &Runtime,
+) -> anyhow::Result<()> {
+    let Some((ours, identity)) = belonging(directory, settings) else {
+        return Ok(());
+    };
+    let checked = crate::control::check_cluster(&settings.join, ours, &identity);
+    let path = directory.path().display();
+    let checked = runtime.block_on(checked);
+    checked.with_context(|| format!("data-dir: cannot use {path}"))
+}
+
+/// The cluster that a directory belongs to, and who its node is.
+fn belonging(directory: &DataDirectory, settings: &NodeSettings) -> Option<(ClusterId, Identity)> {
+    let identity = Identity {
+        storage: StorageId(directory.storage()),
+        incarnation: Incarnation(directory.incarnation()),
+        boot: boot(),
+        name: settings.name.clone(),
+        http_address: settings.listen.to_string(),
+        peer_address: settings.peer_listen.to_string(),
+    };
+    Some((ClusterId(directory.cluster()?), identity))
+}
