@@ -114,6 +114,11 @@ pub enum Output {
         /// The log index of the mark.
         index: u64,
     },
+    /// After `Input::Checksum`: no mark was put into the log. Ask again later, or another primary.
+    ChecksumRefused {
+        /// Of `Input::Checksum`.
+        id: u64,
+    },
     /// After `Input::Resign`: everything appended is committed (or this is no primary).
     Resigned,
     /// An invariant is broken: this replica has stopped and must not be used.

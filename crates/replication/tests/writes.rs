@@ -334,3 +334,19 @@ fn remembered_requests_of_a_checkpoint_are_those_above_its_index() {
     assert_eq!(kept.iter().map(|r| r.index).collect::<Vec<_>>(), [4, 5, 6]);
     assert_eq!(kept[0].request, RequestId(3));
 }
+
+#[test]
+fn a_checksum_mark_that_cannot_be_put_is_refused_and_not_forgotten() {
+    let mut net = Net::serving(3);
+    net.input(1, Input::Checksum { id: 4 });
+    assert!(
+        net.take(1).contains(&Output::ChecksumRefused { id: 4 }),
+        "a backup"
+    );
+    net.reassign(0, &[0, 1], &[1]);
+    net.input(0, Input::Checksum { id: 5 });
+    assert!(
+        net.take(0).contains(&Output::ChecksumRefused { id: 5 }),
+        "too few are reached"
+    );
+}

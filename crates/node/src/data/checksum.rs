@@ -13,7 +13,7 @@ use tablestore_store::engine::Checksums as Sums;
 
 use super::event::Event;
 use super::plane::{Plane, Ports};
-use super::request::{Answer, Failure, Reply};
+use super::request::{Answer, Reply};
 use crate::wire::DataMessage;
 
 /// A comparison that is not complete after this long is answered as it is.
@@ -170,6 +170,14 @@ impl Plane {
         }
     }
 
+    /// There is no mark: whoever waits for the comparison waits for another one.
+    pub(super) fn checksum_refused(&mut self, partition: PartitionId, id: u64) {
+        let comparison = self.ports.checksums.running.remove(&(partition, id));
+        for ticket in comparison.into_iter().flat_map(|one| one.tickets) {
+            self.park(ticket, false);
+        }
+    }
+
     fn end_late_comparisons(&mut self, now: Duration) {
         let late: Vec<_> = self
             .ports
@@ -198,12 +206,13 @@ impl Plane {
             })
             .collect();
         for ticket in comparison.tickets {
-            let result = if comparison.index == 0 {
-                Err(Failure::Deadline)
-            } else {
-                let (index, replicas) = (comparison.index, replicas.clone());
-                Ok(Answer::Checksums { index, replicas })
-            };
+            if comparison.index == 0 {
+                // Not even this replica came to the mark: another comparison may.
+                self.park(ticket, false);
+                continue;
+            }
+            let (index, replicas) = (comparison.index, replicas.clone());
+            let result = Ok(Answer::Checksums { index, replicas });
             self.answer(ticket, Reply { epoch, result });
         }
         // Last: this very replica may stop, and with it the requests that it has not answered.

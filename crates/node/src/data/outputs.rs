@@ -98,6 +98,7 @@ impl Plane {
             } => {
                 self.role_changed(partition, role, epoch, serving);
             }
+            Output::ChecksumRefused { id } => self.checksum_refused(partition, id),
             Output::Resigned => self.resigned(partition),
             Output::Halted { invariant } => self.halted(partition, invariant),
         }

@@ -205,8 +205,10 @@ impl Replica {
     fn dispatch_to_primary(&mut self, input: Input) {
         let core = &mut self.core;
         let Some(primary) = &mut self.primary else {
-            if input == Input::Resign {
-                core.output(Output::Resigned);
+            match input {
+                Input::Resign => core.output(Output::Resigned),
+                Input::Checksum { id } => core.output(Output::ChecksumRefused { id }),
+                _ => {}
             }
             return;
         };

@@ -195,6 +195,8 @@ impl Primary {
         if self.serving && self.resigning.is_none() && have >= need {
             let index = core.end() + 1;
             core.append(Entry::checksum(self.epoch, index, id));
+        } else {
+            core.output(Output::ChecksumRefused { id });
         }
     }
 
