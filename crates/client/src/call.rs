@@ -182,7 +182,7 @@ impl Caller {
         let ambiguous = progress.ambiguous;
         match outcome {
             Ok(answer) => Ok(answer),
-            Err(Some(problem)) => Err((refusal(problem, progress, call), ambiguous)),
+            Err(Some(problem)) => Err((CallError::Refused(Box::new(problem)), ambiguous)),
             Err(None) => Err((progress.give_up(call), ambiguous)),
         }
     }
@@ -319,19 +319,6 @@ impl Caller {
             after.map(Duration::from_secs),
         )
     }
-}
-
-/// A refusal ends the call, unless an earlier attempt may have succeeded and its result has been
-/// forgotten since.
-fn refusal(problem: Problem, progress: Progress, call: &Call) -> CallError {
-    if progress.ambiguous && problem.code == "request_id_expired" {
-        return Progress {
-            last: problem.to_string(),
-            ..progress
-        }
-        .give_up(call);
-    }
-    CallError::Refused(Box::new(problem))
 }
 
 /// What an error answer means for this attempt.

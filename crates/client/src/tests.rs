@@ -108,20 +108,6 @@ async fn a_server_that_says_not_applied_is_believed_and_asked_again() {
 }
 
 #[tokio::test]
-async fn a_forgotten_request_id_after_a_lost_reply_is_unknown_and_not_a_refusal() {
-    let expired = Play::Answer(409, r#"{"code":"request_id_expired","detail":"too old"}"#);
-    let fake = Fake::start(vec![Play::HangUp, expired]).await;
-    let error = client(&[&fake])
-        .put("t", &RowKey::new("k"), &row())
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(error, CallError::OutcomeUnknown { .. }),
-        "{error:?}"
-    );
-}
-
-#[tokio::test]
 async fn a_refusal_is_final_and_names_code_and_field() {
     let fake = Fake::start(vec![Play::Answer(
         400,

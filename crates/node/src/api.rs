@@ -197,9 +197,6 @@ pub enum RequestError {
     /// The request id was used before with another body (422). Nothing changed now.
     #[error("the request id was used before with another body")]
     RequestMismatch,
-    /// The request id is older than the remembered results reach (409). Nothing changed now.
-    #[error("the request id is older than the results that are still remembered")]
-    RequestExpired,
     /// 503: certainly not carried out.
     #[error("not applied: {reason:?}{}", partition_text(*partition))]
     NotApplied {

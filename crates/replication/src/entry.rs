@@ -10,7 +10,7 @@ const KIND_EPOCH_START: u8 = 0;
 const KIND_WRITE: u8 = 1;
 const KIND_CHECKSUM: u8 = 2;
 
-/// Kind, stamp, request id and digest stand before the payload of a write.
+/// Kind, log time, request id and digest stand before the payload of a write.
 const WRITE_HEADER_BYTES: usize = 1 + 8 + 16 + 8;
 
 /// One entry of the log. The pair (epoch, index) is unique among all replicas for ever.
@@ -31,8 +31,8 @@ pub enum EntryBody<'a> {
     EpochStart,
     /// A request of a client.
     Write {
-        /// The primary's wall clock; never goes back within a log.
-        stamp_ms: u64,
+        /// The log's own time, in milliseconds; never goes back within a log.
+        log_ms: u64,
         /// The client's id.
         request: RequestId,
         /// The digest of the request's body.
@@ -65,14 +65,14 @@ impl Entry {
     pub fn write(
         epoch: Epoch,
         index: u64,
-        stamp_ms: u64,
+        log_ms: u64,
         request: RequestId,
         digest: u64,
         payload: &[u8],
     ) -> Self {
         let mut data = BytesMut::with_capacity(WRITE_HEADER_BYTES + payload.len());
         data.put_u8(KIND_WRITE);
-        data.put_u64_le(stamp_ms);
+        data.put_u64_le(log_ms);
         data.put_u128_le(request.0);
         data.put_u64_le(digest);
         data.put_slice(payload);
@@ -103,7 +103,7 @@ impl Entry {
         match data.first() {
             Some(&KIND_EPOCH_START) => EntryBody::EpochStart,
             Some(&KIND_WRITE) if data.len() >= WRITE_HEADER_BYTES => EntryBody::Write {
-                stamp_ms: u64_at(data, 1),
+                log_ms: u64_at(data, 1),
                 request: RequestId(
                     u128::from(u64_at(data, 9)) | u128::from(u64_at(data, 17)) << 64,
                 ),
@@ -128,7 +128,7 @@ impl Entry {
     #[must_use]
     pub fn remembered(&self, outcome: Outcome) -> Option<Remembered> {
         let EntryBody::Write {
-            stamp_ms,
+            log_ms,
             request,
             digest,
             ..
@@ -140,7 +140,7 @@ impl Entry {
             request,
             digest,
             index: self.index,
-            stamp_ms,
+            log_ms,
             outcome,
         })
     }
@@ -164,12 +164,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_bytes_of_a_write_do_not_change() {
+        let entry = Entry::write(Epoch(1), 2, 0x0304, RequestId(0x0506), 0x0708, b"row");
+        let golden = [
+            &[1][..],
+            &[4, 3, 0, 0, 0, 0, 0, 0],
+            &[6, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[8, 7, 0, 0, 0, 0, 0, 0],
+            b"row",
+        ];
+        assert_eq!(entry.data, golden.concat());
+    }
+
+    #[test]
     fn a_write_is_read_back_as_it_was_encoded() {
         let entry = Entry::write(Epoch(3), 9, 1234, RequestId(u128::MAX - 5), 77, b"row");
         assert_eq!(
             entry.body(),
             EntryBody::Write {
-                stamp_ms: 1234,
+                log_ms: 1234,
                 request: RequestId(u128::MAX - 5),
                 digest: 77,
                 payload: b"row"

@@ -20,8 +20,6 @@ pub enum Input {
         request: RequestId,
         /// The digest of the request's body.
         digest: u64,
-        /// The wall clock of this node.
-        stamp_ms: u64,
         /// For the state machine.
         payload: Bytes,
     },

@@ -12,6 +12,7 @@ pub mod codec;
 mod entry;
 mod history;
 mod input;
+mod log_clock;
 mod message;
 mod output;
 mod persist;

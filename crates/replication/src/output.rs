@@ -177,10 +177,6 @@ pub enum WriteRefused {
     /// Not appended. The same id was used with another body: the client is at fault.
     #[error("the request id was used with another body")]
     RequestMismatch,
-    /// Not appended. The id is older than what is remembered, so it may have been carried out
-    /// long ago; the client must not retry it.
-    #[error("the request id is older than the remembered results")]
-    RequestExpired,
     /// Appended; it may or may not become committed. Retry with the same id.
     #[error("the outcome is unknown")]
     Unknown,

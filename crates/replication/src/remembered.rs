@@ -1,6 +1,6 @@
 //! The requests that were carried out, with their answers: part of the replicated state, so
-//! that every replica keeps and evicts the same. Knows no clock: eviction goes by the stamps
-//! in the log alone.
+//! that every replica keeps and evicts the same. Knows no clock: eviction goes by the own time of
+//! the log alone.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -24,7 +24,7 @@ struct Packed {
     digest: u64,
     version: u64,
     index: [u8; 6],
-    stamp_ms: [u8; 6],
+    log_ms: [u8; 6],
     code: u16,
 }
 
@@ -35,7 +35,7 @@ impl Packed {
             digest: from.digest,
             version: from.outcome.version,
             index: low_48(from.index),
-            stamp_ms: low_48(from.stamp_ms),
+            log_ms: low_48(from.log_ms),
             code: from.outcome.code,
         }
     }
@@ -45,7 +45,7 @@ impl Packed {
             request: RequestId(u128::from(self.request[0]) | u128::from(self.request[1]) << 64),
             digest: self.digest,
             index: from_48(self.index),
-            stamp_ms: from_48(self.stamp_ms),
+            log_ms: from_48(self.log_ms),
             outcome: Outcome {
                 code: self.code,
                 version: self.version,
@@ -63,23 +63,21 @@ pub struct RememberedTable {
     slots: Vec<u64>,
     /// The number of the oldest entry in `kept`.
     oldest: u64,
-    newest_stamp_ms: u64,
+    newest_ms: u64,
     remember_for_ms: u64,
-    margin_ms: u64,
     kept_min: usize,
 }
 
 impl RememberedTable {
-    /// An empty table that keeps for `remember_for` plus `margin`, at least `kept_min`.
+    /// An empty table that keeps for `remember_for` of the log's time, and at least `kept_min`.
     #[must_use]
-    pub fn new(remember_for: Duration, margin: Duration, kept_min: usize) -> Self {
+    pub fn new(remember_for: Duration, kept_min: usize) -> Self {
         Self {
             kept: VecDeque::new(),
             slots: vec![EMPTY; SLOTS_MIN],
             oldest: 0,
-            newest_stamp_ms: 0,
+            newest_ms: 0,
             remember_for_ms: remember_for.as_millis() as u64,
-            margin_ms: margin.as_millis() as u64,
             kept_min,
         }
     }
@@ -96,10 +94,16 @@ impl RememberedTable {
         self.kept.is_empty()
     }
 
-    /// The greatest stamp of the log.
+    /// The greatest time of the log; nothing before the first.
     #[must_use]
-    pub fn newest_stamp_ms(&self) -> u64 {
-        self.newest_stamp_ms
+    pub fn newest_ms(&self) -> Option<u64> {
+        (!self.is_empty()).then_some(self.newest_ms)
+    }
+
+    /// The log index of the oldest that is remembered.
+    #[must_use]
+    pub fn oldest_index(&self) -> Option<u64> {
+        self.kept.front().map(|oldest| from_48(oldest.index))
     }
 
     /// What became of this request, if it is remembered.
@@ -126,16 +130,9 @@ impl RememberedTable {
         Err(slot)
     }
 
-    /// Whether the id carries a time before which requests may already be forgotten.
-    #[must_use]
-    pub fn is_expired(&self, request: RequestId) -> bool {
-        let horizon = self.newest_stamp_ms.saturating_sub(self.remember_for_ms);
-        request.made_at_ms().is_some_and(|made| made < horizon)
-    }
-
     /// Remembers one more, behind all others by index, and evicts the oldest.
     pub fn push(&mut self, remembered: &Remembered) {
-        self.newest_stamp_ms = self.newest_stamp_ms.max(remembered.stamp_ms);
+        self.newest_ms = self.newest_ms.max(remembered.log_ms);
         let packed = Packed::pack(remembered);
         if let Err(slot) = self.slot_of(packed.request) {
             let number = (self.oldest + self.kept.len() as u64) % NUMBERS;
@@ -157,12 +154,11 @@ impl RememberedTable {
     }
 
     fn evict(&mut self) {
-        let kept_ms = self.remember_for_ms + self.margin_ms;
         while self.kept.len() > self.kept_min {
             let Some(front) = self.kept.front() else {
                 break;
             };
-            if from_48(front.stamp_ms) + kept_ms >= self.newest_stamp_ms {
+            if from_48(front.log_ms) + self.remember_for_ms >= self.newest_ms {
                 break;
             }
             let request = front.request;
@@ -244,12 +240,12 @@ mod tests {
 
     use super::*;
 
-    fn remembered(request: u128, index: u64, stamp_ms: u64) -> Remembered {
+    fn remembered(request: u128, index: u64, log_ms: u64) -> Remembered {
         Remembered {
             request: RequestId(request),
             digest: index * 3,
             index,
-            stamp_ms,
+            log_ms,
             outcome: Outcome {
                 code: 200,
                 version: index + 7,
@@ -262,16 +258,6 @@ mod tests {
         assert_eq!(size_of::<Packed>(), 48);
     }
 
-    #[test]
-    fn an_id_with_a_time_before_the_horizon_is_expired_and_others_are_not() {
-        let mut table = RememberedTable::new(Duration::from_secs(10), Duration::from_secs(1), 2);
-        table.push(&remembered(1, 1, 100_000));
-        let id_at = |ms: u128| RequestId(ms << 80 | 7 << 76 | 2 << 62);
-        assert!(table.is_expired(id_at(89_999)));
-        assert!(!table.is_expired(id_at(90_000)));
-        assert!(!table.is_expired(RequestId(5)));
-    }
-
     proptest! {
         #[test]
         fn the_table_agrees_with_a_naive_one(
@@ -279,7 +265,7 @@ mod tests {
             kept_min in 0usize..50,
         ) {
             let mut table =
-                RememberedTable::new(Duration::from_secs(10), Duration::from_secs(1), kept_min);
+                RememberedTable::new(Duration::from_secs(11), kept_min);
             // Start near the wrap-around of the numbers.
             table.oldest = NUMBERS - 100;
             let mut naive: Vec<Remembered> = Vec::new();
@@ -293,7 +279,7 @@ mod tests {
                 if !naive.iter().any(|kept| kept.request == entry.request) {
                     naive.push(entry);
                 }
-                while naive.len() > kept_min && naive[0].stamp_ms + 11_000 < newest {
+                while naive.len() > kept_min && naive[0].log_ms + 11_000 < newest {
                     naive.remove(0);
                 }
             }

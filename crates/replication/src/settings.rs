@@ -67,10 +67,8 @@ pub const CAUGHT_UP_WITHIN: Duration = Duration::from_millis(100);
 /// The commit mark is written to the journal this often while it moves: what a restarted node has
 /// to learn from its primaries before it can apply it.
 pub const RECORD_COMMIT_EVERY: Duration = Duration::from_millis(500);
-/// Results of requests are kept this long by the stamps of the log.
+/// Results of requests are kept this long by the log's own time, which is never ahead.
 pub const REMEMBER_FOR: Duration = Duration::from_secs(600);
-/// ... and this much longer than an id is accepted, for clients whose clock is ahead.
-pub const REMEMBER_MARGIN: Duration = Duration::from_secs(60);
 /// At least as many results are kept, however old.
 pub const REMEMBER_MIN: usize = 10_000;
 /// A learner that is further behind no longer holds the log back; it gets a snapshot.
@@ -117,8 +115,6 @@ pub struct Settings {
     pub record_commit_every: Duration,
     /// See [`REMEMBER_FOR`].
     pub remember_for: Duration,
-    /// See [`REMEMBER_MARGIN`].
-    pub remember_margin: Duration,
     /// See [`REMEMBER_MIN`].
     pub remember_min: usize,
     /// See [`PIN_ENTRIES_MAX`].
@@ -151,7 +147,6 @@ impl Default for Settings {
             caught_up_within: CAUGHT_UP_WITHIN,
             record_commit_every: RECORD_COMMIT_EVERY,
             remember_for: REMEMBER_FOR,
-            remember_margin: REMEMBER_MARGIN,
             remember_min: REMEMBER_MIN,
             pin_entries_max: PIN_ENTRIES_MAX,
             history_max: HISTORY_MAX,

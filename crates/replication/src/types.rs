@@ -10,19 +10,10 @@ use crate::history::{EpochHistory, EpochStartsAt};
 /// Monotonic time since the process started.
 pub type Now = Duration;
 
-/// What a client calls its request, so that a repetition is recognised.
+/// What a request for a row is called, so that a repetition is recognised. Opaque: nothing is read
+/// out of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u128);
-
-impl RequestId {
-    /// The milliseconds since 1970 that an id of the layout UUID version 7 carries.
-    #[must_use]
-    pub fn made_at_ms(self) -> Option<u64> {
-        let version = (self.0 >> 76) & 0xf;
-        let variant = (self.0 >> 62) & 0x3;
-        (version == 7 && variant == 2).then_some((self.0 >> 80) as u64)
-    }
-}
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,8 +43,8 @@ pub struct Remembered {
     pub digest: u64,
     /// The log index of the write.
     pub index: u64,
-    /// The primary's stamp in the log.
-    pub stamp_ms: u64,
+    /// When it was written, in the log's own time.
+    pub log_ms: u64,
     /// The answer.
     pub outcome: Outcome,
 }
@@ -136,14 +127,6 @@ pub struct SnapshotMeta {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_id_of_uuid_version_7_carries_its_time() {
-        let id = 0x0193_5a3c_7b00_7abc_9def_0123_4567_89ab_u128;
-        assert_eq!(RequestId(id).made_at_ms(), Some(0x0193_5a3c_7b00));
-        assert_eq!(RequestId(u128::MAX).made_at_ms(), None);
-        assert_eq!(RequestId(7).made_at_ms(), None);
-    }
 
     #[test]
     fn a_meta_record_is_extended_by_the_entries_behind_it() {

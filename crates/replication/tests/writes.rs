@@ -4,6 +4,8 @@
 
 mod harness;
 
+use std::time::Duration;
+
 use harness::{Net, member, ms};
 use tablestore_placement::Epoch;
 use tablestore_replication::{Input, Message, Output, RequestId, Settings, WriteRefused};
@@ -80,15 +82,15 @@ fn the_same_id_waits_for_its_commit_and_gets_the_same_answer_later() {
 fn the_same_id_with_another_body_is_refused() {
     let mut net = Net::serving(3);
     net.cut.insert((0, 1));
-    net.write_body(0, 1, 7, 1000);
-    let uncommitted = net.write_body(0, 1, 8, 1000);
+    net.write_body(0, 1, 7);
+    let uncommitted = net.write_body(0, 1, 8);
     assert_eq!(
         net.written(0, uncommitted),
         Some(Err(WriteRefused::RequestMismatch))
     );
     net.cut.clear();
     net.pass(ms(300));
-    let remembered = net.write_body(0, 1, 8, 1000);
+    let remembered = net.write_body(0, 1, 8);
     assert_eq!(
         net.written(0, remembered),
         Some(Err(WriteRefused::RequestMismatch))
@@ -109,36 +111,97 @@ fn a_repeated_request_gets_the_same_answer_from_the_next_primary() {
     assert!(after.repeated && after.epoch == Epoch(2));
 }
 
-#[test]
-fn an_id_older_than_what_is_remembered_is_refused() {
-    let mut net = Net::serving(3);
-    let id_at = |ms: u128| ms << 80 | 7 << 76 | 2 << 62;
-    let hour_ms = 3_600_000;
-    net.write_body(0, 1, 7, hour_ms);
-    net.settle();
-    let old = net.write_body(0, id_at(u128::from(hour_ms) - 601_000), 7, hour_ms);
-    assert_eq!(net.written(0, old), Some(Err(WriteRefused::RequestExpired)));
-    let young = net.write_body(0, id_at(u128::from(hour_ms) - 599_000), 7, hour_ms);
-    net.settle();
-    assert!(net.written(0, young).unwrap().is_ok());
+/// Ids of the layout of UUID version 7, which some clients make: of 1970, and of the year 6429.
+const OLD: u128 = 1 << 80 | 7 << 76 | 2 << 62 | 5;
+const FAR: u128 = 0x8000_0000_0000 << 80 | 7 << 76 | 2 << 62 | 5;
+
+fn times(net: &Net, at: usize) -> Vec<u64> {
+    let remembered = net.hosts[at].replica.remembered_after(0);
+    remembered.map(|one| one.log_ms).collect()
 }
 
 #[test]
-fn l24_stamps_of_a_log_never_go_back_whatever_the_clock_does() {
+fn l24_no_clock_of_a_server_or_client_refuses_a_write_or_lets_one_take_effect_twice() {
+    let settings = Settings {
+        remember_min: 2,
+        ..Settings::default()
+    };
+    let mut net = Net::serving_with(3, settings);
+    // Whatever a client's clock made of its ids, each is taken once.
+    for id in [OLD, FAR, 7, u128::MAX, OLD + 1] {
+        let first = net.write(0, id);
+        net.settle();
+        assert!(
+            !net.written(0, first).unwrap().unwrap().repeated,
+            "{id:032x}"
+        );
+    }
+    // Nine minutes and many writes later, under another primary, each is known.
+    net.pass(Duration::from_secs(270));
+    net.elect(1, &[0, 1, 2]);
+    net.settle();
+    net.pass(Duration::from_secs(270));
+    (100..120).for_each(|id| {
+        net.write(1, id);
+    });
+    net.settle();
+    for id in [OLD, FAR, 7, u128::MAX, OLD + 1] {
+        let again = net.write(1, id);
+        assert!(
+            net.written(1, again).unwrap().unwrap().repeated,
+            "{id:032x}"
+        );
+    }
+    let times = times(&net, 1);
+    assert!(times.is_sorted(), "{times:?}");
+}
+
+#[test]
+fn l27_the_time_of_a_log_goes_on_by_what_elapsed_and_stands_still_while_nobody_watches() {
     let mut net = Net::serving(3);
-    net.write_body(0, 1, 7, 5000);
-    net.write_body(0, 2, 7, 3000);
+    net.write(0, 1);
     net.settle();
-    net.elect(1, &[1, 2]);
+    net.pass(Duration::from_secs(60));
+    net.write(0, 2);
     net.settle();
-    net.write_body(1, 3, 7, 10);
+    let elapsed = times(&net, 0)[1] - times(&net, 0)[0];
+    assert!((60_000..61_000).contains(&elapsed), "{elapsed}");
+    // Everybody restarts: what passed meanwhile is counted by nobody.
+    (0..3).for_each(|at| net.restart(at));
+    net.elect(2, &[0, 1, 2]);
     net.settle();
-    let stamps: Vec<_> = net.hosts[1]
-        .replica
-        .remembered_after(0)
-        .map(|r| r.stamp_ms)
-        .collect();
-    assert_eq!(stamps, [5000, 5000, 5000]);
+    net.write(2, 3);
+    net.settle();
+    let paused = times(&net, 2)[2] - times(&net, 2)[1];
+    assert!(paused < 1_000, "{paused}");
+}
+
+#[test]
+fn an_id_is_new_again_only_beyond_ten_minutes_and_so_many_writes() {
+    let settings = Settings {
+        remember_min: 4,
+        ..Settings::default()
+    };
+    let mut net = Net::serving_with(3, settings);
+    net.write(0, 1);
+    net.settle();
+    net.pass(Duration::from_secs(700));
+    net.write(0, 2);
+    net.settle();
+    let few = net.write(0, 1);
+    assert!(
+        net.written(0, few).unwrap().unwrap().repeated,
+        "few writes since"
+    );
+    (3..7).for_each(|id| {
+        net.write(0, id);
+    });
+    net.settle();
+    let new = net.write(0, 1);
+    net.settle();
+    assert!(!net.written(0, new).unwrap().unwrap().repeated);
+    let young = net.write(0, 6);
+    assert!(net.written(0, young).unwrap().unwrap().repeated);
 }
 
 #[test]

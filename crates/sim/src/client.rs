@@ -176,7 +176,6 @@ impl World {
                 ticket,
                 request: request_id(request.op),
                 digest: u64::from(request.op) * 31,
-                stamp_ms: self.now / MS,
                 payload: payload(request.key, request.op).into(),
             }
         } else {

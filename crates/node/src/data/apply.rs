@@ -39,8 +39,40 @@ pub(crate) fn apply_entries(
 
 /// Bytes of one remembered result as kept beside the rows.
 const REMEMBERED_BYTES: usize = 16 + 8 + 8 + 8 + 2 + 8;
+/// Results in one side record: small enough to travel in a chunk with others.
+const RESULTS_A_PIECE: usize = 1_000;
 /// Names of the side records begin with this.
 const SIDE_PREFIX: &[u8] = b"requests/";
+
+/// A side record with results that cannot be read. The replica must not go on without them: a
+/// repeated request would take effect twice.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the remembered results in {name:?} are damaged: {bytes} bytes are no whole number of them"
+)]
+pub(crate) struct DamagedResults {
+    name: String,
+    bytes: usize,
+}
+
+/// Side records with these results, in order of index: the last index of each, its name and bytes.
+pub(crate) fn remembered_pieces(results: &[Remembered]) -> Vec<(u64, Vec<u8>, Vec<u8>)> {
+    let pieces = results.chunks(RESULTS_A_PIECE);
+    let piece = |results: &[Remembered]| {
+        let last = results.last()?.index;
+        Some((last, remembered_name(last), encode_remembered(results)))
+    };
+    pieces.filter_map(piece).collect()
+}
+
+/// The last indexes of the side records with results among these.
+pub(crate) fn piece_ends(records: &[(bytes::Bytes, bytes::Bytes)]) -> Vec<u64> {
+    let end = |name: &[u8]| {
+        let index = name.strip_prefix(SIDE_PREFIX)?.try_into().ok()?;
+        Some(u64::from_be_bytes(index))
+    };
+    records.iter().filter_map(|(name, _)| end(name)).collect()
+}
 
 /// The name of the side record that ends at `index`.
 pub(crate) fn remembered_name(index: u64) -> Vec<u8> {
@@ -50,13 +82,13 @@ pub(crate) fn remembered_name(index: u64) -> Vec<u8> {
 }
 
 /// Packs results into a side record.
-pub(crate) fn encode_remembered(results: &[Remembered]) -> Vec<u8> {
+fn encode_remembered(results: &[Remembered]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(results.len() * REMEMBERED_BYTES);
     for one in results {
         bytes.extend_from_slice(&one.request.0.to_le_bytes());
         bytes.extend_from_slice(&one.digest.to_le_bytes());
         bytes.extend_from_slice(&one.index.to_le_bytes());
-        bytes.extend_from_slice(&one.stamp_ms.to_le_bytes());
+        bytes.extend_from_slice(&one.log_ms.to_le_bytes());
         bytes.extend_from_slice(&one.outcome.code.to_le_bytes());
         bytes.extend_from_slice(&one.outcome.version.to_le_bytes());
     }
@@ -64,10 +96,13 @@ pub(crate) fn encode_remembered(results: &[Remembered]) -> Vec<u8> {
 }
 
 /// Unpacks side records, in order of index, up to and with `applied`.
+///
+/// # Errors
+/// If one of them is not as it was written.
 pub(crate) fn decode_remembered(
     records: &[(bytes::Bytes, bytes::Bytes)],
     applied: u64,
-) -> Vec<Remembered> {
+) -> Result<Vec<Remembered>, DamagedResults> {
     fn u64_at(bytes: &[u8], at: usize) -> u64 {
         u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
     }
@@ -76,6 +111,12 @@ pub(crate) fn decode_remembered(
         if !name.starts_with(SIDE_PREFIX) {
             continue;
         }
+        if value.len() % REMEMBERED_BYTES != 0 {
+            return Err(DamagedResults {
+                name: String::from_utf8_lossy(name).into_owned(),
+                bytes: value.len(),
+            });
+        }
         for one in value.chunks_exact(REMEMBERED_BYTES) {
             let request = u128::from_le_bytes(one[..16].try_into().expect("sixteen bytes"));
             let code = u16::from_le_bytes(one[40..42].try_into().expect("two bytes"));
@@ -83,7 +124,7 @@ pub(crate) fn decode_remembered(
                 request: RequestId(request),
                 digest: u64_at(one, 16),
                 index: u64_at(one, 24),
-                stamp_ms: u64_at(one, 32),
+                log_ms: u64_at(one, 32),
                 outcome: Outcome {
                     code,
                     version: u64_at(one, 42),
@@ -94,7 +135,7 @@ pub(crate) fn decode_remembered(
     results.retain(|one| one.index <= applied);
     results.sort_by_key(|one| one.index);
     results.dedup_by_key(|one| one.index);
-    results
+    Ok(results)
 }
 
 #[cfg(test)]
@@ -107,7 +148,7 @@ mod tests {
             request: RequestId(u128::from(index) << 70),
             digest: index + 1,
             index,
-            stamp_ms: index + 2,
+            log_ms: index + 2,
             outcome: Outcome {
                 code: 412,
                 version: index + 3,
@@ -120,6 +161,47 @@ mod tests {
                     encode_remembered(&results).into(),
                 )
             });
-        assert_eq!(decode_remembered(&records, 5), [one(1), one(3), one(4)]);
+        let found = decode_remembered(&records, 5).expect("they are whole");
+        assert_eq!(found, [one(1), one(3), one(4)]);
+        assert_eq!(piece_ends(&records), [6, 3]);
+    }
+
+    #[test]
+    fn a_piece_that_was_cut_is_damage_and_not_nothing() {
+        let whole = encode_remembered(&[Remembered {
+            request: RequestId(1),
+            digest: 2,
+            index: 3,
+            log_ms: 4,
+            outcome: Outcome::default(),
+        }]);
+        for cut in 1..whole.len() {
+            let record = (remembered_name(3).into(), whole[..cut].to_vec().into());
+            assert!(decode_remembered(&[record], 9).is_err(), "{cut}");
+        }
+    }
+
+    #[test]
+    fn many_results_are_kept_in_pieces_that_end_where_their_names_say() {
+        let results: Vec<Remembered> = (1..=2_500)
+            .map(|index| Remembered {
+                request: RequestId(u128::from(index)),
+                digest: 0,
+                index,
+                log_ms: 0,
+                outcome: Outcome::default(),
+            })
+            .collect();
+        let pieces = remembered_pieces(&results);
+        let ends: Vec<u64> = pieces.iter().map(|(end, _, _)| *end).collect();
+        assert_eq!(ends, [1_000, 2_000, 2_500]);
+        let records: Vec<_> = pieces
+            .into_iter()
+            .map(|(_, name, value)| (name.into(), value.into()))
+            .collect();
+        assert_eq!(piece_ends(&records), ends);
+        let found = decode_remembered(&records, u64::MAX).expect("they are whole");
+        assert_eq!(found, results);
+        assert!(remembered_pieces(&[]).is_empty());
     }
 }

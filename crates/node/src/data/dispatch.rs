@@ -14,7 +14,6 @@ use tokio::time::Instant;
 use super::event::Event;
 use super::plane::Plane;
 use super::request::{Answer, Correlation, Failure, Operation, Reply, ReplyTo, Request, Stage};
-use crate::node::wall_ms;
 use crate::wire::DataMessage;
 
 /// Bytes of waiting requests on one node; above it they are refused at once.
@@ -123,7 +122,6 @@ impl Plane {
                 ticket: ticket_of_core,
                 request: RequestId(*request),
                 digest: *digest,
-                stamp_ms: wall_ms(),
                 payload: payload.clone(),
             },
             Operation::Get { .. } | Operation::Scan { .. } => Input::Read {
@@ -211,10 +209,7 @@ impl Plane {
             return;
         };
         self.ports.waiting_bytes -= request.operation.cost();
-        let certain = matches!(
-            reply.result,
-            Err(Failure::RequestMismatch | Failure::RequestExpired)
-        );
+        let certain = matches!(reply.result, Err(Failure::RequestMismatch));
         if reply.result.is_err() && request.maybe_appended && !certain {
             reply.result = Err(Failure::Unknown);
         }

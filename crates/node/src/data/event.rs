@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of what is done about it.
 
+use std::collections::BTreeSet;
 use std::net::TcpStream;
 use std::sync::Arc;
 
@@ -24,6 +25,8 @@ pub(crate) struct Installed {
     pub(crate) meta: SnapshotMeta,
     /// The requests that it remembers.
     pub(crate) remembered: Vec<Remembered>,
+    /// The last indexes of the side records that hold them.
+    pub(crate) pieces: BTreeSet<u64>,
 }
 
 /// What happened.
@@ -95,7 +98,7 @@ pub(crate) enum Event {
     /// A snapshot was switched in, or could not be.
     SnapshotInstalled {
         partition: PartitionId,
-        installed: Result<Installed, EngineError>,
+        installed: Result<Installed, String>,
     },
     /// This replica's checksum at a mark.
     ChecksumTaken {

@@ -136,7 +136,6 @@ impl Plane {
             Err(WriteRefused::Unknown) => return self.park(ticket, true),
             Err(WriteRefused::NotEnoughReplicas { .. }) => Failure::NotEnoughReplicas,
             Err(WriteRefused::RequestMismatch) => Failure::RequestMismatch,
-            Err(WriteRefused::RequestExpired) => Failure::RequestExpired,
             Err(WriteRefused::Busy) => Failure::Busy,
             Err(_) => Failure::Stopped,
         };

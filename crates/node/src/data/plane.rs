@@ -1,6 +1,6 @@
 //! The state of the data thread and its turn.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -55,6 +55,8 @@ pub(crate) struct Hosted {
     pub(crate) replica: Replica,
     /// Remembered results up to this index are in the engine.
     pub(crate) remembered_until: u64,
+    /// The last indexes of the side records that hold them.
+    pub(crate) pieces: BTreeSet<u64>,
     /// A flush is under way.
     pub(crate) flushing: bool,
     /// Stopped for good: a broken invariant or a mismatch, named here.
@@ -97,7 +99,7 @@ pub(crate) struct Ports {
     pub(crate) failed: bool,
     pub(crate) next_upkeep: Duration,
     pub(crate) resigning: Option<tokio::sync::oneshot::Sender<()>>,
-    pub(crate) resigned: std::collections::BTreeSet<PartitionId>,
+    pub(crate) resigned: BTreeSet<PartitionId>,
 }
 
 impl Ports {
@@ -177,7 +179,7 @@ impl Plane {
             failed: false,
             next_upkeep: Duration::ZERO,
             resigning: None,
-            resigned: std::collections::BTreeSet::new(),
+            resigned: BTreeSet::new(),
         };
         (
             Self {

@@ -1,8 +1,9 @@
 //! Opening what the node stored: journal and rows, and what each replica starts from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use tablestore_placement::{Epoch, PartitionId};
 use tablestore_replication::{Entry, EpochStartsAt, Outcome, PartitionMeta, Recovered};
 use tablestore_store::{
@@ -10,7 +11,7 @@ use tablestore_store::{
     LsmSettings,
 };
 
-use super::apply::{apply_entries, decode_remembered};
+use super::apply::{apply_entries, decode_remembered, piece_ends};
 use super::stopped::StoppedReplicas;
 use crate::settings::NodeSettings;
 
@@ -20,6 +21,8 @@ pub(crate) struct RecoveredPartition {
     pub(crate) state: Recovered,
     /// Remembered results up to this index are in the engine's files.
     pub(crate) remembered_until: u64,
+    /// The last indexes of the side records that hold them.
+    pub(crate) pieces: BTreeSet<u64>,
     /// Why an earlier start stopped it; then nothing else of it was read.
     pub(crate) stopped: Option<String>,
 }
@@ -29,6 +32,7 @@ impl RecoveredPartition {
         Self {
             state: Recovered::empty(),
             remembered_until: 0,
+            pieces: BTreeSet::new(),
             stopped: None,
         }
     }
@@ -70,8 +74,7 @@ pub(crate) fn open_storage(
     }
     let engine = LsmEngine::open(directory.rows(), &LsmSettings::default())?;
     let mut recovered = BTreeMap::new();
-    let known: std::collections::BTreeSet<u64> =
-        metas.keys().copied().chain(engine.partitions()).collect();
+    let known: BTreeSet<u64> = metas.keys().copied().chain(engine.partitions()).collect();
     let stopped = StoppedReplicas::at(directory.path()).read()?;
     for partition in known {
         if let Some(why) = stopped.get(&partition) {
@@ -82,16 +85,8 @@ pub(crate) fn open_storage(
             recovered.insert(partition, found);
             continue;
         }
-        let state = recover(&engine, &reader, partition, metas.get(&partition))?;
-        let remembered_until = state.applied;
-        recovered.insert(
-            partition,
-            RecoveredPartition {
-                state,
-                remembered_until,
-                stopped: None,
-            },
-        );
+        let found = recover(&engine, &reader, partition, metas.get(&partition))?;
+        recovered.insert(partition, found);
     }
     Replay::new(&engine, &mut recovered).run(&reader)?;
     Ok(Storage {
@@ -107,7 +102,7 @@ fn recover(
     reader: &JournalReader,
     partition: u64,
     meta: Option<&tablestore_store::Meta>,
-) -> anyhow::Result<Recovered> {
+) -> anyhow::Result<RecoveredPartition> {
     engine.open_partition(partition)?;
     let meta = meta.cloned().unwrap_or_default();
     let applied = engine.applied(partition);
@@ -125,16 +120,11 @@ fn recover(
         );
         engine.drop_partition(partition)?;
         engine.open_partition(partition)?;
-        let meta = PartitionMeta {
-            adopted,
-            ..PartitionMeta::default()
-        };
-        return Ok(Recovered {
-            meta,
-            ..Recovered::empty()
-        });
+        return Ok(RecoveredPartition::adopted(adopted));
     }
-    let remembered = decode_remembered(&engine.side_records(partition)?, applied);
+    let records = engine.side_records(partition)?;
+    let remembered = decode_remembered(&records, applied)
+        .with_context(|| format!("rows of partition {partition:016x}"))?;
     let history = meta
         .history
         .iter()
@@ -149,11 +139,17 @@ fn recover(
         history,
         commit: meta.commit,
     };
-    Ok(Recovered {
+    let state = Recovered {
         meta,
         first,
         applied,
         remembered,
+    };
+    Ok(RecoveredPartition {
+        state,
+        remembered_until: applied,
+        pieces: piece_ends(&records).into_iter().collect(),
+        stopped: None,
     })
 }
 

@@ -113,8 +113,7 @@ pub(crate) enum Failure {
     NotEnoughReplicas = 2,
     /// The id was used with another body.
     RequestMismatch = 3,
-    /// The id is too old.
-    RequestExpired = 4,
+    // 4 was "the id is too old" in format 1.
     /// Appended; whether it will be committed is unknown.
     Unknown = 5,
     /// Too many requests wait.
@@ -132,11 +131,10 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 10] = [
         Self::NotHere,
         Self::NotEnoughReplicas,
         Self::RequestMismatch,
-        Self::RequestExpired,
         Self::Unknown,
         Self::Busy,
         Self::Stopped,

@@ -8,7 +8,7 @@ use tablestore_placement::{ClusterMap, MemberState, PartitionId, StorageId};
 use tablestore_replication::{Input, Remembered, Replica, Role, Settings, View};
 use tablestore_store::RowWrite;
 
-use super::apply::{encode_remembered, remembered_name};
+use super::apply::{remembered_name, remembered_pieces};
 use super::event::Event;
 use super::journal::Job;
 use super::outputs::journal_meta;
@@ -93,6 +93,7 @@ impl Plane {
         let hosted = Hosted {
             replica,
             remembered_until: recovered.remembered_until,
+            pieces: recovered.pieces,
             flushing: false,
             found_stopped: recovered.stopped.is_some(),
             stopped: recovered.stopped.clone(),
@@ -229,26 +230,28 @@ impl Plane {
             .remembered_after(hosted.remembered_until)
             .collect();
         let number = partition.to_u64();
-        let name = remembered_name(results.last().map_or(0, |last| last.index));
-        let value = encode_remembered(&results);
-        let side = [RowWrite {
-            key: &name,
-            value: Some(&value),
-        }];
-        let side = if results.is_empty() {
-            &side[..0]
-        } else {
-            &side[..]
-        };
+        let new = remembered_pieces(&results);
+        // What ends before the oldest result that is still remembered is forgotten on the disk too.
+        let from = hosted.replica.remembered_from().unwrap_or(u64::MAX);
+        let old: Vec<u64> = hosted.pieces.range(..from).copied().collect();
+        let gone: Vec<Vec<u8>> = old.iter().map(|end| remembered_name(*end)).collect();
+        let side: Vec<RowWrite<'_>> = new
+            .iter()
+            .map(|(_, name, value)| (name, Some(&value[..])))
+            .chain(gone.iter().map(|name| (name, None)))
+            .map(|(key, value)| RowWrite { key, value })
+            .collect();
         // Rows and results are sealed together here, where nothing is applied meanwhile; the
         // slow part goes to the housekeeping thread.
-        if let Err(error) = self.ports.engine.seal(number, side) {
+        if let Err(error) = self.ports.engine.seal(number, &side) {
             tracing::error!(%partition, %error, "rows could not be sealed");
             return;
         }
         if let Some(last) = results.last() {
             hosted.remembered_until = last.index;
         }
+        hosted.pieces.retain(|end| *end >= from);
+        hosted.pieces.extend(new.iter().map(|(end, _, _)| *end));
         hosted.flushing = true;
         let (engine, sender) = (Arc::clone(&self.ports.engine), self.ports.sender.clone());
         let begun = self.ports.workers.upkeep(move || {

@@ -6,6 +6,7 @@
 
 mod backend;
 mod events;
+mod request_id;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,8 @@ use crate::data::request::{Answer, Failure, Operation, Reply, ReplyTo, Request, 
 use crate::data::{Event as DataEvent, EventSender, Progress};
 use crate::metrics::Metrics;
 use crate::settings::NodeSettings;
+
+use self::request_id::request_of;
 
 /// Wall-clock milliseconds, for people and for stamps that nothing true rests on.
 pub(crate) fn wall_ms() -> u64 {
@@ -182,7 +185,8 @@ impl Node {
     ) -> Result<WriteReply, RequestError> {
         let (_, target) = self.table(table, context).await?;
         let payload = Bytes::from(mutation.encode());
-        let request = context.request.unwrap_or_else(fresh_id);
+        let id = context.request.unwrap_or_else(|| rand::rng().random());
+        let request = request_of(id, &encoded(row), 0);
         self.write_to(
             target.partition_of(&row.partition),
             payload,
@@ -236,7 +240,7 @@ impl Node {
     ) -> Result<(Option<Row>, Served), RequestError> {
         let (_, target) = self.table(table, context).await?;
         let partition = target.partition_of(&row.partition);
-        let key = key::encode_row_key(&row.partition, row.sort.as_ref()).into();
+        let key = encoded(row).into();
         let operation = Operation::Get {
             key,
             strong: consistency == Consistency::Strong,
@@ -313,11 +317,14 @@ impl Node {
             Ok((_, target)) => target,
             Err(error) => return items.iter().map(|_| Err(error.clone())).collect(),
         };
-        let id = context.request.unwrap_or_else(fresh_id);
-        let writes = items.into_iter().enumerate().map(|(position, item)| {
+        let id = context.request.unwrap_or_else(|| rand::rng().random());
+        let mut of_row: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
+        let writes = items.into_iter().map(|item| {
             let partition = target.partition_of(&item.key.partition);
             let payload = Bytes::from(item.mutation.encode());
-            let request = item_id(id, position as u64);
+            let row = encoded(&item.key);
+            let request = request_of(id, &row, *of_row.get(&row).unwrap_or(&0));
+            *of_row.entry(row).or_default() += 1;
             self.write_to(partition, payload, request, context)
         });
         futures_util::future::join_all(writes).await
@@ -396,26 +403,13 @@ fn split(value: Bytes) -> Result<Row, RequestError> {
     })
 }
 
+/// The key of a row as it is stored.
+fn encoded(row: &RowKey) -> Vec<u8> {
+    key::encode_row_key(&row.partition, row.sort.as_ref())
+}
+
 fn unexpected() -> RequestError {
     RequestError::Internal("an answer of another kind than was asked for".to_owned())
-}
-
-/// An id for a request without one: UUID version 7, so that it carries its time.
-fn fresh_id() -> u128 {
-    let random: u128 = rand::rng().random();
-    let time = u128::from(wall_ms()) << 80;
-    let low = random & ((1 << 62) - 1);
-    let middle = (random >> 64) & 0xfff;
-    time | (7 << 76) | (middle << 64) | (2 << 62) | low
-}
-
-/// The id of one item of a batch: (id, position), keeping the time part.
-fn item_id(id: u128, position: u64) -> u128 {
-    let mut bytes = id.to_le_bytes().to_vec();
-    bytes.extend_from_slice(&position.to_le_bytes());
-    let mixed = xxhash_rust::xxh3::xxh3_64(&bytes);
-    let low_mask = (1_u128 << 62) - 1;
-    (id & !low_mask) | (u128::from(mixed) & low_mask)
 }
 
 fn error_of(failure: Failure, partition: PartitionId) -> RequestError {
@@ -425,7 +419,6 @@ fn error_of(failure: Failure, partition: PartitionId) -> RequestError {
         Failure::NotHere | Failure::Unconfirmed => not_applied(NotAppliedReason::NoPrimary),
         Failure::NotEnoughReplicas => not_applied(NotAppliedReason::NotEnoughReplicas),
         Failure::RequestMismatch => RequestError::RequestMismatch,
-        Failure::RequestExpired => RequestError::RequestExpired,
         Failure::Unknown => RequestError::OutcomeUnknown { partition },
         Failure::Busy => not_applied(NotAppliedReason::Busy),
         Failure::Stopped => not_applied(NotAppliedReason::ReplicaStopped),

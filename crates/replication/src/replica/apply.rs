@@ -15,7 +15,7 @@ enum AppliedKind {
     Write {
         request: RequestId,
         digest: u64,
-        stamp_ms: u64,
+        log_ms: u64,
     },
     Checksum {
         id: u64,
@@ -144,14 +144,14 @@ impl Core {
         for (at, entry) in entries.iter().enumerate() {
             let kind = match entry.body() {
                 EntryBody::Write {
-                    stamp_ms,
+                    log_ms,
                     request,
                     digest,
                     ..
                 } => AppliedKind::Write {
                     request,
                     digest,
-                    stamp_ms,
+                    log_ms,
                 },
                 EntryBody::Checksum { id } => AppliedKind::Checksum { id },
                 EntryBody::EpochStart | EntryBody::Unknown => AppliedKind::Other,
@@ -181,7 +181,7 @@ impl Replica {
                 AppliedKind::Write {
                     request,
                     digest,
-                    stamp_ms,
+                    log_ms,
                 } => {
                     let Some((_, outcome)) = results.next().filter(|result| result.0 == index)
                     else {
@@ -192,9 +192,11 @@ impl Replica {
                         request,
                         digest,
                         index,
-                        stamp_ms,
+                        log_ms,
                         outcome: *outcome,
                     };
+                    let now = self.core.now;
+                    self.core.log_clock.applied(log_ms, now);
                     self.core.remembered.push(&remembered);
                     if let Some(primary) = &mut self.primary {
                         primary.write_applied(&mut self.core, &remembered);

@@ -112,7 +112,7 @@ impl Backup {
         }
         for entry in offer.entries {
             if entry.index == core.end() + 1 {
-                core.append(entry);
+                core.append_received(entry);
             }
         }
         core.commit_to(offer.commit);
@@ -162,7 +162,7 @@ impl Backup {
         let end_before = core.end();
         for entry in entries {
             if entry.index == core.end() + 1 {
-                core.append(entry);
+                core.append_received(entry);
             }
         }
         core.commit_to(commit);

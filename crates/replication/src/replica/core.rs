@@ -5,8 +5,9 @@ use std::collections::{BTreeSet, VecDeque};
 
 use tablestore_placement::{Epoch, Office, StorageId};
 
-use crate::entry::Entry;
+use crate::entry::{Entry, EntryBody};
 use crate::history::EpochHistory;
+use crate::log_clock::LogClock;
 use crate::message::Message;
 use crate::output::{Output, PersistRecord};
 use crate::persist::Pending;
@@ -39,6 +40,7 @@ pub(crate) struct Core {
     pub(crate) applying: Applying,
     pub(crate) log_reads: LogReads,
     pub(crate) remembered: RememberedTable,
+    pub(crate) log_clock: LogClock,
     /// Messages that may go only when everything up to a token is durable.
     held: VecDeque<(u64, StorageId, Message)>,
     /// Entries between the engine's state and the log are missing: only a snapshot helps.
@@ -53,11 +55,7 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(settings: Settings, me: Office, recovered: Recovered) -> Self {
-        let mut remembered = RememberedTable::new(
-            settings.remember_for,
-            settings.remember_margin,
-            settings.remember_min,
-        );
+        let mut remembered = RememberedTable::new(settings.remember_for, settings.remember_min);
         recovered.remembered.iter().for_each(|r| remembered.push(r));
         let Recovered {
             meta,
@@ -84,6 +82,7 @@ impl Core {
             applied,
             applying: Applying::default(),
             log_reads: LogReads::default(),
+            log_clock: LogClock::recovered(remembered.newest_ms()),
             remembered,
             held: VecDeque::new(),
             hollow,
@@ -181,6 +180,14 @@ impl Core {
         self.tail.push(entry.clone());
         let record = PersistRecord::Entry(entry);
         self.output(Output::Persist { token, record });
+    }
+
+    /// Puts an entry of the primary at the end of the log.
+    pub(crate) fn append_received(&mut self, entry: Entry) {
+        if let EntryBody::Write { log_ms, .. } = entry.body() {
+            self.log_clock.received(log_ms, self.now);
+        }
+        self.append(entry);
     }
 
     /// Cuts the log behind `end`, durably.

@@ -122,6 +122,13 @@ impl Replica {
         self.core.remembered.after(index)
     }
 
+    /// The log index of the oldest request that is remembered: what ends below it may be forgotten
+    /// on the disk as well.
+    #[must_use]
+    pub fn remembered_from(&self) -> Option<u64> {
+        self.core.remembered.oldest_index()
+    }
+
     /// What should be durable beside the entries, as of now.
     #[must_use]
     pub fn meta(&self) -> PartitionMeta {
@@ -163,13 +170,11 @@ impl Replica {
                 ticket,
                 request,
                 digest,
-                stamp_ms,
                 payload,
             } => self.on_write(WriteRequest {
                 ticket,
                 request,
                 digest,
-                stamp_ms,
                 payload,
             }),
             Input::Read { ticket } => self.on_read(ticket),
@@ -292,6 +297,7 @@ impl Replica {
     fn notice_time(&mut self, now: Now) {
         let due = self.next_deadline();
         self.core.now = self.core.now.max(now);
+        self.core.log_clock.watch(self.core.now);
         let slack = self.core.settings.lag_timeout / 4;
         if due.is_some_and(|due| due + slack < self.core.now)
             && let Some(primary) = &mut self.primary

@@ -28,7 +28,6 @@ pub(crate) struct Primary {
     pub(crate) waiting: VecDeque<WaitingRequest>,
     pub(crate) in_flight: InFlight,
     pub(crate) reads: Reads,
-    pub(crate) stamp_ms: u64,
     pub(crate) resigning: Option<Resigning>,
 }
 
@@ -54,7 +53,6 @@ impl Primary {
             waiting: VecDeque::new(),
             in_flight: InFlight::default(),
             reads: Reads::default(),
-            stamp_ms: 0,
             resigning: None,
         });
         primary.meet_followers(core);

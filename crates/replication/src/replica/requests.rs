@@ -15,7 +15,6 @@ pub(crate) struct WriteRequest {
     pub(crate) ticket: Ticket,
     pub(crate) request: RequestId,
     pub(crate) digest: u64,
-    pub(crate) stamp_ms: u64,
     pub(crate) payload: Bytes,
 }
 

@@ -53,9 +53,6 @@ impl Primary {
                 epoch: self.epoch,
             }));
         }
-        if core.remembered.is_expired(write.request) {
-            return Err(Some(WriteRefused::RequestExpired));
-        }
         let (have, need) = self.reachable(core);
         if have < need {
             return Err(Some(WriteRefused::NotEnoughReplicas { have, need }));
@@ -79,16 +76,11 @@ impl Primary {
     }
 
     fn append_write(&mut self, core: &mut Core, write: &WriteRequest) {
-        // The stamps of a log never go back, whatever the clocks of its primaries do.
-        self.stamp_ms = self
-            .stamp_ms
-            .max(write.stamp_ms)
-            .max(core.remembered.newest_stamp_ms());
         let index = core.end() + 1;
         let entry = Entry::write(
             self.epoch,
             index,
-            self.stamp_ms,
+            core.log_clock.stamp(core.now),
             write.request,
             write.digest,
             &write.payload,

@@ -58,12 +58,12 @@ impl Core {
         self.applied = index;
         self.applying = Applying::default();
         self.log_reads = LogReads::default();
-        self.remembered = RememberedTable::new(
-            self.settings.remember_for,
-            self.settings.remember_margin,
-            self.settings.remember_min,
-        );
+        self.remembered =
+            RememberedTable::new(self.settings.remember_for, self.settings.remember_min);
         remembered.iter().for_each(|r| self.remembered.push(r));
+        if let Some(newest_ms) = self.remembered.newest_ms() {
+            self.log_clock.received(newest_ms, self.now);
+        }
         self.pending.restart(index);
         let token = self.pending.record();
         let record = PersistRecord::Restart(self.meta());

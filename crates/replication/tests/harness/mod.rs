@@ -294,16 +294,15 @@ impl Net {
 
     /// A write with the given request id.
     pub fn write(&mut self, at: usize, request: u128) -> Ticket {
-        self.write_body(at, request, 7, 1000)
+        self.write_body(at, request, 7)
     }
 
-    pub fn write_body(&mut self, at: usize, request: u128, digest: u64, stamp_ms: u64) -> Ticket {
+    pub fn write_body(&mut self, at: usize, request: u128, digest: u64) -> Ticket {
         let ticket = self.ticket();
         let write = Input::Write {
             ticket,
             request: RequestId(request),
             digest,
-            stamp_ms,
             payload: Bytes::from_static(b"row"),
         };
         self.input(at, write);

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use tablestore_placement::PartitionId;
 use tablestore_replication::{Input, SnapshotMeta};
+use tablestore_store::Engine;
 use tablestore_store::engine::{EngineError, Replacement};
 
 use super::{RECEIVING_MAX, Receiving};
-use crate::data::apply::decode_remembered;
+use crate::data::apply::{decode_remembered, piece_ends};
 use crate::data::copies::{CopyId, store};
 use crate::data::event::{Event, Installed};
 use crate::data::plane::Plane;
@@ -113,14 +114,7 @@ impl Plane {
         let (engine, sender) = (Arc::clone(&self.ports.engine), self.ports.sender.clone());
         // On the lane that also drops partitions: a copy must not come back behind a drop.
         let begun = self.ports.workers.upkeep(move || {
-            let number = partition.to_u64();
-            let installed = replacement
-                .finish(meta.index)
-                .and_then(|()| engine.side_records(number))
-                .map(|records| Installed {
-                    remembered: decode_remembered(&records, meta.index),
-                    meta,
-                });
+            let installed = finish(replacement, engine.as_ref(), partition, meta);
             sender.send_blocking(Event::SnapshotInstalled {
                 partition,
                 installed,
@@ -134,9 +128,13 @@ impl Plane {
     pub(in crate::data) fn snapshot_installed(
         &mut self,
         partition: PartitionId,
-        installed: Result<Installed, EngineError>,
+        installed: Result<Installed, String>,
     ) {
-        let Installed { meta, remembered } = match installed {
+        let Installed {
+            meta,
+            remembered,
+            pieces,
+        } = match installed {
             Ok(installed) => installed,
             Err(error) => {
                 let why = format!("a copy could not be switched in: {error}");
@@ -146,6 +144,7 @@ impl Plane {
         self.ports.metrics.snapshots.add(1);
         if let Some(hosted) = self.replicas.get_mut(&partition) {
             hosted.remembered_until = meta.index;
+            hosted.pieces = pieces;
         }
         self.feed(partition, Input::SnapshotInstalled { meta, remembered });
     }
@@ -177,4 +176,23 @@ impl Plane {
             );
         }
     }
+}
+
+/// Switches a copy in and reads back what it remembers.
+fn finish(
+    replacement: Box<dyn Replacement>,
+    engine: &dyn Engine,
+    partition: PartitionId,
+    meta: SnapshotMeta,
+) -> Result<Installed, String> {
+    let records = replacement
+        .finish(meta.index)
+        .and_then(|()| engine.side_records(partition.to_u64()))
+        .map_err(|error| error.to_string())?;
+    let remembered = decode_remembered(&records, meta.index);
+    Ok(Installed {
+        remembered: remembered.map_err(|error| error.to_string())?,
+        pieces: piece_ends(&records).into_iter().collect(),
+        meta,
+    })
 }

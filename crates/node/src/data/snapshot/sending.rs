@@ -5,15 +5,12 @@ use tablestore_replication::{Input, Role};
 use tablestore_store::engine::EngineError;
 
 use super::{SENDING_MAX, Sending};
-use crate::data::apply::{encode_remembered, remembered_name};
+use crate::data::apply::remembered_pieces;
 use crate::data::copies::{CopyId, CopyPage, Source};
 use crate::data::event::Event;
 use crate::data::plane::Plane;
 use crate::data::transfer::{Acked, Ended, Outgoing, Pairs, TransferId};
 use crate::wire::CopyStep;
-
-/// Results in one side record of a copy.
-const RESULTS_A_PIECE: usize = 1_000;
 
 impl Plane {
     pub(in crate::data) fn send_snapshot(
@@ -42,15 +39,9 @@ impl Plane {
             .replica
             .remembered_after(hosted.remembered_until)
             .collect();
-        let unflushed: Pairs = results
-            .chunks(RESULTS_A_PIECE)
-            .map(|piece| {
-                let last = piece.last().map_or(0, |last| last.index);
-                (
-                    remembered_name(last).into(),
-                    encode_remembered(piece).into(),
-                )
-            })
+        let unflushed: Pairs = remembered_pieces(&results)
+            .into_iter()
+            .map(|(_, name, value)| (name.into(), value.into()))
             .collect();
         self.ports.transfers.next += 1;
         let transfer = TransferId {

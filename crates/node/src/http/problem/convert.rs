@@ -39,7 +39,6 @@ impl From<RequestError> for Problem {
             }
             RequestError::Conflict { .. } => Self::new(Kind::Conflict, detail),
             RequestError::RequestMismatch => Self::new(Kind::RequestIdReused, detail),
-            RequestError::RequestExpired => Self::new(Kind::RequestIdExpired, detail),
             RequestError::NotApplied { reason, partition } => {
                 let (word, text) = reason_words(reason);
                 let mut problem = Self::new(Kind::NotApplied, text).with("reason", json!(word));
@@ -121,7 +120,6 @@ mod tests {
             ),
             (RequestError::Conflict { reason: name() }, 409, "conflict"),
             (RequestError::RequestMismatch, 422, "request_id_reused"),
-            (RequestError::RequestExpired, 409, "request_id_expired"),
             (
                 RequestError::OutcomeUnknown { partition },
                 503,

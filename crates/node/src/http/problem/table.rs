@@ -24,7 +24,6 @@ pub enum Kind {
     RequestTimeout,
     TableExists,
     Conflict,
-    RequestIdExpired,
     PreconditionFailed,
     TooLarge,
     RequestIdReused,
@@ -104,7 +103,7 @@ const fn unavailable(
 }
 
 /// The table, in the order of [`Kind`].
-pub const TABLE: [Entry; 23] = [
+pub const TABLE: [Entry; 22] = [
     entry(
         Kind::InvalidRequest,
         400,
@@ -181,13 +180,6 @@ pub const TABLE: [Entry; 23] = [
         "conflict",
         "a rule of the cluster forbids it",
         "read `detail`, which names the rule",
-    ),
-    entry(
-        Kind::RequestIdExpired,
-        409,
-        "request_id_expired",
-        "the request id is older than the results still remembered",
-        "read the row to see whether the first attempt took effect; a new write needs a new id",
     ),
     entry(
         Kind::PreconditionFailed,
