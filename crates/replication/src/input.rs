@@ -115,8 +115,8 @@ pub enum Input {
     },
     /// A sync failed: what is on the disk is not known. The replica stops for good.
     StorageFailed,
-    /// Put a checksum mark into the log; `Output::ChecksumRefused` if this is no primary that serves
-    /// and can reach enough members.
+    /// Put a checksum mark into the log; `Output::ChecksumRefused` if this is no primary that
+    /// serves and can reach enough members.
     Checksum {
         /// Comes back in `Output::ChecksumDue`.
         id: u64,

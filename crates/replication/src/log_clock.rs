@@ -1,8 +1,8 @@
 //! The own time of a log: what decides how long the result of a request is remembered.
 //!
-//! It goes on by no more than really elapsed between two entries, as the monotonic clock of whoever
-//! stamps tells, and stands still while nobody watches. So no wall clock, of a node or a client, can
-//! push it: it may be late, never early. Knows no clock but the `now` that it is given.
+//! It goes on by no more than really elapsed between two entries, as the monotonic clock of
+//! whoever stamps tells, and stands still while nobody watches. So no wall clock, of a node or a
+//! client, can push it: it may be late, never early. Knows no clock but the `now` that it is given.
 
 use crate::types::Now;
 
@@ -139,7 +139,9 @@ mod tests {
         /// Three replicas whose processes began at different times: whoever writes, the stamps of
         /// the log never go back, and between any two entries never go on by more than elapsed.
         #[test]
-        fn stamps_never_go_back_nor_faster_than_time(steps in prop::collection::vec(step(), 1..80)) {
+        fn stamps_never_go_back_nor_faster_than_time(
+            steps in prop::collection::vec(step(), 1..80),
+        ) {
             let mut elapsed_us = 0u64;
             let mut began = [0u64, 0, 0];
             let mut clocks = [LogClock::default(); 3];

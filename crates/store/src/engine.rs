@@ -144,6 +144,26 @@ pub enum EngineError {
     },
 }
 
+impl EngineError {
+    /// Whether the same files may be read well when the operating system lets them be: no rights,
+    /// too many open files, no memory.
+    pub(crate) fn is_of_the_moment(&self) -> bool {
+        let Self::Io { source, .. } = self else {
+            return false;
+        };
+        let exhausted = [
+            rustix::io::Errno::MFILE,
+            rustix::io::Errno::NFILE,
+            rustix::io::Errno::NOMEM,
+        ];
+        let errno = source.raw_os_error();
+        source.kind() == io::ErrorKind::PermissionDenied
+            || exhausted
+                .iter()
+                .any(|one| errno == Some(one.raw_os_error()))
+    }
+}
+
 /// A store of rows in partitions.
 ///
 /// One thread at a time applies to a partition; any thread may read, checkpoint and maintain.

@@ -52,6 +52,9 @@ pub enum ControlError {
     /// The snapshot cannot be used.
     #[error("cannot open the snapshot of the control plane")]
     Snapshot(#[from] SnapshotError),
+    /// What the map says forbids it. Nothing was changed.
+    #[error("{0}")]
+    Refused(String),
     /// Raft does not start.
     #[error("cannot start the control plane: {0}")]
     Raft(String),

@@ -135,13 +135,18 @@ impl Machine {
         self.stored
     }
 
+    /// The last entry that the snapshot has.
+    pub(super) fn reached(&self) -> Option<u64> {
+        self.last_applied.map(|last| last.index)
+    }
+
     /// Refuses a snapshot that does not reach the entry up to which the log relies on it.
     pub(super) fn check_reach(
         &self,
         log: &'static str,
         needed: Option<u64>,
     ) -> Result<(), SnapshotError> {
-        let reached = self.last_applied.map(|last| last.index);
+        let reached = self.reached();
         let Some(index) = needed.filter(|needed| reached.is_none_or(|last| last < *needed)) else {
             return Ok(());
         };

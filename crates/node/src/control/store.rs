@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tablestore_placement::ClusterMap;
+use tablestore_placement::{ClusterMap, Command};
 use tokio::sync::watch;
 
 use super::handle::ControlError;
@@ -29,6 +29,18 @@ impl ControlStore {
     /// # Errors
     /// If a file is missing, cut or damaged: the error names it. Nothing was changed then.
     pub fn open(directory: &Path, has_run: bool) -> Result<Self, ControlError> {
+        Self::open_unless(directory, has_run, |_| None)
+    }
+
+    /// The same, unless `refused` says why not when it sees the map.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and with what `refused` says. Nothing was changed then.
+    pub fn open_unless(
+        directory: &Path,
+        has_run: bool,
+        refused: impl FnOnce(&ClusterMap) -> Option<String>,
+    ) -> Result<Self, ControlError> {
         std::fs::create_dir_all(directory).map_err(|source| ControlError::Directory {
             directory: directory.to_owned(),
             source,
@@ -43,15 +55,21 @@ impl ControlStore {
         let log = RaftLog::open::<ControlError>(directory, expected, |log| {
             machine.check_reach("begins behind entry", log.begins_behind())?;
             machine.check_reach("was committed up to entry", log.committed_beyond())?;
-            Ok(())
+            let commands = log.committed_from(behind(&machine));
+            match refused(&applied(&map.borrow(), &commands)) {
+                Some(why) => Err(ControlError::Refused(why)),
+                None => Ok(()),
+            }
         })?;
         Ok(Self { log, machine, map })
     }
 
-    /// The map as of the last snapshot of it.
+    /// The map as this node last knew it to be committed: its last snapshot, and the entries
+    /// behind that.
     #[must_use]
     pub fn map(&self) -> Arc<ClusterMap> {
-        Arc::clone(&self.map.borrow())
+        let commands = self.log.committed_from(behind(&self.machine));
+        Arc::new(applied(&self.map.borrow(), &commands))
     }
 
     /// The end of the log.
@@ -59,6 +77,20 @@ impl ControlStore {
     pub fn last_log(&self) -> Option<LogId> {
         self.log.last()
     }
+}
+
+/// The first entry that the snapshot has not.
+fn behind(machine: &Machine) -> u64 {
+    machine.reached().map_or(0, |reached| reached + 1)
+}
+
+fn applied(map: &ClusterMap, commands: &[Command]) -> ClusterMap {
+    let mut map = map.clone();
+    for command in commands {
+        // What the map refused when it was applied it refuses again.
+        let _ = map.apply(command);
+    }
+    map
 }
 
 #[cfg(test)]

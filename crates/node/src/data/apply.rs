@@ -1,5 +1,7 @@
 //! Committed entries meet the rows. Knows nothing of how they were agreed on.
 
+use std::collections::BTreeSet;
+
 use tablestore_placement::PartitionId;
 use tablestore_replication::{Entry, EntryBody, Outcome, Remembered, RequestId};
 use tablestore_store::Engine;
@@ -55,6 +57,44 @@ pub(crate) struct DamagedResults {
     bytes: usize,
 }
 
+/// A side record to write, or to delete.
+pub(crate) type SideWrite = (Vec<u8>, Option<Vec<u8>>);
+
+/// The side records that hold remembered results, by the last index in each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Pieces(BTreeSet<u64>);
+
+impl Pieces {
+    /// Those among the side records of a partition.
+    pub(crate) fn among(records: &[(bytes::Bytes, bytes::Bytes)]) -> Self {
+        let end = |name: &[u8]| {
+            let index = name.strip_prefix(SIDE_PREFIX)?.try_into().ok()?;
+            Some(u64::from_be_bytes(index))
+        };
+        Self(records.iter().filter_map(|(name, _)| end(name)).collect())
+    }
+
+    /// What the next checkpoint writes: new results, in order of index, and the deletion of what
+    /// ends before the oldest result that is still remembered.
+    pub(crate) fn checkpoint(
+        &mut self,
+        new: &[Remembered],
+        remembered_from: Option<u64>,
+    ) -> Vec<SideWrite> {
+        let kept = self.0.split_off(&remembered_from.unwrap_or(u64::MAX));
+        let gone = std::mem::replace(&mut self.0, kept);
+        let mut writes: Vec<SideWrite> = gone
+            .into_iter()
+            .map(|end| (remembered_name(end), None))
+            .collect();
+        for (end, name, value) in remembered_pieces(new) {
+            self.0.insert(end);
+            writes.push((name, Some(value)));
+        }
+        writes
+    }
+}
+
 /// Side records with these results, in order of index: the last index of each, its name and bytes.
 pub(crate) fn remembered_pieces(results: &[Remembered]) -> Vec<(u64, Vec<u8>, Vec<u8>)> {
     let pieces = results.chunks(RESULTS_A_PIECE);
@@ -65,17 +105,8 @@ pub(crate) fn remembered_pieces(results: &[Remembered]) -> Vec<(u64, Vec<u8>, Ve
     pieces.filter_map(piece).collect()
 }
 
-/// The last indexes of the side records with results among these.
-pub(crate) fn piece_ends(records: &[(bytes::Bytes, bytes::Bytes)]) -> Vec<u64> {
-    let end = |name: &[u8]| {
-        let index = name.strip_prefix(SIDE_PREFIX)?.try_into().ok()?;
-        Some(u64::from_be_bytes(index))
-    };
-    records.iter().filter_map(|(name, _)| end(name)).collect()
-}
-
 /// The name of the side record that ends at `index`.
-pub(crate) fn remembered_name(index: u64) -> Vec<u8> {
+fn remembered_name(index: u64) -> Vec<u8> {
     let mut name = SIDE_PREFIX.to_vec();
     name.extend_from_slice(&index.to_be_bytes());
     name
@@ -163,7 +194,42 @@ mod tests {
             });
         let found = decode_remembered(&records, 5).expect("they are whole");
         assert_eq!(found, [one(1), one(3), one(4)]);
-        assert_eq!(piece_ends(&records), [6, 3]);
+        assert_eq!(Pieces::among(&records), Pieces([3, 6].into()));
+    }
+
+    #[test]
+    fn what_is_no_longer_remembered_is_deleted_with_the_next_checkpoint() {
+        let results = |indexes: std::ops::RangeInclusive<u64>| -> Vec<Remembered> {
+            let one = |index| Remembered {
+                request: RequestId(u128::from(index)),
+                digest: 0,
+                index,
+                log_ms: 0,
+                outcome: Outcome::default(),
+            };
+            indexes.map(one).collect()
+        };
+        let names = |writes: &[SideWrite], deleted: bool| -> Vec<Vec<u8>> {
+            let writes = writes
+                .iter()
+                .filter(|(_, value)| value.is_none() == deleted);
+            writes.map(|(name, _)| name.clone()).collect()
+        };
+        let mut pieces = Pieces::default();
+        let first = pieces.checkpoint(&results(1..=2_500), Some(1));
+        assert_eq!(
+            names(&first, false),
+            [1_000, 2_000, 2_500].map(remembered_name)
+        );
+        assert!(names(&first, true).is_empty());
+        // The oldest that is remembered is the last one of the second piece.
+        let second = pieces.checkpoint(&results(2_501..=2_600), Some(2_000));
+        assert_eq!(names(&second, true), [remembered_name(1_000)]);
+        assert_eq!(names(&second, false), [remembered_name(2_600)]);
+        assert_eq!(pieces, Pieces([2_000, 2_500, 2_600].into()));
+        let third = pieces.checkpoint(&[], Some(2_601));
+        assert_eq!(names(&third, true).len(), 3);
+        assert_eq!(pieces, Pieces::default());
     }
 
     #[test]
@@ -199,7 +265,7 @@ mod tests {
             .into_iter()
             .map(|(_, name, value)| (name.into(), value.into()))
             .collect();
-        assert_eq!(piece_ends(&records), ends);
+        assert_eq!(Pieces::among(&records), Pieces(ends.into_iter().collect()));
         let found = decode_remembered(&records, u64::MAX).expect("they are whole");
         assert_eq!(found, results);
         assert!(remembered_pieces(&[]).is_empty());

@@ -51,19 +51,20 @@ impl Plane {
         request.leave();
         let partition = request.partition;
         let hosted = self.replicas.get(&partition);
-        if request.operation.is_eventual() && hosted.is_some_and(|h| h.stopped.is_none()) {
-            let epoch = self.epoch_of(partition);
-            return self.read_ready(ticket, epoch);
-        }
+        let works = hosted.is_some_and(|hosted| hosted.stopped.is_none());
         let Some(assignment) = self.ports.map.assignment(partition) else {
             request.stage = Stage::Parked;
             return;
         };
         let (epoch, office) = (assignment.epoch, assignment.primary);
+        // A replica outside the in-sync set may be empty, half filled, or have stopped.
+        let in_sync = &assignment.in_sync;
+        if request.operation.is_eventual() && works && in_sync.contains(&me.member) {
+            return self.read_ready(ticket, epoch);
+        }
         let target = if request.operation.is_eventual() {
-            // Who is in sync first: a replica outside may have stopped.
-            let mut nodes = assignment.in_sync.iter().chain(&assignment.replicas);
-            nodes.find(|r| self.ports.links.answers(**r)).copied()
+            let mut others = in_sync.iter();
+            others.find(|r| self.ports.links.answers(**r)).copied()
         } else {
             office.map(|office| office.member)
         };

@@ -2,7 +2,6 @@
 //!
 //! Knows nothing of what is done about it.
 
-use std::collections::BTreeSet;
 use std::net::TcpStream;
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use tablestore_replication::{Entry, Remembered, SnapshotMeta};
 use tablestore_store::engine::{Checksums, EngineError, Replacement};
 use tokio::sync::{mpsc, oneshot};
 
+use super::apply::Pieces;
 use super::copies::{CopyId, CopyPage, Source};
 use super::request::{Reply, Request};
 use crate::control;
@@ -26,7 +26,7 @@ pub(crate) struct Installed {
     /// The requests that it remembers.
     pub(crate) remembered: Vec<Remembered>,
     /// The last indexes of the side records that hold them.
-    pub(crate) pieces: BTreeSet<u64>,
+    pub(crate) pieces: Pieces,
 }
 
 /// What happened.

@@ -29,28 +29,31 @@ pub(crate) fn journal_meta(meta: &PartitionMeta) -> Meta {
     }
 }
 
+fn journal_job(partition: PartitionId, record: PersistRecord) -> Job {
+    let partition = partition.to_u64();
+    match record {
+        PersistRecord::Entry(Entry { epoch, index, data }) => Job::Entry {
+            partition,
+            epoch: epoch.0,
+            index,
+            data,
+        },
+        PersistRecord::Meta(meta) => Job::Meta {
+            partition,
+            meta: journal_meta(&meta),
+        },
+        PersistRecord::Restart(meta) => Job::Restart {
+            partition,
+            meta: journal_meta(&meta),
+        },
+    }
+}
+
 impl Plane {
     pub(super) fn carry_out(&mut self, partition: PartitionId, output: Output) {
         match output {
             Output::Persist { token, record } => {
-                let number = partition.to_u64();
-                let job = match record {
-                    PersistRecord::Entry(Entry { epoch, index, data }) => Job::Entry {
-                        partition: number,
-                        epoch: epoch.0,
-                        index,
-                        data,
-                    },
-                    PersistRecord::Meta(meta) => Job::Meta {
-                        partition: number,
-                        meta: journal_meta(&meta),
-                    },
-                    PersistRecord::Restart(meta) => Job::Restart {
-                        partition: number,
-                        meta: journal_meta(&meta),
-                    },
-                };
-                self.persist(partition, token, job);
+                self.persist(partition, token, journal_job(partition, record));
             }
             Output::Send { to, message } => {
                 self.ports

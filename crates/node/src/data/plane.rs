@@ -9,14 +9,14 @@ use tablestore_replication::{Input, Output, Replica};
 use tablestore_store::{Engine, JournalReader};
 use tokio::time::Instant as Deadline;
 
-use super::apply::apply_entries;
+use super::apply::{Pieces, apply_entries};
 use super::checksum::Checksums;
 use super::counters::Counters;
 use super::event::{Event, EventReceiver, EventSender};
 use super::journal::{Job, JournalQueue};
 use super::links::{Links, read_frames};
 use super::progress::Progress;
-use super::recover::RecoveredPartition;
+use super::recover::{RecoveredPartition, Unusable};
 use super::request::Request;
 use super::snapshot::Transfers;
 use super::strays::Aside;
@@ -56,13 +56,13 @@ pub(crate) struct Hosted {
     /// Remembered results up to this index are in the engine.
     pub(crate) remembered_until: u64,
     /// The last indexes of the side records that hold them.
-    pub(crate) pieces: BTreeSet<u64>,
+    pub(crate) pieces: Pieces,
     /// A flush is under way.
     pub(crate) flushing: bool,
     /// Stopped for good: a broken invariant or a mismatch, named here.
     pub(crate) stopped: Option<String>,
-    /// An earlier start stopped it: in this start it has told nobody anything.
-    pub(crate) found_stopped: bool,
+    /// It was not to be used when this start began: in it the replica has told nobody anything.
+    pub(crate) unusable: Option<Unusable>,
 }
 
 /// Everything but the replicas, so that a replica's outputs can be carried out while it is

@@ -1,9 +1,9 @@
 //! Opening what the node stored: journal and rows, and what each replica starts from.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use tablestore_placement::{Epoch, PartitionId};
 use tablestore_replication::{Entry, EpochStartsAt, Outcome, PartitionMeta, Recovered};
 use tablestore_store::{
@@ -11,7 +11,7 @@ use tablestore_store::{
     LsmSettings,
 };
 
-use super::apply::{apply_entries, decode_remembered, piece_ends};
+use super::apply::{Pieces, apply_entries, decode_remembered};
 use super::stopped::StoppedReplicas;
 use crate::settings::NodeSettings;
 
@@ -22,9 +22,18 @@ pub(crate) struct RecoveredPartition {
     /// Remembered results up to this index are in the engine's files.
     pub(crate) remembered_until: u64,
     /// The last indexes of the side records that hold them.
-    pub(crate) pieces: BTreeSet<u64>,
-    /// Why an earlier start stopped it; then nothing else of it was read.
-    pub(crate) stopped: Option<String>,
+    pub(crate) pieces: Pieces,
+    /// Why it is not to be used; then nothing else of it was read.
+    pub(crate) stopped: Option<Unusable>,
+}
+
+/// Why a replica is not to be used.
+#[derive(Debug, Clone)]
+pub(crate) struct Unusable {
+    pub(crate) why: String,
+    /// Its files are damaged or do not belong together: it is built anew from the others by itself.
+    /// Otherwise an earlier start stopped it, and it is built anew by order.
+    pub(crate) broken: bool,
 }
 
 impl RecoveredPartition {
@@ -32,7 +41,7 @@ impl RecoveredPartition {
         Self {
             state: Recovered::empty(),
             remembered_until: 0,
-            pieces: BTreeSet::new(),
+            pieces: Pieces::default(),
             stopped: None,
         }
     }
@@ -42,6 +51,17 @@ impl RecoveredPartition {
         let mut empty = Self::empty();
         empty.state.meta.adopted = epoch;
         empty
+    }
+}
+
+impl RecoveredPartition {
+    /// One that is not to be used and is built anew from the others.
+    fn broken(adopted: Epoch, why: String) -> Self {
+        let stopped = Some(Unusable { why, broken: true });
+        Self {
+            stopped,
+            ..Self::adopted(adopted)
+        }
     }
 }
 
@@ -74,18 +94,35 @@ pub(crate) fn open_storage(
     }
     let engine = LsmEngine::open(directory.rows(), &LsmSettings::default())?;
     let mut recovered = BTreeMap::new();
-    let known: BTreeSet<u64> = metas.keys().copied().chain(engine.partitions()).collect();
+    let broken = engine.broken();
+    let known = metas.keys().copied();
+    let known: BTreeSet<u64> = known
+        .chain(engine.partitions())
+        .chain(broken.keys().copied())
+        .collect();
     let stopped = StoppedReplicas::at(directory.path()).read()?;
     for partition in known {
+        if let Some(why) = broken.get(&partition) {
+            let adopted = metas.get(&partition).map_or(0, |meta| meta.adopted);
+            recovered.insert(
+                partition,
+                RecoveredPartition::broken(Epoch(adopted), why.clone()),
+            );
+            continue;
+        }
         if let Some(why) = stopped.get(&partition) {
             engine.open_partition(partition)?;
             let adopted = metas.get(&partition).map_or(0, |meta| meta.adopted);
             let mut found = RecoveredPartition::adopted(Epoch(adopted));
-            found.stopped = Some(why.clone());
+            found.stopped = Some(Unusable {
+                why: why.clone(),
+                broken: false,
+            });
             recovered.insert(partition, found);
             continue;
         }
-        let found = recover(&engine, &reader, partition, metas.get(&partition))?;
+        let rows = directory.rows();
+        let found = recover(&engine, &reader, &rows, partition, metas.get(&partition))?;
         recovered.insert(partition, found);
     }
     Replay::new(&engine, &mut recovered).run(&reader)?;
@@ -100,6 +137,7 @@ pub(crate) fn open_storage(
 fn recover(
     engine: &LsmEngine,
     reader: &JournalReader,
+    rows: &Path,
     partition: u64,
     meta: Option<&tablestore_store::Meta>,
 ) -> anyhow::Result<RecoveredPartition> {
@@ -109,22 +147,26 @@ fn recover(
     let first = reader.first_index(partition).unwrap_or(meta.end + 1);
     let adopted = Epoch(meta.adopted);
     if applied > meta.end || applied + 1 < first {
-        // A snapshot was being switched in when the process ended: rows and log are of
-        // different moments. Such a replica was not in sync; it starts from nothing.
-        tracing::warn!(
-            partition,
-            applied,
-            first,
-            end = meta.end,
-            "replica starts from nothing"
+        // Files were lost, or a copy was being switched in when the process ended.
+        let why = format!(
+            "{}.*: the rows end with entry {applied}, but the journal has entries {first} to {}: \
+             what is between them is lost",
+            folder(rows, partition),
+            meta.end
         );
-        engine.drop_partition(partition)?;
-        engine.open_partition(partition)?;
-        return Ok(RecoveredPartition::adopted(adopted));
+        return Ok(RecoveredPartition::broken(adopted, why));
     }
-    let records = engine.side_records(partition)?;
-    let remembered = decode_remembered(&records, applied)
-        .with_context(|| format!("rows of partition {partition:016x}"))?;
+    let records = match engine.side_records(partition) {
+        Ok(records) => records,
+        Err(error) => return Ok(RecoveredPartition::broken(adopted, error.to_string())),
+    };
+    let remembered = match decode_remembered(&records, applied) {
+        Ok(remembered) => remembered,
+        Err(error) => {
+            let why = format!("{}.*: {error}", folder(rows, partition));
+            return Ok(RecoveredPartition::broken(adopted, why));
+        }
+    };
     let history = meta
         .history
         .iter()
@@ -148,9 +190,14 @@ fn recover(
     Ok(RecoveredPartition {
         state,
         remembered_until: applied,
-        pieces: piece_ends(&records).into_iter().collect(),
+        pieces: Pieces::among(&records),
         stopped: None,
     })
+}
+
+/// Where the rows of a partition lie, but for the number of their generation.
+fn folder(rows: &Path, partition: u64) -> String {
+    rows.join(format!("{partition:016x}")).display().to_string()
 }
 
 /// Entries of one partition that are applied at once.
@@ -208,12 +255,21 @@ impl<'a> Replay<'a> {
         let Some(last) = entries.last() else {
             return Ok(());
         };
-        let results = apply_entries(self.engine, PartitionId::from_u64(partition), &entries)?;
-        let found = self
-            .partitions
-            .get_mut(&partition)
-            .map(|one| &mut one.state);
-        let state = found.expect("only known partitions are replayed");
+        let found = self.partitions.get_mut(&partition);
+        let found = found.expect("only known partitions are replayed");
+        if found.stopped.is_some() {
+            return Ok(());
+        }
+        let applied = apply_entries(self.engine, PartitionId::from_u64(partition), &entries);
+        let results = match applied {
+            Ok(results) => results,
+            Err(error) => {
+                let adopted = found.state.meta.adopted;
+                *found = RecoveredPartition::broken(adopted, error.to_string());
+                return Ok(());
+            }
+        };
+        let state = &mut found.state;
         state.applied = last.index;
         let outcomes: BTreeMap<u64, Outcome> = results.into_iter().collect();
         state.remembered.extend(

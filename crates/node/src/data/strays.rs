@@ -106,10 +106,11 @@ impl Plane {
                 tracing::warn!(%partition, %error, "the end of a log is not among the rows");
             }
             let number = partition.to_u64();
-            let put = engine
-                .seal(number, &[])
-                .and_then(|()| engine.flush(number))
-                .and_then(|_| engine.put_aside(number));
+            let flushed = match is_stopped {
+                true => Ok(0),
+                false => engine.seal(number, &[]).and_then(|()| engine.flush(number)),
+            };
+            let put = flushed.and_then(|_| engine.put_aside(number));
             let place = put.inspect_err(|error| {
                 tracing::error!(%partition, %error, "an unknown partition was not put aside");
             });

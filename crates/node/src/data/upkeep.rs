@@ -8,12 +8,11 @@ use tablestore_placement::{ClusterMap, MemberState, PartitionId, StorageId};
 use tablestore_replication::{Input, Remembered, Replica, Role, Settings, View};
 use tablestore_store::RowWrite;
 
-use super::apply::{remembered_name, remembered_pieces};
 use super::event::Event;
 use super::journal::Job;
 use super::outputs::journal_meta;
 use super::plane::{Hosted, Plane};
-use super::recover::RecoveredPartition;
+use super::recover::{RecoveredPartition, Unusable};
 use super::request::Failure;
 use super::stopped::StoppedReplicas;
 
@@ -46,6 +45,11 @@ impl Plane {
             if opened && !self.open(partition) {
                 continue;
             }
+            // This may be the last map for long, so a replica that was found unusable and is
+            // already not counted on is not left until the next one.
+            if opened && self.begin_anew(partition, now) && !self.open(partition) {
+                continue;
+            }
             if opened || members_changed || before.assignment(partition) != Some(assignment) {
                 let view = View {
                     assignment: assignment.clone(),
@@ -75,15 +79,18 @@ impl Plane {
 
     fn open(&mut self, partition: PartitionId) -> bool {
         let number = partition.to_u64();
-        if let Err(error) = self.ports.engine.open_partition(number) {
-            tracing::error!(%partition, %error, "a replica could not be opened");
-            return false;
-        }
         let recovered = self
             .ports
             .recovered
             .remove(&number)
             .unwrap_or_else(RecoveredPartition::empty);
+        if recovered.stopped.is_none()
+            && let Err(error) = self.ports.engine.open_partition(number)
+        {
+            tracing::error!(%partition, %error, "a replica could not be opened");
+            self.ports.recovered.insert(number, recovered);
+            return false;
+        }
         let replica = Replica::new(
             Settings::default(),
             self.ports.me,
@@ -95,38 +102,47 @@ impl Plane {
             remembered_until: recovered.remembered_until,
             pieces: recovered.pieces,
             flushing: false,
-            found_stopped: recovered.stopped.is_some(),
-            stopped: recovered.stopped.clone(),
+            stopped: recovered.stopped.as_ref().map(|found| found.why.clone()),
+            unusable: recovered.stopped.clone(),
         };
         self.replicas.insert(partition, hosted);
-        if let Some(why) = recovered.stopped {
+        if let Some(Unusable { why, .. }) = recovered.stopped {
             self.halted(partition, why);
         }
         true
     }
 
-    /// Drops a replica that an earlier start stopped, if the operator asks for it and nobody
-    /// counts on it; it is then opened empty and built from the primary.
+    /// Puts a replica aside that is broken, or drops one that an earlier start stopped if the
+    /// operator asks for it, when nobody counts on it; it is then opened empty and built from the
+    /// primary. Says whether it did.
     ///
     /// The map must show this start: every proposal to take the earlier one into the in-sync
     /// set is void from there on, so none can make an empty replica a member of it.
-    fn begin_anew(&mut self, partition: PartitionId, now: &ClusterMap) {
+    fn begin_anew(&mut self, partition: PartitionId, now: &ClusterMap) -> bool {
         let me = self.ports.me;
         let registered = now.members.get(&me.member).map(|member| member.incarnation);
         let counts = now
             .assignment(partition)
             .is_none_or(|assignment| assignment.in_sync.contains(&me.member));
         let Some(hosted) = self.replicas.get(&partition) else {
-            return;
+            return false;
         };
-        let ordered = self.ports.settings.rebuild_stopped && hosted.found_stopped;
+        let Some(unusable) = &hosted.unusable else {
+            return false;
+        };
+        let ordered = unusable.broken || self.ports.settings.rebuild_stopped;
         if !ordered || counts || registered != Some(me.incarnation) {
-            return;
+            return false;
         }
         let number = partition.to_u64();
-        if let Err(error) = self.ports.engine.drop_partition(number) {
-            tracing::error!(%partition, %error, "a stopped replica could not be dropped");
-            return;
+        let cleared = if unusable.broken {
+            self.ports.engine.put_aside(number).map(|_| ())
+        } else {
+            self.ports.engine.drop_partition(number)
+        };
+        if let Err(error) = cleared {
+            tracing::error!(%partition, %error, "a stopped replica could not be cleared away");
+            return false;
         }
         let empty = RecoveredPartition::adopted(hosted.replica.meta().adopted);
         let meta = journal_meta(&empty.state.meta);
@@ -142,6 +158,7 @@ impl Plane {
         self.replicas.remove(&partition);
         self.ports.progress.forget(partition);
         self.ports.recovered.insert(number, empty);
+        true
     }
 
     fn close(&mut self, partition: PartitionId, now: &ClusterMap) {
@@ -230,16 +247,14 @@ impl Plane {
             .remembered_after(hosted.remembered_until)
             .collect();
         let number = partition.to_u64();
-        let new = remembered_pieces(&results);
-        // What ends before the oldest result that is still remembered is forgotten on the disk too.
-        let from = hosted.replica.remembered_from().unwrap_or(u64::MAX);
-        let old: Vec<u64> = hosted.pieces.range(..from).copied().collect();
-        let gone: Vec<Vec<u8>> = old.iter().map(|end| remembered_name(*end)).collect();
-        let side: Vec<RowWrite<'_>> = new
+        let mut pieces = hosted.pieces.clone();
+        let writes = pieces.checkpoint(&results, hosted.replica.remembered_from());
+        let side: Vec<RowWrite<'_>> = writes
             .iter()
-            .map(|(_, name, value)| (name, Some(&value[..])))
-            .chain(gone.iter().map(|name| (name, None)))
-            .map(|(key, value)| RowWrite { key, value })
+            .map(|(key, value)| RowWrite {
+                key,
+                value: value.as_deref(),
+            })
             .collect();
         // Rows and results are sealed together here, where nothing is applied meanwhile; the
         // slow part goes to the housekeeping thread.
@@ -250,8 +265,7 @@ impl Plane {
         if let Some(last) = results.last() {
             hosted.remembered_until = last.index;
         }
-        hosted.pieces.retain(|end| *end >= from);
-        hosted.pieces.extend(new.iter().map(|(end, _, _)| *end));
+        hosted.pieces = pieces;
         hosted.flushing = true;
         let (engine, sender) = (Arc::clone(&self.ports.engine), self.ports.sender.clone());
         let begun = self.ports.workers.upkeep(move || {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tablestore_placement::{ClusterId, Incarnation, PartitionId, StorageId};
+use tablestore_placement::{ClusterId, ClusterMap, Incarnation, PartitionId, StorageId};
 use tablestore_store::{DataDirectory, NewIdentity};
 use tokio::runtime::Runtime;
 
@@ -43,9 +43,11 @@ pub(super) fn open(settings: &NodeSettings, runtime: &Runtime) -> anyhow::Result
     let storage = data::open_storage(&directory, settings)?;
     // An incarnation is begun only when the log is there: from then on it must be.
     let has_run = directory.incarnation() > 0 || directory.cluster().is_some();
-    let control_store = ControlStore::open(&directory.control(), has_run)?;
+    let me = StorageId(directory.storage());
+    let alone = |map: &ClusterMap| broken_alone(map, me, &storage);
+    let control_store = ControlStore::open_unless(&directory.control(), has_run, alone)?;
     let shown = ShownStart {
-        storage: StorageId(directory.storage()),
+        storage: me,
         begun: directory.starts()?,
         last_log: control_store.last_log(),
         ends: ends(&storage.recovered),
@@ -112,6 +114,26 @@ fn open_when_closed(settings: &NodeSettings, runtime: &Runtime) -> anyhow::Resul
             opened => return opened,
         }
     }
+}
+
+/// A broken replica is built anew from the others; of a partition that no other node has in sync
+/// that cannot be, and to go on without it would be to lose it.
+fn broken_alone(map: &ClusterMap, me: StorageId, storage: &Storage) -> Option<String> {
+    let alone = |partition: PartitionId| {
+        let assignment = map.assignment(partition);
+        assignment.is_some_and(|a| a.in_sync.iter().all(|storage| *storage == me))
+    };
+    storage.recovered.iter().find_map(|(number, found)| {
+        let unusable = found.stopped.as_ref().filter(|found| found.broken)?;
+        let partition = PartitionId::from_u64(*number);
+        alone(partition).then(|| {
+            format!(
+                "{}; no other node has partition {partition} in sync, so it cannot be built anew: \
+                 restore the whole data directory as it was when the node last ended",
+                unusable.why
+            )
+        })
+    })
 }
 
 /// A replica that has stopped shows nothing, because it is not to be used.

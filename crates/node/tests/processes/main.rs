@@ -9,6 +9,7 @@
 )]
 
 mod bad_input;
+mod broken;
 mod catch_up;
 mod cli;
 mod digits;

@@ -13,29 +13,24 @@ mod blank;
 mod files;
 mod live;
 mod replace;
+mod shared;
 mod snapshot;
 mod view;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 use lsm_tree::compaction::Leveled;
-use lsm_tree::config::{
-    BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry,
-};
-use lsm_tree::{Cache, CompressionType, Config, DescriptorTable};
+use lsm_tree::{Cache, DescriptorTable};
 
-use self::blank::{Blank, check_current};
-use self::files::{
-    UNFINISHED, clean, directory_name, io_at, move_aside, remove_all, sync_directory,
-};
+use self::files::{clean, io_at, move_aside, remove_all};
 use self::live::Live;
 use self::replace::LsmReplacement;
+use self::shared::Shared;
 use self::snapshot::{LsmSnapshot, row_bounds};
 use super::{
     Engine, EngineError, Page, Replacement, RowWrite, Rows, Scan, Snapshot, check_row_key,
@@ -71,27 +66,14 @@ pub struct LsmEngine {
     shared: Arc<Shared>,
 }
 
-/// What the engine and the replacements under construction share.
-struct Shared {
-    path: PathBuf,
-    cache: Arc<Cache>,
-    descriptors: Arc<DescriptorTable>,
-    compaction: Arc<Leveled>,
-    /// The pattern of empty trees, once one was needed.
-    blank: Mutex<Option<Blank>>,
-    partitions: RwLock<BTreeMap<u64, Arc<Live>>>,
-    /// The next generation of a partition's directory; the greatest one counts.
-    generation: AtomicU32,
-    /// Replaced directories, to be deleted when nobody reads them any more.
-    retired: Mutex<Vec<(Weak<Live>, PathBuf)>>,
-}
-
 impl LsmEngine {
     /// Opens the engine with all partitions in the directory `path`, which is made if it is
     /// not there. What an interrupted replacement or removal left is cleaned up.
     ///
+    /// A partition that is damaged is [`broken`](Self::broken), and the others can be used.
+    ///
     /// # Errors
-    /// If a partition is damaged or the directory cannot be used.
+    /// If the directory cannot be used.
     pub fn open(path: impl Into<PathBuf>, settings: &LsmSettings) -> Result<Self, EngineError> {
         let path = path.into();
         fs::create_dir_all(&path).map_err(|source| io_at(&path, source))?;
@@ -113,19 +95,42 @@ impl LsmEngine {
             partitions: RwLock::default(),
             generation: AtomicU32::new(greatest + 1),
             retired: Mutex::default(),
+            broken: Mutex::default(),
             path,
         };
-        let mut partitions = BTreeMap::new();
+        let (mut partitions, mut broken) = (BTreeMap::new(), BTreeMap::new());
         for (partition, (_, directory)) in found {
-            partitions.insert(partition, Arc::new(shared.open_tree(partition, directory)?));
+            match shared.open_tree(partition, directory.clone()) {
+                Ok(live) => {
+                    partitions.insert(partition, Arc::new(live));
+                }
+                // Good rows that cannot be read just now are not damaged.
+                Err(error) if error.is_of_the_moment() => return Err(error),
+                Err(error) => {
+                    broken.insert(partition, (directory, error.to_string()));
+                }
+            }
         }
         let shared = Shared {
             partitions: RwLock::new(partitions),
+            broken: Mutex::new(broken),
             ..shared
         };
         Ok(Self {
             shared: Arc::new(shared),
         })
+    }
+
+    /// The partitions whose files cannot be used, and why: each names a file. They are not among
+    /// [`partitions`](Engine::partitions) and are opened only after they were put aside or
+    /// dropped.
+    #[must_use]
+    pub fn broken(&self) -> BTreeMap<u64, String> {
+        let broken = self.shared.lock_broken();
+        broken
+            .iter()
+            .map(|(partition, (_, why))| (*partition, why.clone()))
+            .collect()
     }
 
     fn live(&self, partition: u64) -> Result<Arc<Live>, EngineError> {
@@ -144,6 +149,10 @@ impl Engine for LsmEngine {
             .unwrap_or_else(PoisonError::into_inner);
         if partitions.contains_key(&partition) {
             return Ok(());
+        }
+        if let Some((path, reason)) = self.shared.lock_broken().get(&partition) {
+            let (path, reason) = (path.clone(), reason.clone());
+            return Err(EngineError::Corrupt { path, reason });
         }
         let path = self.shared.next_directory(partition);
         let live = self.shared.make_tree(partition, path)?;
@@ -239,6 +248,9 @@ impl Engine for LsmEngine {
     }
 
     fn drop_partition(&self, partition: u64) -> Result<(), EngineError> {
+        if self.shared.lock_broken().remove(&partition).is_some() {
+            return remove_all(&self.shared.path, partition);
+        }
         let Some(live) = self.shared.forget(partition) else {
             return Ok(());
         };
@@ -249,6 +261,14 @@ impl Engine for LsmEngine {
     }
 
     fn put_aside(&self, partition: u64) -> Result<Option<PathBuf>, EngineError> {
+        let mut broken = self.shared.lock_broken();
+        if let Some((path, _)) = broken.get(&partition) {
+            let place = move_aside(&self.shared.path, partition, path)?;
+            remove_all(&self.shared.path, partition)?;
+            broken.remove(&partition);
+            return Ok(Some(place));
+        }
+        drop(broken);
         let Some(live) = self.shared.forget(partition) else {
             return Ok(None);
         };
@@ -277,116 +297,10 @@ impl Engine for LsmEngine {
     }
 }
 
-impl Shared {
-    fn read_partitions<T>(&self, read: impl FnOnce(&BTreeMap<u64, Arc<Live>>) -> T) -> T {
-        read(
-            &self
-                .partitions
-                .read()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
-    }
-
-    fn live(&self, partition: u64) -> Option<Arc<Live>> {
-        self.read_partitions(|partitions| partitions.get(&partition).cloned())
-    }
-
-    fn forget(&self, partition: u64) -> Option<Arc<Live>> {
-        let mut partitions = self
-            .partitions
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        partitions.remove(&partition)
-    }
-
-    /// A directory for a new content of the partition; it is not made.
-    fn next_directory(&self, partition: u64) -> PathBuf {
-        let generation = self.generation.fetch_add(1, Ordering::Relaxed);
-        self.path.join(directory_name(partition, generation))
-    }
-
-    /// Makes an empty tree; nothing of it is synced before its first checkpoint.
-    fn make_tree(&self, partition: u64, path: PathBuf) -> Result<Live, EngineError> {
-        let mut blank = self.blank.lock().unwrap_or_else(PoisonError::into_inner);
-        let pattern = match blank.take() {
-            Some(pattern) => pattern,
-            None => {
-                let pattern = self
-                    .next_directory(partition)
-                    .with_added_extension(UNFINISHED);
-                Blank::make(&pattern, self.config(&pattern))?
-            }
-        };
-        let copied = pattern.copy_to(&path);
-        *blank = Some(pattern);
-        drop(blank);
-        copied?;
-        let config = self.config(&path);
-        Live::open(partition, path, config, true)
-    }
-
-    fn open_tree(&self, partition: u64, path: PathBuf) -> Result<Live, EngineError> {
-        check_current(&path)?;
-        let config = self.config(&path);
-        Live::open(partition, path, config, false)
-    }
-
-    fn config(&self, path: &Path) -> Config {
-        let bloom = FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(10.0));
-        Config::new(path, Default::default(), Default::default())
-            .use_cache(Arc::clone(&self.cache))
-            .use_descriptor_table(Some(Arc::clone(&self.descriptors)))
-            .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
-            .filter_policy(FilterPolicy::all(bloom))
-    }
-
-    /// Puts a finished replacement into use; the old content goes when its readers are done.
-    fn switch(&self, partition: u64, live: Live) {
-        let mut partitions = self
-            .partitions
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(old) = partitions.insert(partition, Arc::new(live)) {
-            let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
-            retired.push((Arc::downgrade(&old), old.path.clone()));
-        }
-        drop(partitions);
-        self.sweep();
-    }
-
-    /// Deletes replaced directories that nobody reads any more.
-    fn sweep(&self) {
-        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
-        retired.retain(|(live, path)| {
-            live.strong_count() > 0
-                || match fs::remove_dir_all(path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        tracing::warn!(path = %path.display(), %error, "replaced rows stay");
-                        // The next start removes them: there is a greater generation.
-                        false
-                    }
-                    _ => false,
-                }
-        });
-    }
-
-    fn sync_directory(&self) -> Result<(), EngineError> {
-        sync_directory(&self.path)
-    }
-}
-
 impl std::fmt::Debug for LsmEngine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LsmEngine")
             .field("path", &self.shared.path)
-            .finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared")
-            .field("path", &self.path)
             .finish_non_exhaustive()
     }
 }

@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
+use tablestore_placement::Command;
 use tokio::sync::oneshot;
 
 pub use self::error::LogOpenError;
@@ -89,6 +90,11 @@ impl RaftLog {
     /// Bytes of the entries that are kept; a reason to take a snapshot.
     pub(crate) fn entry_bytes(&self) -> usize {
         self.lock().contents.entry_bytes
+    }
+
+    /// See [`LogContents::committed_from`].
+    pub(crate) fn committed_from(&self, index: u64) -> Vec<Command> {
+        self.lock().contents.committed_from(index)
     }
 
     /// The last entry's id, synced or not.

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use openraft::EntryPayload;
 use serde::{Deserialize, Serialize};
+use tablestore_placement::Command;
 
 use crate::control::types::{Entry, LogId, Vote};
 
@@ -61,6 +63,21 @@ impl LogContents {
     pub(super) fn last(&self) -> Option<LogId> {
         let last = self.entries.last_key_value();
         last.map(|(_, kept)| kept.entry.log_id).or(self.purged)
+    }
+
+    /// The commands among the entries from `index` on that are known to be committed.
+    pub(in crate::control) fn committed_from(&self, index: u64) -> Vec<Command> {
+        let Some(committed) = self.committed.filter(|last| last.index >= index) else {
+            return Vec::new();
+        };
+        let entries = self.entries.range(index..=committed.index);
+        let command = |entry: &Entry| match &entry.payload {
+            EntryPayload::Normal(proposal) => Some(proposal.0.clone()),
+            EntryPayload::Blank | EntryPayload::Membership(_) => None,
+        };
+        entries
+            .filter_map(|(_, kept)| command(&kept.entry))
+            .collect()
     }
 
     /// The last entry that only a snapshot has, if there is one.

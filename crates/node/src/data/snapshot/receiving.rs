@@ -8,7 +8,7 @@ use tablestore_store::Engine;
 use tablestore_store::engine::{EngineError, Replacement};
 
 use super::{RECEIVING_MAX, Receiving};
-use crate::data::apply::{decode_remembered, piece_ends};
+use crate::data::apply::{Pieces, decode_remembered};
 use crate::data::copies::{CopyId, store};
 use crate::data::event::{Event, Installed};
 use crate::data::plane::Plane;
@@ -192,7 +192,7 @@ fn finish(
     let remembered = decode_remembered(&records, meta.index);
     Ok(Installed {
         remembered: remembered.map_err(|error| error.to_string())?,
-        pieces: piece_ends(&records).into_iter().collect(),
+        pieces: Pieces::among(&records),
         meta,
     })
 }

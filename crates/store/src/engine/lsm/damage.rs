@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use super::*;
 
@@ -56,6 +57,10 @@ fn filled(path: &Path) {
 
 fn everything(path: &Path) -> Result<Vec<(u64, u64, Rows)>, EngineError> {
     let engine = LsmEngine::open(path, &LsmSettings::default())?;
+    if let Some((_, reason)) = engine.broken().into_iter().next() {
+        let path = path.to_owned();
+        return Err(EngineError::Corrupt { path, reason });
+    }
     let partitions = engine.partitions().into_iter();
     let read = partitions.map(|partition| {
         let page = engine.scan(partition, &Scan::all(usize::MAX, usize::MAX))?;
@@ -143,4 +148,31 @@ fn a_partition_that_is_put_aside_keeps_its_files_and_is_forgotten() {
     );
     drop(engine);
     assert_eq!(everything(&path).unwrap().len(), 2);
+}
+
+#[test]
+fn one_broken_partition_leaves_the_others_usable_and_is_opened_only_when_it_was_put_aside() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("rows");
+    filled(&path);
+    let mut all = Vec::new();
+    files(&path, &mut all);
+    let of_second = |file: &&PathBuf| file.display().to_string().contains("/0000000000000002.");
+    let mut currents = all.iter().filter(|file| file.ends_with("current"));
+    let current = currents.find(of_second).unwrap();
+    fs::remove_file(current).unwrap();
+    let engine = LsmEngine::open(&path, &LsmSettings::default()).unwrap();
+    assert_eq!(engine.partitions(), [1, 3]);
+    assert!(
+        engine.broken()[&2].contains("current"),
+        "{:?}",
+        engine.broken()
+    );
+    assert!(engine.get(2, b"k1").is_err());
+    assert!(engine.open_partition(2).is_err());
+    assert_eq!(engine.get(1, b"k1").unwrap().unwrap().len(), 3_000);
+    let place = engine.put_aside(2).unwrap().unwrap();
+    assert!(place.join("tables").is_dir() && !current.exists());
+    engine.open_partition(2).unwrap();
+    assert_eq!(engine.applied(2), 0);
 }

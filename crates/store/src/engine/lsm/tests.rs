@@ -115,7 +115,8 @@ fn a_partition_that_was_never_checkpointed_may_be_cut_short_by_a_crash() {
     for table in names(&tables) {
         fs::remove_file(tables.join(table)).unwrap();
     }
-    let error = LsmEngine::open(home.path(), &LsmSettings::default()).unwrap_err();
+    let engine = open(home.path());
+    let error = engine.open_partition(1).unwrap_err();
     assert!(matches!(error, EngineError::Corrupt { .. }), "{error}");
 }
 
@@ -147,6 +148,7 @@ fn a_damaged_table_is_noticed() {
     fs::write(&table, content).unwrap();
     let noticed = match LsmEngine::open(home.path(), &LsmSettings::default()) {
         Err(error) => error,
+        Ok(engine) if engine.broken().contains_key(&1) => engine.open_partition(1).unwrap_err(),
         Ok(engine) => engine
             .scan(1, &Scan::all(usize::MAX, usize::MAX))
             .unwrap_err(),
