@@ -190,4 +190,104 @@ mod tests {
             }
         }
     }
+
+    const NODES: usize = 3;
+    const PARTS_US: u64 = 1_000;
+
+    #[derive(Clone, Copy, Debug)]
+    enum ForkStep {
+        /// Nothing happens for this many microseconds.
+        Pass(u64),
+        /// The primary appends.
+        Write,
+        /// This node gets what it lacks of the primary's log; what differs is cut off.
+        Follow(usize),
+        /// This node takes office with the log that it has.
+        Promote(usize),
+        /// This node's process begins anew, with a monotonic clock of its own.
+        Restart(usize),
+    }
+
+    fn fork_steps() -> impl Strategy<Value = Vec<ForkStep>> {
+        let step = prop_oneof![
+            3 => (0u64..3_000_000).prop_map(ForkStep::Pass),
+            1 => (0u64..900_000_000).prop_map(ForkStep::Pass),
+            6 => Just(ForkStep::Write),
+            4 => (0..NODES).prop_map(ForkStep::Follow),
+            1 => (0..NODES).prop_map(ForkStep::Promote),
+            1 => (0..NODES).prop_map(ForkStep::Restart),
+        ];
+        prop::collection::vec(step, 1..120)
+    }
+
+    #[derive(Default)]
+    struct Node {
+        clock: LogClock,
+        began_us: u64,
+        /// (stamp, real time of stamping), from index 1.
+        log: Vec<(u64, u64)>,
+    }
+
+    impl Node {
+        fn now(&self, real_us: u64) -> Now {
+            Duration::from_micros(real_us - self.began_us)
+        }
+
+        fn write(&mut self, real_us: u64) {
+            let stamp = self.clock.stamp(self.now(real_us));
+            self.log.push((stamp, real_us));
+        }
+
+        fn follow(&mut self, primary: &[(u64, u64)], real_us: u64) {
+            let common = self.log.iter().zip(primary).take_while(|(a, b)| a == b);
+            let common = common.count();
+            self.log.truncate(common);
+            let now = self.now(real_us);
+            for entry in &primary[common..] {
+                self.clock.received(entry.0, now);
+                self.log.push(*entry);
+            }
+        }
+
+        fn restart(&mut self, real_us: u64) {
+            self.began_us = real_us;
+            self.clock = LogClock::recovered(self.log.last().map(|last| last.0));
+            self.clock.watch(Now::ZERO);
+        }
+    }
+
+    /// For each pair of writes in the log: the later stamp is no lower, and no more log time
+    /// lies between them than real time, but for the rounding to milliseconds.
+    fn check(log: &[(u64, u64)]) -> Result<(), TestCaseError> {
+        for (at, (stamp, real_us)) in log.iter().enumerate() {
+            for (earlier, earlier_us) in &log[..at] {
+                prop_assert!(earlier <= stamp, "the time of the log went back");
+                let passed_ms = (real_us - earlier_us).div_ceil(PARTS_US);
+                prop_assert!(stamp - earlier <= passed_ms, "{stamp} after {earlier}");
+            }
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn l27_log_time_never_passes_faster_than_real_time(steps in fork_steps()) {
+            let mut nodes: [Node; NODES] = Default::default();
+            let (mut primary, mut real_us) = (0, 0);
+            for step in steps {
+                match step {
+                    ForkStep::Pass(us) => real_us += us,
+                    ForkStep::Write => nodes[primary].write(real_us),
+                    ForkStep::Follow(node) if node != primary => {
+                        let log = nodes[primary].log.clone();
+                        nodes[node].follow(&log, real_us);
+                    }
+                    ForkStep::Promote(node) => primary = node,
+                    ForkStep::Restart(node) => nodes[node].restart(real_us),
+                    ForkStep::Follow(_) => {}
+                }
+                check(&nodes[primary].log)?;
+            }
+        }
+    }
 }

@@ -413,3 +413,69 @@ fn a_checksum_mark_that_cannot_be_put_is_refused_and_not_forgotten() {
         "too few are reached"
     );
 }
+
+#[test]
+fn l24_monotonic_clocks_that_began_years_apart_let_no_write_take_effect_twice() {
+    // An id of any form says nothing of time: UUIDs of version 7 that were made in 1970, an hour
+    // ago and in the far future, and numbers that look like none.
+    let uuid = |ms: u128| ms << 80 | 7 << 76 | 2 << 62;
+    let ids = [uuid(0), uuid(1_800_000_000_000), uuid((1 << 48) - 1), 5];
+    let mut net = Net::serving(3);
+    // The monotonic clocks of the three began years apart.
+    net.hosts[1].ahead = ms(90_000_000_000);
+    net.hosts[2].ahead = ms(700_000_000_000);
+    let mut first = Vec::new();
+    for (at, id) in ids.iter().enumerate() {
+        let at = at % 3;
+        net.elect(at, &[0, 1, 2]);
+        net.settle();
+        let ticket = net.write(at, *id);
+        net.settle();
+        first.push(net.written(at, ticket).unwrap().unwrap());
+        net.pass(ms(60_000));
+    }
+    assert!(first.iter().all(|written| !written.repeated));
+    for at in [2, 0, 1] {
+        net.elect(at, &[0, 1, 2]);
+        net.settle();
+        for (id, first) in ids.iter().zip(&first) {
+            let ticket = net.write(at, *id);
+            let again = net.written(at, ticket).unwrap().unwrap();
+            assert!(again.repeated, "{id:x} at {at}");
+            assert_eq!((again.index, again.outcome), (first.index, first.outcome));
+        }
+    }
+}
+
+#[test]
+fn l27_a_new_primary_goes_on_from_the_last_write_by_a_clock_of_its_own() {
+    let mut net = Net::serving(3);
+    net.hosts[1].ahead = ms(90_000_000_000);
+    let mut id = 0;
+    let mut write = |net: &mut Net, at: usize| {
+        id += 1;
+        net.write(at, id);
+        net.settle();
+        net.pass(ms(60));
+    };
+    write(&mut net, 0);
+    net.pass(ms(1_000));
+    write(&mut net, 0);
+    // The next primary goes on from when it learnt of the last write, by a clock of its own.
+    net.pass(ms(2_000));
+    net.elect(1, &[0, 1, 2]);
+    net.settle();
+    write(&mut net, 1);
+    // After a restart nobody knows how long it took, so it counts for nothing.
+    net.restart(0);
+    net.hosts[0].ahead = ms(1);
+    net.pass(ms(10));
+    net.elect(0, &[0, 1, 2]);
+    net.settle();
+    write(&mut net, 0);
+    let found = times(&net, 0);
+    let steps: Vec<_> = found.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(steps[..2], [1_060, 2_060]);
+    assert!(steps[2] <= 70, "70 ms passed and not {}", steps[2]);
+    assert_eq!(found, times(&net, 1));
+}

@@ -35,6 +35,8 @@ pub fn ms(count: u64) -> Duration {
 pub struct Host {
     pub replica: Replica,
     pub incarnation: u64,
+    /// Its process began this long before the time of the net did.
+    pub ahead: Duration,
     /// What is durable.
     pub entries: Vec<Entry>,
     pub meta: PartitionMeta,
@@ -108,6 +110,7 @@ impl Net {
         Host {
             replica: Replica::new(self.settings, me, partition, recovered),
             incarnation,
+            ahead: Duration::ZERO,
             entries: Vec::new(),
             meta,
             unsynced: VecDeque::new(),
@@ -159,7 +162,8 @@ impl Net {
 
     /// Gives an input and carries out what the harness itself can.
     pub fn input(&mut self, at: usize, input: Input) {
-        self.hosts[at].replica.handle(self.now, input);
+        let now = self.now_of(at);
+        self.hosts[at].replica.handle(now, input);
         for _ in 0..OUTPUTS_MAX {
             let Some(output) = self.hosts[at].replica.poll_output() else {
                 break;
@@ -172,7 +176,7 @@ impl Net {
     }
 
     fn carry_out(&mut self, at: usize, output: Output) {
-        let now = self.now;
+        let now = self.now_of(at);
         let host = &mut self.hosts[at];
         match output {
             Output::Persist { token, record } => host.unsynced.push_back((token, record)),
@@ -216,9 +220,9 @@ impl Net {
             for (_, record) in std::mem::take(&mut host.unsynced) {
                 host.write(record);
             }
-            self.hosts[at]
-                .replica
-                .handle(self.now, Input::Persisted { token });
+            let now = self.now_of(at);
+            let persisted = Input::Persisted { token };
+            self.hosts[at].replica.handle(now, persisted);
             while let Some(output) = self.hosts[at].replica.poll_output() {
                 self.carry_out(at, output);
             }
@@ -254,19 +258,31 @@ impl Net {
         let end = self.now + time;
         for _ in 0..OUTPUTS_MAX {
             self.settle();
-            let deadlines = self.hosts.iter().map(|host| host.replica.next_deadline());
-            let Some(next) = deadlines.flatten().min().filter(|next| *next <= end) else {
+            let deadlines = (0..self.hosts.len()).filter_map(|at| self.deadline_of(at));
+            let Some(next) = deadlines.min().filter(|next| *next <= end) else {
                 break;
             };
             self.now = self.now.max(next);
             for at in 0..self.hosts.len() {
-                let due = self.hosts[at].replica.next_deadline();
+                let due = self.deadline_of(at);
                 if due.is_some_and(|due| due <= self.now) {
                     self.input(at, Input::Tick);
                 }
             }
         }
         self.now = end;
+    }
+
+    /// The monotonic time of a host.
+    fn now_of(&self, at: usize) -> Duration {
+        self.now + self.hosts[at].ahead
+    }
+
+    /// When a host is due, in the time of the net.
+    fn deadline_of(&self, at: usize) -> Option<Duration> {
+        let host = &self.hosts[at];
+        let due = host.replica.next_deadline();
+        due.map(|due| due.saturating_sub(host.ahead))
     }
 
     /// The process dies with what was not synced; another one starts on the rest.
