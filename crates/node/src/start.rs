@@ -18,6 +18,7 @@ use tablestore_store::DataDirectory;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::directory::{Inspected, inspect};
 use self::leave::{Stop, leave};
 use self::member::{become_member, convicted};
 use crate::control::{

@@ -7,13 +7,18 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tablestore_store::journal::JournalFailed;
 use tablestore_store::{JournalWriter, Meta};
 use tokio::sync::Notify;
 
 use super::event::{Event, EventSender};
+
+/// Without a job for this long the end of the journal is stated, so that later damage to it is told
+/// from a write that a crash tore.
+const IDLE_AFTER: Duration = Duration::from_millis(100);
 
 /// One record, or an order to the journal.
 #[derive(Debug)]
@@ -36,6 +41,8 @@ pub(crate) enum Job {
     Forget {
         partition: u64,
     },
+    /// State the end of the journal: nothing follows.
+    StateEnd,
     /// Free the segments below these checkpoints.
     Recycle {
         checkpoints: HashMap<u64, u64>,
@@ -146,7 +153,20 @@ fn run(
     events: &EventSender,
 ) {
     let mut done = 0_u64;
-    while let Ok(first) = jobs.recv() {
+    let mut stated = true;
+    loop {
+        let first = match jobs.recv_timeout(IDLE_AFTER) {
+            Ok(first) => first,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                if !stated && let Err(error) = writer.state_end() {
+                    return fail(&error, state, events);
+                }
+                stated = true;
+                continue;
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => return,
+        };
+        stated = false;
         let mut recycle = None;
         let mut group = first;
         loop {
@@ -164,10 +184,7 @@ fn run(
         let committed = writer.commit();
         state.busy_since_ns.store(0, Ordering::Release);
         if let Err(error) = committed {
-            tracing::error!(%error, "the journal failed; this node stops serving");
-            state.failed.store(true, Ordering::Release);
-            events.send_blocking(Event::JournalFailed);
-            return;
+            return fail(&error, state, events);
         }
         state.persisted.store(done, Ordering::Release);
         state.progressed.notify_one();
@@ -180,6 +197,12 @@ fn run(
             }
         }
     }
+}
+
+fn fail(error: &JournalFailed, state: &JournalState, events: &EventSender) {
+    tracing::error!(%error, "the journal failed; this node stops serving");
+    state.failed.store(true, Ordering::Release);
+    events.send_blocking(Event::JournalFailed);
 }
 
 fn push(writer: &mut JournalWriter, job: Job, recycle: &mut Option<HashMap<u64, u64>>) {
@@ -198,6 +221,10 @@ fn push(writer: &mut JournalWriter, job: Job, recycle: &mut Option<HashMap<u64, 
             writer.push_meta(partition, &meta);
         }
         Job::Forget { partition } => writer.push_forget(partition),
+        Job::StateEnd => {
+            // A failure is kept, and told by the commit that follows.
+            let _ = writer.state_end();
+        }
         Job::Recycle { checkpoints } => *recycle = Some(checkpoints),
     }
 }

@@ -136,7 +136,7 @@ pub(crate) async fn run(parts: Parts) {
         plane.synced(state.persisted());
         for event in events.drain(..) {
             if let Event::Stop(done) = event {
-                plane.end_turn();
+                plane.end(&state).await;
                 let _ = done.send(());
                 return;
             }
@@ -380,7 +380,7 @@ impl Plane {
     }
 
     /// One group to the journal, one frame to each peer.
-    fn end_turn(&mut self) {
+    pub(super) fn end_turn(&mut self) {
         self.look_again();
         self.read_map();
         self.ports.journal.flush();

@@ -9,7 +9,7 @@ use tablestore_replication::{Input, Remembered, Replica, Role, Settings, View};
 use tablestore_store::RowWrite;
 
 use super::event::Event;
-use super::journal::Job;
+use super::journal::{Job, JournalState};
 use super::outputs::journal_meta;
 use super::plane::{Hosted, Plane};
 use super::recover::{RecoveredPartition, Unusable};
@@ -18,6 +18,8 @@ use super::stopped::StoppedReplicas;
 
 /// How often memory and the journal's size are looked at.
 const UPKEEP_EVERY: Duration = Duration::from_millis(500);
+/// How long the end of the journal may take to be written; less than a stopping node waits.
+const JOURNAL_ENDS_WITHIN: Duration = Duration::from_millis(300);
 /// Flushes under way at once.
 const FLUSHING_MAX: usize = 4;
 
@@ -326,5 +328,18 @@ impl Plane {
         if all && let Some(done) = self.ports.resigning.take() {
             let _ = done.send(());
         }
+    }
+
+    /// The last turn: what is queued for the journal is written, and its end stated.
+    pub(super) async fn end(&mut self, journal: &JournalState) {
+        let last = self.ports.journal.push(Job::StateEnd);
+        self.end_turn();
+        let written = async {
+            while journal.persisted() < last {
+                journal.progressed.notified().await;
+            }
+        };
+        // A disk that hangs does not keep the node from ending.
+        let _ = tokio::time::timeout(JOURNAL_ENDS_WITHIN, written).await;
     }
 }

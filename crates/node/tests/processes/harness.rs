@@ -231,6 +231,25 @@ impl Cluster {
         }
     }
 
+    /// Waits until a node says that it can serve, or ends by itself: whether it serves.
+    pub async fn ready_or_ended(&mut self, index: usize) -> bool {
+        let url = self.nodes[index].url("/readyz");
+        let bound = Instant::now() + BOUND;
+        while self.nodes[index].is_running() {
+            let answer = self.http.get(&url).send().await;
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                return true;
+            }
+            assert!(
+                Instant::now() < bound,
+                "{} does neither",
+                self.nodes[index].name
+            );
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        false
+    }
+
     /// The addresses of all nodes, running or not.
     pub fn addresses(&self) -> Vec<String> {
         self.nodes

@@ -12,6 +12,7 @@ mod bad_input;
 mod broken;
 mod catch_up;
 mod cli;
+mod damage;
 mod digits;
 mod harness;
 mod joining;

@@ -1,6 +1,7 @@
 //! Writing groups, rolling to the next segment, freeing old ones. Knows nothing of what
 //! entries mean.
 
+mod end;
 mod groups;
 mod roll;
 
@@ -297,16 +298,6 @@ impl JournalWriter {
             index: *index,
         };
         oldest.into_iter().flatten().map(pressure).collect()
-    }
-
-    /// Lets the readers see the pressure.
-    fn publish_pressure(&self) {
-        let partitions = self
-            .pressure()
-            .iter()
-            .map(|pressure| pressure.partition)
-            .collect();
-        self.book.lock().pressure = partitions;
     }
 
     /// The state of every partition's log with all that is durable.

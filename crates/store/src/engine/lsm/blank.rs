@@ -74,17 +74,46 @@ pub(super) fn is_blank(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Refuses a directory in use without the file that names its manifest: the library would make
-/// an empty tree in the place of that one.
+/// Refuses a directory in use without the file that names its manifest, where the library would
+/// make an empty tree in the place of that one, and a manifest that is not as it was written.
 pub(super) fn check_current(path: &Path) -> Result<(), EngineError> {
     let current = path.join(CURRENT_VERSION_FILE);
-    if current.is_file() {
-        return Ok(());
+    let corrupt = |path: &Path, reason: String| EngineError::Corrupt {
+        path: path.to_owned(),
+        reason,
+    };
+    let content = match fs::read(&current) {
+        Ok(content) => content,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let reason = "it is missing, but the partition has been in use".to_owned();
+            return Err(corrupt(&current, reason));
+        }
+        Err(source) => return Err(io_at(&current, source)),
+    };
+    let Some((manifest, checksum)) = manifest_of(&content) else {
+        return Err(corrupt(&current, "it does not name a manifest".to_owned()));
+    };
+    let manifest = path.join(manifest);
+    let content = fs::read(&manifest).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => corrupt(&manifest, "it is missing".to_owned()),
+        _ => io_at(&manifest, source),
+    })?;
+    if xxhash_rust::xxh3::xxh3_128(&content) != checksum {
+        return Err(corrupt(
+            &manifest,
+            "it does not have its checksum".to_owned(),
+        ));
     }
-    Err(EngineError::Corrupt {
-        path: current,
-        reason: "it is missing, but the partition has been in use".to_owned(),
-    })
+    Ok(())
+}
+
+/// The manifest that a `current` file names, and its checksum: number 8, xxh3 16, kind 1, all
+/// little-endian. The library does not look at the checksum, and panics at what is wrong inside.
+fn manifest_of(current: &[u8]) -> Option<(String, u128)> {
+    let (number, rest) = current.split_first_chunk::<8>()?;
+    let (checksum, rest) = rest.split_first_chunk::<16>()?;
+    let number = u64::from_le_bytes(*number);
+    (rest == [0]).then(|| (format!("v{number}"), u128::from_le_bytes(*checksum)))
 }
 
 /// Whether there is a manifest after the first, `v0`.

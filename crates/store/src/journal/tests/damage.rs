@@ -31,6 +31,32 @@ fn refusal(disk: &FaultyDisk) -> OpenError {
 }
 
 #[test]
+fn once_the_end_is_stated_no_acknowledged_group_passes_for_a_torn_one() {
+    let disk = FaultyDisk::default();
+    let (mut writer, _) = open_on(&disk).unwrap();
+    for index in 1..=60 {
+        writer.push_entry(1, 1, index, &[7; 3000]);
+        writer.commit().unwrap();
+    }
+    writer.state_end().unwrap();
+    drop(writer);
+    let disk = disk.after_crash();
+    let mut refused = 0;
+    for name in segment_names(&disk) {
+        let blocks = disk.edit(|files| files[&name].len() / 4096);
+        for block in 1..blocks {
+            let copy = disk.after_crash();
+            copy.edit(|files| files.get_mut(&name).unwrap()[block * 4096 + 100] ^= 1);
+            match open_on(&copy) {
+                Ok((_, reader)) => assert_eq!(reader.end(1), Some(60), "{name} block {block}"),
+                Err(_) => refused += 1,
+            }
+        }
+    }
+    assert!(refused >= 60, "{refused}");
+}
+
+#[test]
 fn a_damaged_group_with_others_after_it_is_refused_by_file_and_offset() {
     let (disk, end) = filled();
     let names = segment_names(&disk);

@@ -9,6 +9,16 @@ use super::groups::{Groups, Pending};
 use super::{JournalWriter, SEAL_BYTES};
 
 impl JournalWriter {
+    /// Lets the readers see the pressure.
+    pub(super) fn publish_pressure(&self) {
+        let partitions = self
+            .pressure()
+            .iter()
+            .map(|pressure| pressure.partition)
+            .collect();
+        self.book.lock().pressure = partitions;
+    }
+
     /// Begins the next segment: its header, then the seal of the present one, which makes it
     /// part of the journal, then the state of all partitions, so that older ones can go.
     pub(super) fn roll(&mut self, bytes: u64) -> io::Result<()> {
