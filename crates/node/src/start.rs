@@ -18,11 +18,12 @@ use tablestore_store::DataDirectory;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::directory::confirm_votes;
 pub use self::directory::{Inspected, inspect};
 use self::leave::{Stop, leave};
 use self::member::{become_member, convicted};
 use crate::control::{
-    Control, ControlSettings, ControlStore, DataSocket, Dialler, Identity, Peers, bind,
+    Control, ControlSettings, ControlStore, DataSocket, Dialler, Identity, Peers, ShownStart, bind,
 };
 use crate::controller::{self, Service};
 use crate::data::{self, Event, Parts, Progress, Storage};
@@ -104,7 +105,10 @@ fn run_node(mut settings: NodeSettings) -> anyhow::Result<End> {
         settings,
         me,
         start,
-        begun: directory.starts()?,
+        shown: ShownStart {
+            begun: directory.starts()?,
+            ..opened.shown
+        },
         http,
         peer,
         storage: opened.storage,
@@ -119,9 +123,10 @@ fn run_node(mut settings: NodeSettings) -> anyhow::Result<End> {
 struct Started {
     settings: NodeSettings,
     me: Office,
-    /// The random id of this start, and those of which the cluster may know one.
+    /// The random id of this start.
     start: u64,
-    begun: Vec<u64>,
+    /// What its directory had before it began, and the starts of which the cluster may know one.
+    shown: ShownStart,
     http: TcpListener,
     peer: TcpListener,
     storage: Storage,
@@ -155,7 +160,7 @@ async fn control(
         settings,
         me,
         start,
-        begun,
+        shown,
         http,
         peer,
         storage,
@@ -176,6 +181,7 @@ async fn control(
     let control_settings = ControlSettings {
         voters_max: settings.voters_max,
         rereplicate_after: settings.rereplicate_after,
+        votes_held: cluster.is_some(),
         ..ControlSettings::new(me.member, directory.control())
     };
     let control = Control::open_on(control_store, control_settings, peers.clone()).await?;
@@ -191,15 +197,17 @@ async fn control(
     tokio::spawn(controller::run(node.clone(), links));
     tokio::spawn(watch(node.clone()));
     let mut stop = Stop::new()?;
-    let registration = Registration {
-        start,
-        begun,
-        ..registration(&settings, &identity)
-    };
+    let begun = shown.begun.clone();
+    if let Some(cluster) = cluster {
+        let control = node.shared.control.clone();
+        tokio::spawn(confirm_votes(control, cluster, identity.clone(), shown));
+    }
+    let registration = registration(&settings, &identity, start, begun);
     let became_member = tokio::select! {
         became = become_member(&node, directory, &registration, told) => became?,
         () = stop.asked() => return Ok(End::Asked),
     };
+    node.shared.control.release_votes();
     tracing::info!(
         name = %settings.name, storage = %me.member, http = %identity.http_address,
         peer = %identity.peer_address, cluster = %became_member, "ready"
@@ -213,7 +221,12 @@ async fn control(
     Ok(End::Asked)
 }
 
-fn registration(settings: &NodeSettings, identity: &Identity) -> Registration {
+fn registration(
+    settings: &NodeSettings,
+    identity: &Identity,
+    start: u64,
+    begun: Vec<u64>,
+) -> Registration {
     Registration {
         storage: identity.storage,
         name: settings.name.clone(),
@@ -222,8 +235,8 @@ fn registration(settings: &NodeSettings, identity: &Identity) -> Registration {
         zone: settings.zone.clone(),
         weight: settings.weight,
         incarnation: identity.incarnation,
-        start: 0,
-        begun: Vec::new(),
+        start,
+        begun,
         boot: identity.boot,
         at_ms: wall_ms(),
     }

@@ -1,6 +1,7 @@
 //! What every part of the control plane needs: a bundle of cheap handles.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tablestore_placement::{ClusterMap, Incarnation, StorageId};
 use tokio::sync::{mpsc, watch};
@@ -22,6 +23,8 @@ pub(super) struct Core {
     pub(super) leadership: watch::Receiver<Leadership>,
     pub(super) sightings: mpsc::Sender<Sighting>,
     pub(super) hand_over: Arc<watch::Sender<Option<HandOver>>>,
+    /// Whether the vote that this node remembers is its last is not confirmed yet.
+    pub(super) votes_held: Arc<AtomicBool>,
 }
 
 impl Core {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -157,6 +158,7 @@ impl Control {
             leadership,
             sightings,
             hand_over,
+            votes_held: Arc::new(AtomicBool::new(settings.votes_held)),
         };
         let (voters_max, after) = (settings.voters_max, settings.rereplicate_after);
         let tasks = [
@@ -277,6 +279,18 @@ impl Control {
     #[must_use]
     pub fn voters(&self) -> Vec<StorageId> {
         self.inner.core.raft.voter_ids().map(StorageId).collect()
+    }
+
+    /// The others have confirmed that nothing this node promised is forgotten: it votes from now
+    /// on.
+    pub fn release_votes(&self) {
+        self.inner.core.votes_held.store(false, Ordering::Release);
+    }
+
+    /// Whether votes are held back.
+    #[must_use]
+    pub fn holds_votes(&self) -> bool {
+        self.inner.core.votes_held.load(Ordering::Acquire)
     }
 
     /// As controller: what a node has acknowledged of the log, as far as this one remembers.

@@ -38,6 +38,8 @@ pub struct ControlSettings {
     pub election: (Duration, Duration),
     /// A voter that is dead for longer is replaced by a learner.
     pub rereplicate_after: Duration,
+    /// No vote is given before [`release_votes`](super::Control::release_votes).
+    pub votes_held: bool,
 }
 
 impl ControlSettings {
@@ -51,6 +53,7 @@ impl ControlSettings {
             heartbeat: HEARTBEAT,
             election: ELECTION,
             rereplicate_after: REREPLICATE_AFTER,
+            votes_held: false,
         }
     }
 

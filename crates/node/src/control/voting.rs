@@ -5,6 +5,7 @@
 //! and found the leader's process gone, or has been told by the leader itself to expect this
 //! candidate.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
@@ -37,6 +38,11 @@ pub(super) async fn vote(
     let candidate = request.vote.leader_id.node_id;
     if candidate != from.storage.0 {
         return ControlReply::Vote(Err("a vote is asked for by the candidate itself".to_owned()));
+    }
+    if core.votes_held.load(Ordering::Acquire) {
+        // It may have voted in this term and run on an older disk now.
+        let why = "the others have not confirmed this start yet".to_owned();
+        return ControlReply::Vote(Err(why));
     }
     if let Some((leader, vote)) = followed_leader(core, candidate) {
         let hand_over = HandOver {

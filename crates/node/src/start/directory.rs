@@ -15,10 +15,14 @@ use tablestore_store::{DataDirectory, NewIdentity};
 use tokio::runtime::Runtime;
 
 use super::boot;
-use crate::control::{Consulted, ControlStore, Identity, ShownStart, Standing, consult, standing};
+use crate::control::{
+    Consulted, Control, ControlStore, Identity, ShownStart, Standing, consult, standing,
+};
 use crate::data::{self, RecoveredPartition, Storage};
 use crate::settings::NodeSettings;
 
+/// Pause before the other voters are asked again.
+const CONFIRM_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// Rows and bytes that are read at once.
 const PAGE_ROWS: usize = 4_096;
 const PAGE_BYTES: usize = 4 << 20;
@@ -226,6 +230,42 @@ fn check_cluster(
     let path = directory.path().display();
     let checked = runtime.block_on(checked);
     checked.with_context(|| format!("data-dir: cannot use {path}"))
+}
+
+/// Holds votes back until a majority of the voters, this node included, has seen what its directory
+/// had and misses nothing in it: a vote that an older disk has forgotten is not given again. Ends
+/// when it is so; a node that is registered or alone waits for nobody.
+pub(super) async fn confirm_votes(
+    control: Control,
+    ours: ClusterId,
+    identity: Identity,
+    shown: ShownStart,
+) {
+    // Only what was promised counts here, and replicas go on meanwhile.
+    let ends = shown.ends.iter().map(|(partition, _)| (*partition, None));
+    let shown = ShownStart {
+        ends: ends.collect(),
+        ..shown
+    };
+    while control.holds_votes() {
+        let (voters, map) = (control.voters(), control.map());
+        let others: Vec<String> = voters
+            .iter()
+            .filter(|voter| **voter != identity.storage)
+            .filter_map(|voter| Some(map.members.get(voter)?.peer_address.clone()))
+            .collect();
+        let seen = consult(&others, ours, &identity, &shown).await.seen;
+        match standing(&seen) {
+            Standing::Current if (seen.len() + 1) * 2 > voters.len() => {
+                return control.release_votes();
+            }
+            Standing::Current => {}
+            Standing::Replaceable { why } | Standing::Needed { why, .. } => {
+                tracing::debug!(%why, "votes are held back");
+            }
+        }
+        tokio::time::sleep(CONFIRM_AGAIN_AFTER).await;
+    }
 }
 
 /// The cluster that a directory belongs to, and who its node is.

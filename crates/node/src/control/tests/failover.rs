@@ -1,5 +1,7 @@
 //! The leader dies, hands over, or is only said to be dead.
 
+use std::sync::atomic::Ordering;
+
 use openraft::raft::VoteRequest;
 use tempfile::TempDir;
 
@@ -102,6 +104,37 @@ async fn a_mark_on_the_wire_does_not_get_a_vote_while_the_leader_lives() {
     };
     assert!(!response.vote_granted);
     assert_eq!(nodes[voter].control.watch_leadership().borrow().term, term);
+    nodes.into_iter().for_each(|node| drop(node.kill()));
+}
+
+#[tokio::test]
+async fn l29_a_vote_that_may_have_been_forgotten_is_not_given_before_others_confirm_the_start() {
+    let parent = TempDir::new().unwrap();
+    let mut nodes = cluster(&parent, 3).await;
+    let leader = leader_of(&nodes).await;
+    nodes.remove(leader).kill();
+    // Both survivors may run on older disks: neither gives its vote, so nobody leads.
+    for node in &nodes {
+        let core = &node.control.inner.core;
+        core.votes_held.store(true, Ordering::Release);
+    }
+    let (asked, candidate) = (&nodes[0], &nodes[1]);
+    let term = asked.control.watch_leadership().borrow().term + 10;
+    let last = candidate.control.inner.core.log.last();
+    let request = VoteRequest::new(Vote::new(term, candidate.storage.0), last);
+    let from = PeerIdentity {
+        storage: candidate.storage,
+        incarnation: candidate.incarnation,
+    };
+    let asking = asked.control.clone();
+    let request = ControlRequest::Vote(request);
+    let reply = eventually("a reply", async move { asking.handle(from, request).await }).await;
+    assert!(matches!(reply, ControlReply::Vote(Err(_))), "{reply:?}");
+    for node in &nodes {
+        assert!(node.control.holds_votes());
+        node.control.release_votes();
+    }
+    leader_of(&nodes).await;
     nodes.into_iter().for_each(|node| drop(node.kill()));
 }
 
