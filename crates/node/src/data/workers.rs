@@ -12,7 +12,7 @@ const READS_WAITING_MAX: usize = 1_024;
 const UPKEEP_WAITING_MAX: usize = 4_096;
 /// Jobs that may wait for the copying thread: far more than there are copies at once.
 const COPIES_WAITING_MAX: usize = 64;
-/// How far copying and housekeeping step back behind requests.
+/// How far housekeeping steps back behind requests.
 const NICE: i32 = 10;
 
 /// The lanes of background work.
@@ -32,7 +32,8 @@ impl Workers {
         Ok(Self {
             reads: lane("reads", READS_WAITING_MAX, 0)?,
             upkeep: lane("upkeep", UPKEEP_WAITING_MAX, NICE)?,
-            copies: lane("copies", COPIES_WAITING_MAX, NICE)?,
+            // Not niced: the other side waits for each piece, and would give the copy up.
+            copies: lane("copies", COPIES_WAITING_MAX, 0)?,
         })
     }
 
