@@ -47,8 +47,8 @@ pub(crate) struct Lost {
 }
 
 impl Lost {
-    /// When the first of these partitions had a new primary, in microseconds after the kill.
-    fn first_promoted_us(&self, events: &[Event]) -> Option<u64> {
+    /// When these partitions had new primaries, in microseconds after the kill.
+    fn all_promoted_us(&self, events: &[Event]) -> Vec<u64> {
         let ours = |event: &&Event| {
             event.kind == "promoted"
                 && event.table == self.table
@@ -59,17 +59,19 @@ impl Lost {
                     .is_some_and(|before| event.detail.epoch > *before)
         };
         let times = events.iter().filter(ours).map(|event| event.at_us);
-        times.min().map(|at_us| at_us - self.killed_at_us)
+        times.map(|at_us| at_us - self.killed_at_us).collect()
     }
 
     /// The same from the events that these nodes remember; who cannot be reached is left out.
-    pub(crate) async fn promoted_us(&self, survivors: &[SocketAddr]) -> Option<u64> {
-        let client = reqwest::Client::builder().no_proxy().build().ok()?;
+    pub(crate) async fn promoted_us(&self, survivors: &[SocketAddr]) -> Vec<u64> {
+        let Ok(client) = reqwest::Client::builder().no_proxy().build() else {
+            return Vec::new();
+        };
         let mut events = Vec::new();
         for address in survivors {
             events.extend(parse(&remembered(&client, *address).await));
         }
-        self.first_promoted_us(&events)
+        self.all_promoted_us(&events)
     }
 }
 
@@ -110,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_promotion_of_a_lost_partition_after_the_kill_counts() {
+    fn promotions_of_lost_partitions_after_the_kill_count() {
         let stream = b"retry: 1000\n: listening\n\nid: 1\nevent: promoted\n\
             data: {\"id\":1,\"at_us\":90,\"kind\":\"promoted\",\"table\":\"2\",\"partition\":7,\
             \"detail\":{\"epoch\":5}}\n\n\
@@ -130,11 +132,11 @@ mod tests {
             epochs: BTreeMap::from([(7, 5), (8, 1)]),
             killed_at_us: 100,
         };
-        assert_eq!(lost.first_promoted_us(&events), Some(30));
+        assert_eq!(lost.all_promoted_us(&events), [30]);
         let none = Lost {
             killed_at_us: 131,
             ..lost
         };
-        assert_eq!(none.first_promoted_us(&events), None);
+        assert!(none.all_promoted_us(&events).is_empty());
     }
 }

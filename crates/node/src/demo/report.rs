@@ -56,7 +56,7 @@ pub(crate) fn phases(
     decisions: &[Decision],
     about: impl Fn(&str) -> bool,
     killed_at_us: u64,
-    promoted_us: Option<u64>,
+    promoted_us: Vec<u64>,
 ) -> Vec<(String, f64)> {
     let mut phases: Vec<(String, f64)> = Vec::new();
     for decision in decisions {
@@ -80,12 +80,23 @@ pub(crate) fn phases(
         };
         for (name, at_ms) in steps {
             let after = ms((at_ms * 1000).saturating_sub(killed_at_us));
-            if !phases.iter().any(|(known, _)| *known == name) {
-                phases.push((name, after));
+            match phases.iter_mut().find(|(known, _)| *known == name) {
+                // Of several decisions about the node the first is the one that counts.
+                Some((_, known)) => *known = known.min(after),
+                None => phases.push((name, after)),
             }
         }
     }
-    phases.extend(promoted_us.map(|us| ("promoted".to_owned(), ms(us))));
+    let decided = phases.iter().find(|(name, _)| name == "decided");
+    let decided_ms = decided.map_or(0.0, |(_, at_ms)| *at_ms);
+    // An office that moved for another reason just before is not what followed.
+    let promoted = promoted_us.into_iter().map(ms);
+    let promoted = promoted.filter(|at_ms| *at_ms >= decided_ms);
+    phases.extend(
+        promoted
+            .reduce(f64::min)
+            .map(|at_ms| ("promoted".to_owned(), at_ms)),
+    );
     phases.sort_by(|a, b| a.1.total_cmp(&b.1));
     phases
 }
@@ -298,7 +309,7 @@ mod tests {
             &decisions,
             |subject| subject == "n1",
             1_000_400,
-            Some(11_640),
+            vec![2_000, 30_000, 11_640],
         );
         let expected = [
             ("noticed", 3.6),
