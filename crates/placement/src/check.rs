@@ -266,7 +266,7 @@ fn min_in_sync(
 }
 
 /// Replicas that stay count for the spread over zones: those that live and do not drain.
-fn zones(
+pub(crate) fn zones(
     map: &ClusterMap,
     definition: &TableDefinition,
     before: &Assignment,

@@ -254,7 +254,8 @@ pub struct Assignment {
     pub version: AssignmentVersion,
     /// Who decides about writes.
     pub primary: Option<Office>,
-    /// Who has, or is to get, a copy.
+    /// Who has, or is to get, a copy. While there are more than the table asks for, the last is the
+    /// one that leaves.
     pub replicas: Vec<StorageId>,
     /// Who has every acknowledged write.
     pub in_sync: Vec<StorageId>,

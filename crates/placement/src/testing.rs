@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::{
     Applied, Change, ClusterId, ClusterMap, Command, Decision, DecisionKind, Epoch, Happening,
-    Incarnation, KeyDefinition, KeyType, Layout, NewTable, PRIMARY_BACKUP, Refused, Registration,
-    Reports, StorageId, Strategies, Strategy, Table, TableDefinition, TableId, check, plan,
+    Incarnation, KeyDefinition, KeyType, Layout, NewTable, PRIMARY_BACKUP, PartitionId, Refused,
+    Registration, Reports, StorageId, Strategies, Strategy, Table, TableDefinition, TableId, check,
+    plan,
 };
 
 /// A table of `partitions` × `replicas` with one string key.
@@ -86,9 +87,15 @@ pub fn carry_out(map: &mut ClusterMap, plan: plan::Plan) -> Result<Applied, Refu
 
 /// Lets every live replica that is catching up join its in-sync set, as the primaries would ask.
 pub fn catch_up(map: &mut ClusterMap) {
+    catch_up_where(map, |_| true);
+}
+
+/// The same, only in some of the partitions.
+pub fn catch_up_where(map: &mut ClusterMap, mut wanted: impl FnMut(PartitionId) -> bool) {
     let partitions: Vec<_> = map
         .partitions()
         .map(|(partition, _, _)| partition)
+        .filter(|partition| wanted(*partition))
         .collect();
     for partition in partitions {
         let replicas = map

@@ -1,13 +1,13 @@
 //! An even spread, by weight: of offices among in-sync members at once, of replicas by copying.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::loads::{Loads, Quotas, quotas};
 use super::replicas::copies;
-use super::surplus::by_surplus;
+use super::surplus::{is_calm, leaving, moving};
 use super::{CopyCaps, Draft, Plan, Seat, fill_seats};
 use crate::{
-    Assignment, ClusterMap, Member, MemberState, NextAssignment, PartitionId, StorageId, Table,
+    Assignment, ClusterMap, Member, NextAssignment, PartitionId, StorageId, TableDefinition,
 };
 
 /// What limits the moving of offices.
@@ -79,21 +79,28 @@ fn seat(
 
 /// Starts to move replicas from members above their share to members below it, for example to a
 /// node that has joined: each such partition gets one more replica, and [`super::drop_surplus`]
-/// takes one away where there are most, once the new one is in sync. Nothing is started while a
-/// member is missing, because its shares would move twice.
+/// takes the one away that is last in its list, once the new one is in sync. Nothing is started
+/// while a member is missing, because its shares would move twice.
+///
+/// Each move takes a replica from above a quota to below one, with all that is under way counted
+/// as done, and quotas are the nearest to what is held: the distance to them falls with each move,
+/// whatever the other tables do. So there are no more moves than that distance asks for, and they
+/// end.
 #[must_use]
 pub fn balance_replicas(map: &ClusterMap, caps: CopyCaps) -> Plan {
     let mut draft = Draft::new(map);
-    let calm = |m: &Member| matches!(m.state, MemberState::Up | MemberState::Draining);
-    if !map.members.values().all(calm) {
+    if !is_calm(map) {
         return draft.finish();
     }
     let mut budget = caps.copies_max.saturating_sub(copies(map));
     let mut loads = Loads::of(map);
     for table in draft.tables() {
+        // Moves that are under way count as done.
+        leaving(map, &mut loads, table);
+    }
+    for table in draft.tables() {
         let (partitions, replicas) = (table.definition.partitions, table.definition.replicas);
         let quotas = quotas(map, &loads, table.id, partitions, replicas);
-        settle(map, &mut loads, &quotas, table);
         let calm_partitions: Vec<PartitionId> = (0u32..)
             .zip(&table.partitions)
             .filter(|(_, a)| a.replicas.len() == replicas as usize)
@@ -104,11 +111,14 @@ pub fn balance_replicas(map: &ClusterMap, caps: CopyCaps) -> Plan {
             if budget == 0 {
                 break;
             }
-            let Some((from, to)) = best_move(map, &loads, &quotas, partition) else {
+            let best = best_move(map, &loads, &quotas, &table.definition, partition);
+            let Some((from, to, replicas)) = best else {
                 continue;
             };
-            let mut next = NextAssignment::keep(&draft.assignment(partition));
-            next.replicas.push(to);
+            let next = NextAssignment {
+                replicas,
+                ..NextAssignment::keep(&draft.assignment(partition))
+            };
             if draft.set(partition, next).is_ok() {
                 draft.because("replicas are spread evenly");
                 loads.add(table.id, to);
@@ -120,38 +130,25 @@ pub fn balance_replicas(map: &ClusterMap, caps: CopyCaps) -> Plan {
     draft.finish()
 }
 
-/// Counts moves that are under way as done.
-fn settle(map: &ClusterMap, loads: &mut Loads, quotas: &Quotas, table: &Table) {
-    for assignment in &table.partitions {
-        let surplus = assignment
-            .replicas
-            .len()
-            .saturating_sub(table.definition.replicas as usize);
-        for victim in by_surplus(map, loads, quotas, table.id, assignment)
-            .into_iter()
-            .take(surplus)
-        {
-            loads.remove(table.id, victim);
-        }
-    }
-}
-
-/// From who has most above its share to who has most below it, where zones allow.
+/// From who has most above its share to who has most below it, where zones allow; and the
+/// replicas meanwhile.
 fn best_move(
     map: &ClusterMap,
     loads: &Loads,
     quotas: &Quotas,
+    definition: &TableDefinition,
     partition: PartitionId,
-) -> Option<(StorageId, StorageId)> {
+) -> Option<(StorageId, StorageId, Vec<StorageId>)> {
     let table = partition.table;
     let assignment = map.assignment(partition)?;
     let held = |s: StorageId| loads.of_table(table, s);
-    let below: BTreeMap<StorageId, u64> = quotas
+    let mut below: Vec<(u64, StorageId)> = quotas
         .members
         .iter()
         .filter(|(s, _)| !assignment.replicas.contains(s))
-        .filter_map(|(s, quota)| Some((*s, quota.checked_sub(held(*s)).filter(|n| *n > 0)?)))
+        .filter_map(|(s, quota)| Some((quota.checked_sub(held(*s)).filter(|n| *n > 0)?, *s)))
         .collect();
+    below.sort_by_key(|(missing, s)| (std::cmp::Reverse(*missing), *s));
     let mut above: Vec<(u64, StorageId)> = assignment
         .replicas
         .iter()
@@ -167,10 +164,13 @@ fn best_move(
             .filter(|s| **s != from)
             .map(domain)
             .collect();
-        let free = below.iter().filter(|(to, _)| !others.contains(&domain(to)));
-        let best = free.max_by_key(|(to, missing)| (**missing, std::cmp::Reverse(**to)));
-        if let Some((to, _)) = best {
-            return Some((from, *to));
+        let mut free = below.iter().filter(|(_, to)| !others.contains(&domain(to)));
+        let best = free.find_map(|(_, to)| {
+            let replicas = moving(map, definition, assignment, (from, *to))?;
+            Some((from, *to, replicas))
+        });
+        if best.is_some() {
+            return best;
         }
     }
     None

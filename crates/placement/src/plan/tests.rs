@@ -3,6 +3,7 @@
 mod convergence;
 mod oracle;
 mod random;
+mod settling;
 mod snapshots;
 
 use proptest::prelude::ProptestConfig;
