@@ -11,6 +11,7 @@ mod offices;
 mod quota;
 mod removal;
 mod replicas;
+mod settling;
 mod surplus;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ pub use initial::{initial, initial_with};
 pub(crate) use offices::{Seat, fill_seats};
 pub use removal::{RemovalBlocked, drain_done, remove, replaced};
 pub use replicas::{CopyCaps, CopyingRefused, copying_allowed, drain, fill, rereplicate};
+pub use settling::{Settling, Unsettled};
 pub use surplus::drop_surplus;
 
 /// What a planner proposes: the pieces of a [`Change`], for one entry of the log.

@@ -139,6 +139,7 @@ fn run(seed: u64) -> Rest {
     let draining = |map: &ClusterMap| map.members.values().any(|m| !m.is_placeable());
     let replicas = |table: &Table| u64::from(table.definition.replicas);
     let places: u64 = map.partitions().map(|(_, table, _)| replicas(table)).sum();
+    let mut settling = Settling::default();
     let mut rest = Rest {
         settled: false,
         copies: 0,
@@ -152,8 +153,12 @@ fn run(seed: u64) -> Rest {
             rest.lacking += lacking(&map);
             rest.plain = false;
         }
+        if settling.allows(&map).is_err() {
+            break;
+        }
         if let Some(plan) = next(&map, caps) {
             rest.copies += copies(&map, &plan);
+            settling.note(&map, &plan);
             let applied = carry_out(&mut map, plan).unwrap();
             assert_eq!(applied.skipped, [], "seed {seed}");
             catch_up_where(&mut map, |_| dice.below(one_in) == 0);
@@ -244,4 +249,76 @@ fn a_suspicion_while_replicas_move_changes_nothing_about_who_leaves() {
         };
         assert_eq!(replicas(&plan), replicas(&surely));
     }
+}
+
+/// A plan that moves the only replica of each partition to another member.
+fn to_and_fro(map: &ClusterMap) -> Plan {
+    let assignments = map.partitions().map(|(partition, _, current)| {
+        let held = current.replicas[0];
+        let to = *map.members.keys().find(|s| **s != held).unwrap();
+        let mut next = NextAssignment::keep(current);
+        next.replicas = vec![to, held];
+        AssignmentChange {
+            partition,
+            expected: (current.epoch, current.version),
+            next,
+            stopped: Vec::new(),
+        }
+    });
+    Plan {
+        assignments: assignments.collect(),
+        ..Plan::default()
+    }
+}
+
+#[test]
+fn balancing_that_does_not_come_to_rest_is_refused_by_name_until_a_member_changes() {
+    let mut map = cluster(&[("", 1), ("", 1)]);
+    create_table(&mut map, "users", &definition(2, 1, 1)).unwrap();
+    let other = create_table(&mut map, "pairs", &definition(16, 1, 1)).unwrap();
+    let mut settling = Settling::default();
+    let moves = |settling: &mut Settling, map: &mut ClusterMap, table: u32| {
+        let mut plan = to_and_fro(map);
+        plan.assignments
+            .retain(|c| c.partition.table == TableId(table));
+        settling.note(map, &plan);
+        carry_out(map, plan).unwrap();
+        catch_up(map);
+        let plan = drop_surplus(map);
+        settling.note(map, &plan);
+        carry_out(map, plan).unwrap();
+    };
+    for _ in 0..3 {
+        assert_eq!(settling.allows(&map), Ok(()));
+        moves(&mut settling, &mut map, 1);
+    }
+    assert_eq!(settling.allows(&map), Ok(()), "as often as it may take");
+    moves(&mut settling, &mut map, 1);
+    let partitions = [0, 1]
+        .map(|number| PartitionId::new(TableId(1), number))
+        .to_vec();
+    assert_eq!(settling.allows(&map), Err(Unsettled { partitions }));
+
+    // Somebody who may be missing is no change; a weight is one.
+    let first = *map.members.keys().next().unwrap();
+    map.members.get_mut(&first).unwrap().state = MemberState::Suspect;
+    let told = settling.allows(&map).unwrap_err().to_string();
+    assert_eq!(
+        told,
+        "balancing does not come to rest; copied to and fro: 1/0, 1/1"
+    );
+    map.members.get_mut(&first).unwrap().state = MemberState::Up;
+    map.members.get_mut(&first).unwrap().weight = 2;
+    assert_eq!(settling.allows(&map), Ok(()));
+
+    // A table that is gone is forgotten, and not all the names are told of a large one.
+    for _ in 0..4 {
+        moves(&mut settling, &mut map, other.0);
+    }
+    let told = settling.allows(&map).unwrap_err();
+    assert_eq!(told.partitions.len(), 16);
+    assert!(told.to_string().contains("2/7, 8 more"), "{told}");
+    let name = "pairs".to_owned();
+    map.apply(&Command::DropTable { name, at_ms: 0 }).unwrap();
+    assert_eq!(settling.allows(&map), Ok(()));
 }
