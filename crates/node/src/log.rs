@@ -5,6 +5,7 @@
 //! as soon as lines can be written again, one says how many are missing at that place. Knows
 //! nothing of what the lines say.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IsTerminal as _, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -95,7 +96,8 @@ impl Log {
         Ok(log)
     }
 
-    /// From now on this process logs here what passes the filter.
+    /// From now on this process logs here what passes the filter, and a panic of any thread is
+    /// told here and ends the process: a node is never half alive.
     ///
     /// # Errors
     /// If the process logs elsewhere already.
@@ -108,6 +110,19 @@ impl Log {
             .log_internal_errors(false)
             .finish()
             .try_init()?;
+        let log = self.clone();
+        std::panic::set_hook(Box::new(move |panic| {
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or("without a name");
+            let mut text = format!("thread '{name}' {panic}\n");
+            let backtrace = Backtrace::capture();
+            if backtrace.status() == BacktraceStatus::Captured {
+                text.push_str(&backtrace.to_string());
+            }
+            log.line(text.as_bytes());
+            log.settle();
+            std::process::abort();
+        }));
         Ok(())
     }
 
@@ -267,6 +282,8 @@ impl Write for Stderr {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::{Command, Stdio};
     use std::sync::mpsc::{Receiver, Sender, channel};
     use std::time::Instant;
 
@@ -421,5 +438,38 @@ mod tests {
             reader.log.settle();
         }
         assert_eq!(reader.dropped(), 0);
+    }
+
+    const PANICS: &str = "TABLESTORE_TEST_PANICS";
+
+    /// Runs in a process of its own: it says why a thread panicked, and is gone.
+    #[test]
+    fn a_panic_of_any_thread_is_told_and_ends_the_process_whether_somebody_reads_or_not() {
+        if std::env::var_os(PANICS).is_some() {
+            let log = Log::on_stderr(&Metrics::new()).unwrap();
+            log.take_over(EnvFilter::new("info")).unwrap();
+            tracing::info!("before");
+            let thread = std::thread::Builder::new().name("half".to_owned());
+            let panics = thread.spawn(|| panic!("a broken invariant"));
+            let _ = panics.unwrap().join();
+            return;
+        }
+        let own =
+            "a_panic_of_any_thread_is_told_and_ends_the_process_whether_somebody_reads_or_not";
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["--exact", &format!("log::tests::{own}"), "--nocapture"])
+            .env(PANICS, "1")
+            .env_remove("RUST_BACKTRACE")
+            .stdout(Stdio::null());
+        let read = command.output().unwrap();
+        let said = String::from_utf8_lossy(&read.stderr);
+        assert_eq!(read.status.signal(), Some(6), "{said}");
+        assert!(said.contains("before\nthread 'half' panicked at"), "{said}");
+        assert!(said.ends_with("a broken invariant\n"), "{said}");
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let unread = command.stderr(writer).status().unwrap();
+        assert_eq!(unread.signal(), Some(6));
     }
 }
