@@ -7,13 +7,15 @@
 //!
 //! Threads of a node: the *control thread* (raft, heartbeats, peer control connections), the
 //! *data thread* (HTTP, replication cores, peer data connections), the *journal thread* (group
-//! commit) and the *background thread* (flush, compaction, checksums, log reads).
+//! commit), the *background thread* (flush, compaction, checksums, log reads) and the *log thread*
+//! (lines for standard error).
 
 pub mod api;
 pub mod control;
 mod controller;
 mod data;
 pub mod http;
+pub mod log;
 pub mod metrics;
 pub mod node;
 mod resources;

@@ -28,6 +28,7 @@ use crate::control::{
 use crate::controller::{self, Service};
 use crate::data::{self, Event, Parts, Progress, Storage};
 use crate::http::{HttpSettings, serve};
+use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::node::{Events, Node, Shared, wall_ms};
 use crate::resources::watch;
@@ -47,14 +48,15 @@ impl From<anyhow::Error> for StartError {
     }
 }
 
-/// Runs a node until SIGTERM or SIGINT, then hands its offices over and returns.
+/// Runs a node until SIGTERM or SIGINT, then hands its offices over and returns. It counts in
+/// `metrics`; the last lines of `log` are left to the caller.
 ///
 /// # Errors
 /// If the settings, the directory or an address cannot be used, or the node failed for good.
-pub fn run(settings: NodeSettings) -> Result<(), StartError> {
-    match run_node(settings)? {
+pub fn run(settings: NodeSettings, metrics: Arc<Metrics>, log: &Log) -> Result<(), StartError> {
+    match run_node(settings, metrics)? {
         End::Asked => Ok(()),
-        End::Convicted => Err(start_anew().into()),
+        End::Convicted => Err(start_anew(log).into()),
     }
 }
 
@@ -69,20 +71,21 @@ enum End {
 
 /// Replaces this process by a new start of the same program with the same arguments: the process
 /// id stays, the incarnation grows. Returns only if that failed.
-fn start_anew() -> anyhow::Error {
+fn start_anew(log: &Log) -> anyhow::Error {
     use std::os::unix::process::CommandExt;
     tracing::warn!("the cluster holds this start dead; starting anew");
     let program = match std::env::current_exe() {
         Ok(program) => program,
         Err(error) => return anyhow::anyhow!("cannot start anew: {error}"),
     };
+    log.settle();
     let error = std::process::Command::new(program)
         .args(std::env::args_os().skip(1))
         .exec();
     anyhow::anyhow!("cannot start anew: {error}")
 }
 
-fn run_node(mut settings: NodeSettings) -> anyhow::Result<End> {
+fn run_node(mut settings: NodeSettings, metrics: Arc<Metrics>) -> anyhow::Result<End> {
     settings.validate()?;
     let control_runtime = runtime()?;
     let opened = directory::open(&settings, &control_runtime)?;
@@ -113,6 +116,7 @@ fn run_node(mut settings: NodeSettings) -> anyhow::Result<End> {
         peer,
         storage: opened.storage,
         control_store: opened.control_store,
+        metrics,
     };
     // A runtime may not be dropped on another one: what the data thread did not take stays here.
     let mut data_runtime = Some(data_runtime);
@@ -131,6 +135,7 @@ struct Started {
     peer: TcpListener,
     storage: Storage,
     control_store: ControlStore,
+    metrics: Arc<Metrics>,
 }
 
 fn runtime() -> anyhow::Result<Runtime> {
@@ -165,6 +170,7 @@ async fn control(
         peer,
         storage,
         control_store,
+        metrics,
     } = started;
     let identity = Identity {
         storage: me.member,
@@ -191,7 +197,7 @@ async fn control(
         .take()
         .context("the data thread runs already")?;
     let (node, http) = start_data(
-        &settings, me, http, storage, &control, &peers, inbound, runtime,
+        &settings, me, http, storage, &control, &peers, inbound, runtime, metrics,
     )?;
     service.set_node(node.clone());
     tokio::spawn(controller::run(node.clone(), links));
@@ -256,9 +262,9 @@ fn start_data(
     peers: &Peers,
     mut inbound: mpsc::Receiver<DataSocket>,
     runtime: Runtime,
+    metrics: Arc<Metrics>,
 ) -> anyhow::Result<(Node, Http)> {
     let (sender, receiver) = data::channel();
-    let metrics = Arc::new(Metrics::new());
     let timeline = Events::new(&settings.name);
     let journal = data::JournalQueue::start(storage.writer, sender.clone())?;
     let progress = Arc::new(Progress::new(Arc::clone(&journal.state)));

@@ -50,6 +50,17 @@ impl Failure {
         Self::new(Exit::Failed, message)
     }
 
+    /// The error with all that lies behind it.
+    pub(crate) fn caused_by(error: &dyn std::error::Error) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(deeper) = source {
+            message.push_str(&format!(": {deeper}"));
+            source = deeper.source();
+        }
+        Self::failed(message)
+    }
+
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)
     }

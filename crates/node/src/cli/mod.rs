@@ -153,7 +153,7 @@ pub(crate) fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<Exit, Failure> {
     let Cli { global, command } = cli;
     match command {
-        Command::Start(arguments) => return start::run(*arguments),
+        Command::Start(arguments) => return start::run(*arguments, global.screen()),
         Command::Completions(arguments) => {
             return completions::run(&arguments, &mut Cli::command());
         }

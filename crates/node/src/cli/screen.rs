@@ -81,23 +81,24 @@ impl Screen {
 
     /// Why the command failed, on standard error.
     pub(crate) fn failure(&self, failure: &Failure) {
+        self.note(self.failure_text(failure).trim_end());
+    }
+
+    /// The same as text, each line with its line break.
+    pub(crate) fn failure_text(&self, failure: &Failure) -> String {
         if self.json {
             let value = json!({
                 "error": failure.message,
                 "advice": failure.advice,
                 "exit": failure.exit as u8,
             });
-            self.note(value.to_string());
-            return;
+            return format!("{value}\n");
         }
-        self.note(format!(
-            "{} {}",
-            self.paint(Tone::Bad, "error:"),
-            failure.message
-        ));
+        let mut text = format!("{} {}\n", self.paint(Tone::Bad, "error:"), failure.message);
         for advice in &failure.advice {
-            self.note(format!("  {advice}"));
+            text.push_str(&format!("  {advice}\n"));
         }
+        text
     }
 
     pub(crate) fn paint(&self, tone: Tone, text: &str) -> String {

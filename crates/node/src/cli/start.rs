@@ -4,12 +4,16 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use tablestore_node::NodeSettings;
+use tablestore_node::log::Log;
+use tablestore_node::metrics::Metrics;
 
 use super::config::{Config, ConfigError, FromSetting};
+use super::screen::Screen;
 use super::{ADDRESS, Exit, Failure};
 
 /// Where a node keeps its data unless told otherwise.
@@ -181,27 +185,30 @@ pub(crate) struct StartArguments {
     exit_with_stdin: bool,
 }
 
-pub(crate) fn run(arguments: StartArguments) -> Result<Exit, Failure> {
+pub(crate) fn run(arguments: StartArguments, screen: Screen) -> Result<Exit, Failure> {
     let exit_with_stdin = arguments.exit_with_stdin;
-    let log = log_filter(&arguments)?;
+    let filter = log_filter(&arguments)?;
     let settings = settings(arguments)?;
     settings
         .validate()
         .map_err(|error| Failure::usage(error.to_string()))?;
-    start_log(&log)?;
+    let metrics = Arc::new(Metrics::new());
+    let log = start_log(&filter, &metrics)?;
     if exit_with_stdin {
-        exit_when_stdin_closes()?;
+        exit_when_stdin_closes(log.clone())?;
     }
-    tablestore_node::start::run(settings).map_err(|error| {
-        let mut message = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(deeper) = source {
-            message.push_str(&format!(": {deeper}"));
-            source = deeper.source();
-        }
-        Failure::failed(message)
-    })?;
-    Ok(Exit::Done)
+    let outcome = tablestore_node::start::run(settings, metrics, &log);
+    let exit = outcome.map_or_else(
+        |error| {
+            let failure = Failure::caused_by(&error);
+            // As all lines of a node: a reader that is stuck may not keep it from ending.
+            log.line(screen.failure_text(&failure).as_bytes());
+            failure.exit
+        },
+        |()| Exit::Done,
+    );
+    log.settle();
+    Ok(exit)
 }
 
 fn read_config(path: &Option<PathBuf>) -> Result<Config, Failure> {
@@ -369,24 +376,23 @@ fn next_port(listen: SocketAddr) -> Result<SocketAddr, Failure> {
     ))
 }
 
-fn start_log(filter: &str) -> Result<(), Failure> {
+fn start_log(filter: &str, metrics: &Metrics) -> Result<Log, Failure> {
     let filter = tracing_subscriber::EnvFilter::try_new(filter)
         .map_err(|error| Failure::usage(format!("--log: {error}")))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .try_init()
-        .map_err(|error| Failure::failed(format!("the log could not be set up: {error}")))
+    let log = Log::on_stderr(metrics)?;
+    log.take_over(filter)
+        .map_err(|error| Failure::failed(format!("the log could not be set up: {error}")))?;
+    Ok(log)
 }
 
 /// Whoever started this node holds the other end of its standard input; when that process is
 /// gone, however it ended, this one goes too.
-fn exit_when_stdin_closes() -> Result<(), Failure> {
+fn exit_when_stdin_closes(log: Log) -> Result<(), Failure> {
     std::thread::Builder::new()
         .name("stdin".to_owned())
-        .spawn(|| {
+        .spawn(move || {
             let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+            log.settle();
             std::process::exit(0);
         })?;
     Ok(())

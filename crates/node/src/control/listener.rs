@@ -31,18 +31,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 #[error("cannot listen for other nodes")]
 pub struct ListenError(#[source] pub io::Error);
 
-/// A process that listens no more looks dead to the others while it lives: that must not be.
-struct AbortWhenPanicking;
-
-impl Drop for AbortWhenPanicking {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            tracing::error!("the listener for other nodes failed");
-            std::process::abort();
-        }
-    }
-}
-
 pub(super) fn start(
     peers: &Arc<Inner>,
     listener: std::net::TcpListener,
@@ -54,7 +42,6 @@ pub(super) fn start(
 }
 
 async fn accept_all(peers: Arc<Inner>, listener: TcpListener) {
-    let _guard = AbortWhenPanicking;
     let greetings = Arc::new(Semaphore::new(GREETINGS_MAX));
     // Connections end with the listener.
     let mut connections = tokio::task::JoinSet::new();

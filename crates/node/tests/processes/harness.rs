@@ -83,13 +83,18 @@ pub fn tablestore() -> Command {
 impl Node {
     /// Starts the process, again on the same addresses and data.
     pub fn start(&mut self) {
+        let log = OpenOptions::new().create(true).append(true).open(&self.log);
+        self.start_telling(log.expect("the log can be written"));
+    }
+
+    /// The same with a standard error of the test's own.
+    pub fn start_telling(&mut self, stderr: impl Into<Stdio>) {
         assert!(self.child.is_none(), "{} runs", self.name);
-        let child = self.command().spawn().expect("the binary can be run");
-        self.child = Some(child);
+        let child = self.command().stderr(stderr).spawn();
+        self.child = Some(child.expect("the binary can be run"));
     }
 
     fn command(&self) -> Command {
-        let log = OpenOptions::new().create(true).append(true).open(&self.log);
         let mut command = tablestore();
         command
             .args(["start", "--exit-with-stdin", "--name", &self.name])
@@ -99,8 +104,7 @@ impl Node {
             .arg(&self.directory)
             .args(&self.arguments)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(log.expect("the log can be written"));
+            .stdout(Stdio::null());
         command
     }
 

@@ -17,6 +17,7 @@ mod digits;
 mod harness;
 mod joining;
 mod ledger;
+mod log;
 mod plain;
 mod readme;
 mod refusals;
