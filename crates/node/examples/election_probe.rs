@@ -120,6 +120,7 @@ async fn tell_of_leadership(control: Control) {
             if let Some(member) = before.take().and_then(|old| map.members.get(&old)) {
                 let change = Change {
                     decision: Decision::new(DecisionKind::MemberDown, 1),
+                    made_under: None,
                     members: vec![(member.storage, member.incarnation, MemberState::Down)],
                     assignments: Vec::new(),
                 };

@@ -61,6 +61,28 @@ impl ClusterMap {
         }
     }
 
+    /// Applies a command that the leader of `term` committed. What a controller decided by itself
+    /// is applied only in the term and to the map that it was decided under: a verdict of a
+    /// controller that was cut off says nothing about nodes that others hear well (Cloudflare,
+    /// November 2020; DynamoDB, October 2025).
+    ///
+    /// # Errors
+    /// [`Refused::StaleDecision`] then; otherwise as [`apply`](Self::apply).
+    pub fn apply_in_term(&mut self, term: u64, command: &Command) -> Result<Applied, Refused> {
+        if let Command::Change(change) = command
+            && let Some(made) = change.made_under
+            && (made.term, made.map_version) != (term, self.version)
+        {
+            let version = self.version;
+            return Err(Refused::StaleDecision {
+                made,
+                term,
+                version,
+            });
+        }
+        self.apply(command)
+    }
+
     fn apply_found(&mut self, cluster: ClusterId, at_ms: u64) -> Result<Applied, Refused> {
         if self.is_founded() {
             return Err(Refused::AlreadyFounded {

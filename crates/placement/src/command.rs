@@ -94,12 +94,26 @@ pub struct Registration {
     pub at_ms: u64,
 }
 
-/// A decision of the controller with the new states and assignments. Each part is applied only if
-/// it still fits the map; the others are applied nevertheless.
+/// What the controller went by when it decided: it is the controller of one term only, and what it
+/// concluded from one map holds for no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MadeUnder {
+    /// The term in which it led.
+    pub term: u64,
+    /// The version of the map that it looked at.
+    pub map_version: MapVersion,
+}
+
+/// A decision with the new states and assignments. Each part is applied only if it still fits the
+/// map; the others are applied nevertheless.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// Why; its id and changes are filled in when it is applied.
     pub decision: Decision,
+    /// The term and map of the controller that decided by itself: under any other the whole change
+    /// is refused. None for what a person or a node asks for about itself.
+    #[serde(default)]
+    pub made_under: Option<MadeUnder>,
     /// New states of members, each for the one incarnation it is about.
     #[serde(default)]
     pub members: Vec<(StorageId, Incarnation, MemberState)>,
@@ -194,6 +208,21 @@ pub enum Refused {
         epoch: Epoch,
         /// Its current version.
         version: AssignmentVersion,
+    },
+    /// The controller that decided this leads no more, or the map has changed since. Look at the
+    /// map and decide anew.
+    #[error(
+        "it was decided in term {} on map version {}, which are term {term} and version {version} \
+         by now",
+        made.term, made.map_version
+    )]
+    StaleDecision {
+        /// What it was decided under.
+        made: MadeUnder,
+        /// The term in which it would be applied.
+        term: u64,
+        /// The version of the map that it would change.
+        version: MapVersion,
     },
     /// The command is about another start of the member than the current one. A node that reads
     /// this about itself runs on a restored or copied disk and needs a new storage id.

@@ -64,6 +64,7 @@ impl Plan {
         }
         Change {
             decision,
+            made_under: None,
             members: self.members,
             assignments: self.assignments,
         }

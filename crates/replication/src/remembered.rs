@@ -2,9 +2,11 @@
 //! that every replica keeps and evicts the same. Knows no clock: eviction goes by the own time of
 //! the log alone.
 
-use std::collections::VecDeque;
+mod kept;
+
 use std::time::Duration;
 
+use self::kept::Kept;
 use crate::types::{Outcome, Remembered, RequestId};
 
 /// Slots of the smallest index.
@@ -57,7 +59,7 @@ impl Packed {
 /// Remembered requests by ascending log index, found by id.
 #[derive(Debug)]
 pub struct RememberedTable {
-    kept: VecDeque<Packed>,
+    kept: Kept<Packed>,
     /// Open addressing with linear probing: the hash of an id (32 bits) and the number of the
     /// entry (32 bits). With the hash at hand a probe seldom touches an entry in vain.
     slots: Vec<u64>,
@@ -73,7 +75,7 @@ impl RememberedTable {
     #[must_use]
     pub fn new(remember_for: Duration, kept_min: usize) -> Self {
         Self {
-            kept: VecDeque::new(),
+            kept: Kept::default(),
             slots: vec![EMPTY; SLOTS_MIN],
             oldest: 0,
             newest_ms: 0,
@@ -103,7 +105,7 @@ impl RememberedTable {
     /// The log index of the oldest that is remembered.
     #[must_use]
     pub fn oldest_index(&self) -> Option<u64> {
-        self.kept.front().map(|oldest| from_48(oldest.index))
+        self.kept.get(0).map(|oldest| from_48(oldest.index))
     }
 
     /// What became of this request, if it is remembered.
@@ -111,7 +113,8 @@ impl RememberedTable {
     pub fn find(&self, request: RequestId) -> Option<Remembered> {
         self.slot_of(halves(request))
             .ok()
-            .map(|slot| self.kept[self.place(self.slots[slot])].unpack())
+            .and_then(|slot| self.kept.get(self.place(self.slots[slot])))
+            .map(Packed::unpack)
     }
 
     /// The slot of the id, or else the free one where it would go.
@@ -122,7 +125,13 @@ impl RememberedTable {
         // Ends: there is always a free slot.
         while self.slots[slot] != EMPTY {
             let same_hash = self.slots[slot] >> 32 == hash;
-            if same_hash && self.kept[self.place(self.slots[slot])].request == key {
+            let is_it = |kept: &Packed| kept.request == key;
+            if same_hash
+                && self
+                    .kept
+                    .get(self.place(self.slots[slot]))
+                    .is_some_and(is_it)
+            {
                 return Ok(slot);
             }
             slot = (slot + 1) & mask;
@@ -137,7 +146,7 @@ impl RememberedTable {
         if let Err(slot) = self.slot_of(packed.request) {
             let number = (self.oldest + self.kept.len() as u64) % NUMBERS;
             self.slots[slot] = hash(packed.request) << 32 | number;
-            self.kept.push_back(packed);
+            self.kept.push(packed);
             if self.kept.len() * 10 > self.slots.len() * FULL_TENTHS {
                 self.grow();
             }
@@ -150,12 +159,12 @@ impl RememberedTable {
         let from = self
             .kept
             .partition_point(|packed| from_48(packed.index) <= index);
-        self.kept.range(from..).map(Packed::unpack)
+        (from..self.kept.len()).filter_map(|at| self.kept.get(at).map(Packed::unpack))
     }
 
     fn evict(&mut self) {
         while self.kept.len() > self.kept_min {
-            let Some(front) = self.kept.front() else {
+            let Some(front) = self.kept.get(0) else {
                 break;
             };
             if from_48(front.log_ms) + self.remember_for_ms >= self.newest_ms {
@@ -163,7 +172,7 @@ impl RememberedTable {
             }
             let request = front.request;
             self.remove_from_index(request);
-            self.kept.pop_front();
+            self.kept.pop();
             self.oldest = (self.oldest + 1) % NUMBERS;
         }
     }

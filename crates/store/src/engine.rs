@@ -145,6 +145,28 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// Whether the disk is full: nothing is broken, and the same may be tried again when there is
+    /// room.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        let Self::Io { source, .. } = self else {
+            return false;
+        };
+        let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        kinds.contains(&source.kind())
+    }
+
+    /// Whether the files of the partition can no longer be trusted: a replica that met this must
+    /// not go on as if nothing had happened.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        let files = matches!(
+            self,
+            Self::Corrupt { .. } | Self::Io { .. } | Self::Poisoned { .. }
+        );
+        files && !self.is_disk_full() && !self.is_of_the_moment()
+    }
+
     /// Whether the same files may be read well when the operating system lets them be: no rights,
     /// too many open files, no memory.
     pub(crate) fn is_of_the_moment(&self) -> bool {

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use tablestore_placement::{ClusterMap, Incarnation, StorageId};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{RwLock, mpsc, watch};
 
 use super::election::Sighting;
 use super::leadership::Leadership;
 use super::log::RaftLog;
 use super::peers::Peers;
+use super::reach::Reach;
 use super::types::Raft;
 use super::voting::HandOver;
 
@@ -23,6 +24,11 @@ pub(super) struct Core {
     pub(super) leadership: watch::Receiver<Leadership>,
     pub(super) sightings: mpsc::Sender<Sighting>,
     pub(super) hand_over: Arc<watch::Sender<Option<HandOver>>>,
+    /// Which voters this node hears.
+    pub(super) reach: Reach,
+    /// Whoever changes the map here shares it; a decision of the controller, which is bound to one
+    /// version of the map, has it alone.
+    pub(super) turn: Arc<RwLock<()>>,
     /// Whether the vote that this node remembers is its last is not confirmed yet.
     pub(super) votes_held: Arc<AtomicBool>,
 }

@@ -63,6 +63,7 @@ impl Inner {
                     .try_send(Sighting::LogEnd { storage, last_log });
                 ControlReply::Pong {
                     last_log: core.log.last(),
+                    hears: core.reach.lately(),
                 }
             }
             ControlRequest::CrashHint {

@@ -258,8 +258,9 @@ impl Elector {
                 let storage = StorageId(voter);
                 let ping = ControlRequest::Ping { last_log };
                 let reply = core.peers.call(storage, ping, PING_MAX).await;
-                if let Ok(ControlReply::Pong { last_log }) = reply {
-                    core.peers.heard(storage);
+                if let Ok(ControlReply::Pong { last_log, hears }) = reply {
+                    core.reach.note(storage);
+                    core.peers.heard(storage, hears);
                     let _ = core
                         .sightings
                         .try_send(Sighting::LogEnd { storage, last_log });

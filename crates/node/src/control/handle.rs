@@ -23,6 +23,7 @@ use super::message::{ControlReply, ControlRequest, ControlService, PeerIdentity}
 use super::network::Network;
 use super::peers::Peers;
 use super::propose::{self, ProposeError};
+use super::reach::Reach;
 use super::read::{self, READERS_MAX, ReadError, Reader};
 use super::settings::{ControlSettings, PROPOSE_WITHIN};
 use super::store::ControlStore;
@@ -158,6 +159,8 @@ impl Control {
             leadership,
             sightings,
             hand_over,
+            reach: Reach::default(),
+            turn: Arc::default(),
             votes_held: Arc::new(AtomicBool::new(settings.votes_held)),
         };
         let (voters_max, after) = (settings.voters_max, settings.rereplicate_after);

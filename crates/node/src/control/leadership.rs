@@ -6,6 +6,8 @@ use openraft::vote::RaftLeaderId;
 use tablestore_placement::StorageId;
 use tokio::sync::watch;
 
+use super::handle::Control;
+use super::membership;
 use super::types::Raft;
 
 /// Who leads.
@@ -18,6 +20,17 @@ pub struct Leadership {
     /// This node leads, and an entry of its own term is committed: its map has everything that
     /// was ever acknowledged.
     pub is_me_and_ready: bool,
+}
+
+impl Control {
+    /// Gives the leadership, if this node has it, to one voter that can do more with it.
+    pub async fn hand_over_to(&self, successor: StorageId) {
+        let core = self.inner.core.clone();
+        let handing = async move { membership::hand_over_to(&core, successor).await };
+        if let Some(Err(error)) = self.on_runtime(handing).await {
+            tracing::info!(%successor, error, "no hand-over");
+        }
+    }
 }
 
 /// Publishes every change until raft ends; then the reason, if it ended by a failure.

@@ -29,7 +29,14 @@ const REFUSAL_GAP: Duration = Duration::from_millis(1);
 /// A greeting when there is no hurry.
 const GREETING_MAX: Duration = Duration::from_millis(500);
 /// Reconnects when there is no hurry, doubling from the first to the second.
-const PACE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+const PACE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
+/// A connection on which an answer is due for this long may be waiting for TCP.
+const SILENT_FOR: Duration = Duration::from_millis(200);
+/// How often that is looked at.
+const FRESH_LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How long a fresh connection beside a silent one may take, doubling from the first to the second:
+/// first short, so that an attempt that began before the way was free costs little.
+const FRESH_LIMITS: (Duration, Duration) = (Duration::from_millis(80), Duration::from_millis(640));
 /// Refusals in a row, to the literal address of a lost session, that make a crash hint.
 const REFUSALS_FOR_A_HINT: u32 = 2;
 /// A whole probe.
@@ -43,6 +50,8 @@ pub enum LinkEvent {
     Heard {
         /// Who answered.
         storage: StorageId,
+        /// The voters that it hears.
+        hears: Vec<StorageId>,
     },
     /// Connected and greeted.
     Up {
@@ -217,33 +226,63 @@ impl Link {
         Ok((stream, hello))
     }
 
+    /// Serves the connection until it ends. One that is silent is left for a fresh one as soon as
+    /// the node answers there.
     async fn serve(&self, stream: TcpStream, hello: &Hello, peers: &Inner) {
-        let Ok(address) = stream.peer_addr() else {
-            return;
-        };
-        let (storage, incarnation) = (self.storage, hello.identity.incarnation);
-        self.learn(hello, peers);
-        peers.hear_cluster(hello);
-        let (session, served) = Session::new(stream);
-        {
-            let mut state = self.lock();
-            state.session = Some(session);
-            state.lost = None;
+        let (mut stream, mut hello) = (stream, hello.clone());
+        loop {
+            let Ok(address) = stream.peer_addr() else {
+                return;
+            };
+            let (storage, incarnation) = (self.storage, hello.identity.incarnation);
+            self.learn(&hello, peers);
+            peers.hear_cluster(&hello);
+            let (session, served) = Session::new(stream);
+            {
+                let mut state = self.lock();
+                state.session = Some(session.clone());
+                state.lost = None;
+            }
+            peers.tell(&LinkEvent::Up {
+                storage,
+                incarnation,
+            });
+            tokio::select! {
+                () = served => {
+                    let mut state = self.lock();
+                    state.session = None;
+                    state.lost = Some(LostSession::new(incarnation, address));
+                    drop(state);
+                    return peers.tell(&LinkEvent::Lost { storage, incarnation });
+                }
+                fresh = self.fresh_beside(&session, peers) => {
+                    tracing::debug!(%storage, "a silent connection is left for a fresh one");
+                    (stream, hello) = fresh;
+                }
+            }
         }
-        peers.tell(&LinkEvent::Up {
-            storage,
-            incarnation,
-        });
-        served.await;
-        {
-            let mut state = self.lock();
-            state.session = None;
-            state.lost = Some(LostSession::new(incarnation, address));
+    }
+
+    /// A connection beside one that is silent. After a loss TCP waits for longer and longer before
+    /// it sends again, long after the way is free: its pause is not the silence of the node.
+    async fn fresh_beside(&self, session: &Session, peers: &Inner) -> (TcpStream, Hello) {
+        let mut limit = FRESH_LIMITS.0;
+        loop {
+            sleep(FRESH_LOOK_EVERY).await;
+            if !session.is_silent_for(SILENT_FOR) {
+                limit = FRESH_LIMITS.0;
+                continue;
+            }
+            let address = self.lock().address.clone();
+            let ours = peers.hello(Purpose::Control);
+            if let Ok((stream, hello)) = greeting::dial(&address, &ours, limit).await
+                && hello.identity.storage == self.storage
+                && session.is_silent_for(SILENT_FOR)
+            {
+                return (stream, hello);
+            }
+            limit = (limit * 2).min(FRESH_LIMITS.1);
         }
-        peers.tell(&LinkEvent::Lost {
-            storage,
-            incarnation,
-        });
     }
 
     /// What a failed reconnect means, and how long to wait for the next.

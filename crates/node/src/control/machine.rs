@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{Stream, TryStreamExt};
 use openraft::storage::EntryResponder;
+use openraft::vote::RaftLeaderId;
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use serde::{Deserialize, Serialize};
 use tablestore_placement::{ClusterMap, MAP_FORMAT};
@@ -194,7 +195,8 @@ impl openraft::storage::RaftStateMachine<TypeConfig> for Machine {
                 }
                 EntryPayload::Normal(proposal) => {
                     let map = next.get_or_insert_with(|| ClusterMap::clone(&self.map));
-                    Answer::Command(map.apply(&proposal.0))
+                    let term = entry.log_id.committed_leader_id().term();
+                    Answer::Command(map.apply_in_term(term, &proposal.0))
                 }
             };
             if let Some(responder) = responder {

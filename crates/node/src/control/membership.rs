@@ -241,6 +241,13 @@ async fn take(core: &Core, step: &Step) -> Result<(), String> {
     changed.map(|_| ()).map_err(|error| error.to_string())
 }
 
+/// Hands the leadership to a voter.
+pub(super) async fn hand_over_to(core: &Core, successor: StorageId) -> Result<(), String> {
+    tracing::info!(%successor, "handing over");
+    let handed = core.raft.trigger().transfer_leader(successor.0).await;
+    handed.map_err(|error| error.to_string())
+}
+
 /// Hands the leadership to the voter that has most of the log, if there is one that answers.
 pub(super) async fn hand_over(core: &Core) -> Result<(), String> {
     let successor = {
@@ -258,12 +265,7 @@ pub(super) async fn hand_over(core: &Core) -> Result<(), String> {
     let Some(successor) = successor else {
         return Err("no other voter answers".to_owned());
     };
-    tracing::info!(successor = %StorageId(successor), "handing over");
-    core.raft
-        .trigger()
-        .transfer_leader(successor)
-        .await
-        .map_err(|error| error.to_string())
+    hand_over_to(core, StorageId(successor)).await
 }
 
 #[cfg(test)]

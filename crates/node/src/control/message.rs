@@ -92,6 +92,9 @@ pub enum ControlReply {
     Pong {
         /// The end of the receiver's log.
         last_log: Option<LogId>,
+        /// The voters that the receiver hears.
+        #[serde(default)]
+        hears: Vec<StorageId>,
     },
     /// To `CrashHint`: taken note of.
     Noted,

@@ -26,6 +26,7 @@ pub mod message;
 mod network;
 mod peers;
 mod propose;
+mod reach;
 mod read;
 mod session;
 mod settings;
@@ -52,6 +53,7 @@ pub use self::message::{
 };
 pub use self::peers::{CallAddressError, DataSocket, Peers, bind};
 pub use self::propose::ProposeError;
+pub(crate) use self::reach::HEARD_WITHIN;
 pub use self::read::ReadError;
 pub use self::session::CallError;
 pub use self::settings::ControlSettings;

@@ -237,8 +237,8 @@ impl Peers {
     }
 
     /// A member answered a ping.
-    pub(super) fn heard(&self, storage: StorageId) {
-        self.inner.tell(&LinkEvent::Heard { storage });
+    pub(super) fn heard(&self, storage: StorageId, hears: Vec<StorageId>) {
+        self.inner.tell(&LinkEvent::Heard { storage, hears });
     }
 
     /// A new subscription to what happens to connections from now on.

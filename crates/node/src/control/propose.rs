@@ -1,12 +1,14 @@
 //! Getting a command committed, from any node: here if this node leads, else forwarded once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::errors::{ClientWriteError, RaftError};
-use tablestore_placement::{Applied, Command, Refused, StorageId};
+use tablestore_placement::{Applied, Change, ClusterMap, Command, MadeUnder, Refused, StorageId};
 use tokio::time::{Instant, timeout_at};
 
 use super::core::Core;
+use super::handle::Control;
 use super::message::{ControlReply, ControlRequest, ProposeReply};
 use super::types::{Answer, Proposal};
 
@@ -14,6 +16,9 @@ use super::types::{Answer, Proposal};
 const PAUSE: Duration = Duration::from_millis(10);
 /// A forwarded proposal waits no longer than this for its receiver to become ready.
 const FORWARDED_MAX: Duration = Duration::from_secs(30);
+
+/// A decision that is not committed within this is looked at anew.
+const DECIDED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why a proposal was not applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -113,7 +118,60 @@ async fn wait_for_change(
     }
 }
 
+impl Control {
+    /// Commits what this node decides as the controller of `term`, by itself and on no evidence but
+    /// its own: here or not at all, so that no verdict outlives the leadership it was made in.
+    /// `decide` is asked once, about the map that the decision will be applied to; nothing else
+    /// changes the map meanwhile. Returns nothing if there was nothing to decide.
+    ///
+    /// # Errors
+    /// See [`ProposeError`].
+    pub async fn decide(
+        &self,
+        term: u64,
+        decide: impl FnOnce(&ClusterMap) -> Option<Change> + Send + 'static,
+    ) -> Result<Option<Applied>, ProposeError> {
+        let core = self.inner.core.clone();
+        self.on_runtime(async move { decide_here(&core, term, decide).await })
+            .await
+            .unwrap_or(Err(ProposeError::Stopped))
+    }
+}
+
+async fn decide_here(
+    core: &Core,
+    term: u64,
+    decide: impl FnOnce(&ClusterMap) -> Option<Change>,
+) -> Result<Option<Applied>, ProposeError> {
+    let deadline = Instant::now() + DECIDED_WITHIN;
+    let turn = timeout_at(deadline, core.turn.write()).await;
+    let _alone = turn.map_err(|_| ProposeError::NoController)?;
+    let now = *core.leadership.borrow();
+    if !now.is_me_and_ready || now.term != term {
+        return Err(ProposeError::NoController);
+    }
+    let map = Arc::clone(&core.map.borrow());
+    let Some(mut change) = decide(&map) else {
+        return Ok(None);
+    };
+    change.made_under = Some(MadeUnder {
+        term,
+        map_version: map.version,
+    });
+    match write(core, Command::Change(change), deadline).await {
+        Attempt::Done(result) => result.map(Some),
+        Attempt::Again => Err(ProposeError::NoController),
+    }
+}
+
 async fn propose_here(core: &Core, command: Command, deadline: Instant) -> Attempt {
+    let Ok(_shared) = timeout_at(deadline, core.turn.read()).await else {
+        return Attempt::Done(Err(ProposeError::NoController));
+    };
+    write(core, command, deadline).await
+}
+
+async fn write(core: &Core, command: Command, deadline: Instant) -> Attempt {
     let written = core.raft.client_write(Proposal(command));
     Attempt::Done(match timeout_at(deadline, written).await {
         Err(_) => Err(ProposeError::OutcomeUnknown),

@@ -122,6 +122,12 @@ impl Session {
         Ok(reply)
     }
 
+    /// Whether answers are due and nothing has come for so long.
+    pub(super) fn is_silent_for(&self, limit: Duration) -> bool {
+        let since = self.lock().waiting_since;
+        since.is_some_and(|since| since.elapsed() > limit)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().expect("no holder of this lock panics")
     }

@@ -16,6 +16,8 @@ use crate::node::wall_ms;
 
 /// No balancing within this time after anything changed.
 const CALM_FOR: Duration = Duration::from_millis(1_000);
+/// A member is given no office by balancing before it has been whole for this long.
+const WHOLE_FOR: Duration = Duration::from_secs(5);
 /// Offices moved by one plan.
 const MOVES_MAX: usize = 8;
 
@@ -93,7 +95,7 @@ impl Controller {
         made(plan, DecisionKind::Drain, "the node is being drained")
     }
 
-    fn make_even(&self, map: &ClusterMap) -> Proposed {
+    fn make_even(&mut self, map: &ClusterMap) -> Proposed {
         let surplus = made(
             plan::drop_surplus(map),
             DecisionKind::Rereplicate,
@@ -108,11 +110,27 @@ impl Controller {
             let plan = plan::balance_primaries(map, &caps);
             made(plan, DecisionKind::Rebalance, "primaries are spread evenly")
         };
-        let copies = || {
-            let plan = plan::balance_replicas(map, CopyCaps::DEFAULT);
-            made(plan, DecisionKind::Rebalance, "copies are spread evenly")
-        };
-        surplus.or_else(offices).or_else(copies)
+        surplus.or_else(offices).or_else(|| self.even_copies(map))
+    }
+
+    /// Copies for an even spread, as long as that comes to rest; says so once where not.
+    fn even_copies(&mut self, map: &ClusterMap) -> Proposed {
+        let unsettled = self.settling.allows(map).err();
+        if let Some(why) = unsettled.as_ref().filter(|_| !self.balancing_refused) {
+            tracing::warn!(%why, "nothing is copied for an even spread");
+            let detail = serde_json::json!({ "why": why.to_string() });
+            let timeline = &self.node.shared.timeline;
+            timeline.publish("balancing_refused", None, detail);
+        }
+        self.balancing_refused = unsettled.is_some();
+        if self.balancing_refused {
+            return None;
+        }
+        let plan = plan::balance_replicas(map, CopyCaps::DEFAULT);
+        if !plan.is_empty() {
+            self.balancing = Some((map.clone(), plan.clone()));
+        }
+        made(plan, DecisionKind::Rebalance, "copies are spread evenly")
     }
 
     /// Members that are down for longer than replicas may be missing, or will not come back.
@@ -148,6 +166,38 @@ impl Controller {
             .map(|m| m.storage)
             .chain(self.with_stopped(map))
             .chain(self.full())
+            .chain(self.not_whole_for_long(map))
             .collect()
+    }
+
+    /// Notes since when each member works and is in sync wherever it has a copy.
+    pub(super) fn note_whole(&mut self, map: &ClusterMap) {
+        let now = self.now();
+        let behind: BTreeSet<StorageId> = map
+            .partitions()
+            .flat_map(|(_, _, a)| a.replicas.iter().filter(|r| !a.in_sync.contains(r)))
+            .copied()
+            .collect();
+        for member in map.members.values() {
+            let belief = self.belief(member.storage, member.incarnation);
+            let works = member.is_placeable() && matches!(belief, Belief::Alive);
+            if works && !behind.contains(&member.storage) {
+                self.whole_since.entry(member.storage).or_insert(now);
+            } else {
+                self.whole_since.remove(&member.storage);
+            }
+        }
+    }
+
+    /// Members that came back a moment ago or keep failing: an office that goes there now may have
+    /// to leave again, and each move makes writers wait.
+    fn not_whole_for_long(&self, map: &ClusterMap) -> Vec<StorageId> {
+        let now = self.now();
+        let rests = |storage: &StorageId| {
+            let since = self.whole_since.get(storage);
+            since.is_none_or(|since| now < *since + WHOLE_FOR)
+                || self.detector.held_down(now, storage).is_some()
+        };
+        map.members.keys().copied().filter(rests).collect()
     }
 }

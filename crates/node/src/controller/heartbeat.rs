@@ -21,14 +21,15 @@ impl Controller {
         let now = self.now();
         if now > self.ticked + self.detector.settings().own_gap_max {
             // A pause of our own: nobody's silence can be told.
-            self.heard.clear();
+            self.hearing.0.clear();
         }
         self.ticked = now;
-        self.detector.take(now, Evidence::Tick);
+        self.tell_time(now);
         if self.leads() {
             let map = self.node.map();
             self.act_on_deaths(&map);
             self.act_on_stalls(&map);
+            self.act_on_broken_links();
         }
     }
 
@@ -107,7 +108,7 @@ impl Controller {
         self.log_ends.insert(node, answer);
     }
 
-    fn probe_suspects(&self) {
+    pub(super) fn probe_suspects(&self) {
         let map = self.node.map();
         for wanted in self.detector.probes_wanted() {
             let node = *wanted.node;

@@ -7,6 +7,7 @@
 
 mod calm;
 mod heartbeat;
+mod reach;
 mod review;
 mod room;
 mod service;
@@ -19,12 +20,14 @@ use std::time::{Duration, Instant};
 use tablestore_health::{
     AccrualDetector, Belief, Detector, DetectorSettings, Evidence, Probe, Work,
 };
+use tablestore_placement::plan::{Plan, Settling};
 use tablestore_placement::{ClusterMap, Incarnation, StorageId};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 pub(crate) use service::Service;
 
+use self::reach::{Heard, Hearing};
 use crate::control::{HeartbeatAnswer, LinkEvent};
 use crate::node::Node;
 
@@ -51,6 +54,8 @@ enum Report {
     },
     Proposed {
         job: Job,
+        /// It was committed.
+        done: bool,
     },
 }
 
@@ -65,6 +70,13 @@ enum Job {
     Review,
 }
 
+/// A leadership of this node.
+#[derive(Debug, Clone, Copy)]
+struct Lead {
+    since: Duration,
+    term: u64,
+}
+
 /// The controller's state on one node.
 struct Controller {
     node: Node,
@@ -72,16 +84,28 @@ struct Controller {
     detector: AccrualDetector<StorageId>,
     /// Starts that were seen dead, also while another node led.
     gone: BTreeMap<StorageId, (Incarnation, u64)>,
-    /// When each voter last answered a ping, also while another node led.
-    heard: BTreeMap<StorageId, Duration>,
+    /// Whom the voters hear, also while another node leads.
+    hearing: Hearing,
+    /// Since when this node has not heard a majority.
+    alone_since: Option<Duration>,
+    /// When this node last gave the leadership away because of a broken connection.
+    handed_over: Option<Duration>,
+    /// Since when each member has been whole.
+    whole_since: BTreeMap<StorageId, Duration>,
     ticked: Duration,
     jobs: BTreeSet<Job>,
     reports: mpsc::Sender<Report>,
-    leads_since: Option<Duration>,
+    lead: Option<Lead>,
     log_ends: BTreeMap<StorageId, HeartbeatAnswer>,
     changed_at: Duration,
     /// Too many members are missing to copy what they held; said once.
     copying_refused: bool,
+    /// Whether balancing comes to rest.
+    settling: Settling,
+    /// Balancing did not; said once.
+    balancing_refused: bool,
+    /// The balancing that was proposed, and the map that it was made from.
+    balancing: Option<(ClusterMap, Plan)>,
 }
 
 fn seen(incarnation: Incarnation) -> tablestore_health::Incarnation {
@@ -97,14 +121,20 @@ pub(crate) async fn run(node: Node, mut links: mpsc::Receiver<LinkEvent>) {
         origin: Instant::now(),
         detector: AccrualDetector::new(detector),
         gone: BTreeMap::new(),
-        heard: BTreeMap::new(),
+        hearing: Hearing::default(),
+        alone_since: None,
+        handed_over: None,
+        whole_since: BTreeMap::new(),
         ticked: Duration::ZERO,
         jobs: BTreeSet::new(),
         reports,
-        leads_since: None,
+        lead: None,
         log_ends: BTreeMap::new(),
         changed_at: Duration::ZERO,
         copying_refused: false,
+        settling: Settling::default(),
+        balancing_refused: false,
+        balancing: None,
         node,
     };
     let mut leadership = controller.node.shared.control.watch_leadership();
@@ -123,8 +153,8 @@ pub(crate) async fn run(node: Node, mut links: mpsc::Receiver<LinkEvent>) {
                 if changed.is_err() {
                     return;
                 }
-                let ready = leadership.borrow_and_update().is_me_and_ready;
-                controller.lead(ready);
+                let now = *leadership.borrow_and_update();
+                controller.lead(now.is_me_and_ready.then_some(now.term));
             }
             Some(report) = reported.recv() => controller.report(report),
             changed = maps.changed() => {
@@ -147,21 +177,22 @@ impl Controller {
     }
 
     fn leads(&self) -> bool {
-        self.leads_since.is_some()
+        self.lead.is_some()
     }
 
     /// Leadership came or went. A new controller knows nobody's answers: it starts counting now,
     /// but for the voters that it has pinged all along.
-    fn lead(&mut self, ready: bool) {
-        if !ready {
-            self.leads_since = None;
+    fn lead(&mut self, term: Option<u64>) {
+        let Some(term) = term else {
+            self.lead = None;
+            return;
+        };
+        if self.lead.is_some_and(|lead| lead.term == term) {
             return;
         }
-        if self.leads() {
-            return;
-        }
-        let now = self.now();
-        self.leads_since = Some(now);
+        let since = self.now();
+        self.lead = Some(Lead { since, term });
+        self.whole_since.clear();
         self.log_ends.clear();
         let settings = self.detector.settings().clone();
         self.detector = AccrualDetector::new(settings);
@@ -173,7 +204,10 @@ impl Controller {
             .shared
             .timeline
             .publish("controller", None, serde_json::Value::Null);
-        self.act_on_deaths(&map);
+        // The silence that made this node the controller has lasted long enough to ask the others
+        // at once.
+        self.tick();
+        self.probe_suspects();
     }
 
     fn know_members(&mut self, map: &ClusterMap) {
@@ -192,11 +226,11 @@ impl Controller {
     fn recall_voters(&mut self, map: &ClusterMap) {
         let now = self.now();
         let suspect_after = self.detector.settings().suspect_after_max;
-        for (node, heard) in std::mem::take(&mut self.heard) {
+        for (node, heard) in self.hearing.0.clone() {
             let Some(member) = map.members.get(&node).filter(|member| member.is_live()) else {
                 continue;
             };
-            let heard = heard.max(now.saturating_sub(suspect_after));
+            let heard = heard.at.max(now.saturating_sub(suspect_after));
             let evidence = Evidence::HeartbeatAnswered {
                 node,
                 incarnation: seen(member.incarnation),
@@ -211,8 +245,9 @@ impl Controller {
     fn link(&mut self, event: LinkEvent) {
         let now = self.now();
         match event {
-            LinkEvent::Heard { storage } => {
-                self.heard.insert(storage, now);
+            LinkEvent::Heard { storage, hears } => {
+                let hears = hears.into_iter().collect();
+                self.hearing.0.insert(storage, Heard { at: now, hears });
             }
             LinkEvent::Up {
                 storage,
@@ -292,9 +327,15 @@ impl Controller {
                         found,
                     },
                 );
+                self.tick();
             }
-            Report::Proposed { job } => {
+            Report::Proposed { job, done } => {
                 self.jobs.remove(&job);
+                if job == Job::Review
+                    && let Some((map, plan)) = self.balancing.take().filter(|_| done)
+                {
+                    self.settling.note(&map, &plan);
+                }
                 self.changed_at = self.now();
                 self.review();
             }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use tablestore_health::Belief;
 use tablestore_placement::plan::{self, Plan};
-use tablestore_placement::{ClusterMap, Command, Decision, DecisionKind, StorageId};
+use tablestore_placement::{ClusterMap, Decision, DecisionKind, StorageId};
 
-use super::{Controller, Job, Report};
+use super::{Controller, Job, Lead, Report};
 use crate::node::wall_ms;
 
 impl Controller {
@@ -41,8 +41,9 @@ impl Controller {
                 .on_evidence(evidence)
                 .phase("noticed", noticed)
                 .phase("decided", wall_ms());
-            let plan = plan::on_member_down(map, storage, incarnation);
-            self.propose(Job::Down(storage), plan, decision);
+            self.propose(Job::Down(storage), decision, move |map| {
+                plan::on_member_down(map, storage, incarnation)
+            });
         }
     }
 
@@ -55,29 +56,39 @@ impl Controller {
             .map(|m| m.storage)
             .collect();
         for storage in members {
-            let plan = plan::on_restart(map, storage);
             let decision = Decision::new(DecisionKind::MemberBack, wall_ms())
                 .about(storage)
                 .on_evidence("it registered a new start");
-            self.propose(Job::Restart(storage), plan, decision);
+            self.propose(Job::Restart(storage), decision, move |map| {
+                plan::on_restart(map, storage)
+            });
         }
     }
 
     /// Looks the whole map over.
     pub(super) fn review(&mut self) {
-        let Some(leads_since) = self.leads_since else {
+        let Some(Lead { since, .. }) = self.lead else {
             return;
         };
         let map = self.node.map();
+        self.note_whole(&map);
         self.act_on_deaths(&map);
         self.act_on_restarts(&map);
         self.act_on_stalls(&map);
         self.act_on_stopped(&map);
         self.act_on_room(&map);
         if self.jobs.is_empty()
-            && let Some((plan, decision)) = self.what_can_wait(&map, leads_since)
+            && let Some((plan, decision)) = self.what_can_wait(&map, since)
         {
-            self.propose(Job::Review, plan, decision);
+            // On another map it is computed anew by the next review.
+            let version = map.version;
+            self.propose(Job::Review, decision, move |map| {
+                if map.version == version {
+                    plan.clone()
+                } else {
+                    Plan::default()
+                }
+            });
         }
     }
 
@@ -88,23 +99,40 @@ impl Controller {
                 let decision = Decision::new(DecisionKind::Stall, wall_ms())
                     .about(member.storage)
                     .on_evidence(belief.to_string());
-                let plan = plan::on_stall(map, member.storage);
-                self.propose(Job::Stall(member.storage), plan, decision);
+                let storage = member.storage;
+                self.propose(Job::Stall(storage), decision, move |map| {
+                    plan::on_stall(map, storage)
+                });
             }
         }
     }
 
-    pub(super) fn propose(&mut self, job: Job, plan: Plan, decision: Decision) {
-        if plan.is_empty() || !self.jobs.insert(job) {
+    /// Decides, if there is something to decide: `plan` is asked about the map as it is now, and
+    /// again if the map has changed by the time at which the decision is applied.
+    pub(super) fn propose(
+        &mut self,
+        job: Job,
+        decision: Decision,
+        plan: impl Fn(&ClusterMap) -> Plan + Send + 'static,
+    ) {
+        let Some(term) = self.decides() else {
+            return;
+        };
+        if plan(&self.node.map()).is_empty() || !self.jobs.insert(job) {
             return;
         }
-        let command = Command::Change(plan.into_change(decision));
+        let decide = move |map: &ClusterMap| {
+            let plan = plan(map);
+            (!plan.is_empty()).then(|| plan.into_change(decision))
+        };
         let (control, reports) = (self.node.shared.control.clone(), self.reports.clone());
         tokio::spawn(async move {
-            if let Err(error) = control.propose(command).await {
+            let decided = control.decide(term, decide).await;
+            if let Err(error) = &decided {
                 tracing::warn!(?job, %error, "a change of the map was not made");
             }
-            let _ = reports.send(Report::Proposed { job }).await;
+            let done = matches!(decided, Ok(Some(_)));
+            let _ = reports.send(Report::Proposed { job, done }).await;
         });
     }
 }

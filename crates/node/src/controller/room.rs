@@ -33,9 +33,9 @@ impl Controller {
                 continue;
             };
             let (storage, state) = (member.storage, member.state);
-            let (mut plan, evidence, next) = if answer.full {
-                let plan = plan::on_stall(map, storage);
-                (plan, "its disk is full", MemberState::Suspect)
+            let (full, incarnation) = (answer.full, member.incarnation);
+            let (evidence, next) = if full {
+                ("its disk is full", MemberState::Suspect)
             } else if answer.leaving || state != MemberState::Suspect {
                 continue;
             } else {
@@ -43,16 +43,24 @@ impl Controller {
                 if !works {
                     continue;
                 }
-                (plan::Plan::default(), "its disk has room", MemberState::Up)
+                ("its disk has room", MemberState::Up)
             };
-            // A member that drains is given nothing in any case, and its drain goes on.
-            if state != next && state != MemberState::Draining {
-                plan.members.push((storage, member.incarnation, next));
-            }
             let decision = Decision::new(DecisionKind::Stall, wall_ms())
                 .about(storage)
                 .on_evidence(evidence);
-            self.propose(Job::Room(storage), plan, decision);
+            self.propose(Job::Room(storage), decision, move |map| {
+                let mut plan = if full {
+                    plan::on_stall(map, storage)
+                } else {
+                    plan::Plan::default()
+                };
+                let state = map.members.get(&storage).map(|member| member.state);
+                // A member that drains is given nothing in any case, and its drain goes on.
+                if state.is_some_and(|state| state != next && state != MemberState::Draining) {
+                    plan.members.push((storage, incarnation, next));
+                }
+                plan
+            });
         }
     }
 }

@@ -65,8 +65,9 @@ impl Controller {
             .about(*storage)
             .on_evidence(format!("{} replicas stopped; {why}", stopped.len()));
         let stopped: Vec<_> = stopped.iter().map(|(p, s, _)| (*p, *s)).collect();
-        let plan = plan::on_replicas_stopped(map, &stopped);
-        self.propose(Job::Stopped, plan, decision);
+        self.propose(Job::Stopped, decision, move |map| {
+            plan::on_replicas_stopped(map, &stopped)
+        });
     }
 
     /// Members with a stopped replica that still counts.

@@ -55,7 +55,14 @@ impl Ports {
                         sums,
                     });
                 }
-                Err(error) => tracing::error!(%partition, %error, "a checksum failed"),
+                Err(error) => {
+                    let what = "a checksum failed";
+                    sender.send_blocking(Event::Met {
+                        partition,
+                        error,
+                        what,
+                    });
+                }
             }
         });
     }

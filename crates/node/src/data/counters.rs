@@ -10,6 +10,7 @@ pub(crate) struct Counters {
     pub(crate) writes: Arc<Counter>,
     pub(crate) reads: Arc<Counter>,
     pub(crate) bad_frames: Arc<Counter>,
+    pub(crate) connections_overrun: Arc<Counter>,
     pub(crate) foreign_answers: Arc<Counter>,
     pub(crate) copies_ended: Arc<Counter>,
     pub(crate) mismatches: Arc<Counter>,
@@ -28,7 +29,11 @@ impl Counters {
             reads: counter("tablestore_reads_total", "Reads that this node answered."),
             bad_frames: counter(
                 "tablestore_bad_frames_total",
-                "Frames of peers that were refused.",
+                "Frames of peers that were refused; each closes its connection.",
+            ),
+            connections_overrun: counter(
+                "tablestore_peer_connections_overrun_total",
+                "Connections to peers that were closed because a peer did not take what was sent.",
             ),
             foreign_answers: counter(
                 "tablestore_foreign_answers_total",

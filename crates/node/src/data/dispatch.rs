@@ -5,8 +5,9 @@
 //! and bytes. Knows nothing of how a replica decides.
 
 use std::sync::Arc;
+use std::time::Instant as StdInstant;
 
-use tablestore_placement::{ClusterMap, Epoch, PartitionId};
+use tablestore_placement::{ClusterMap, Epoch, PartitionId, StorageId};
 use tablestore_replication::{Input, RequestId, Ticket};
 use tablestore_store::engine::Scan;
 use tokio::time::Instant;
@@ -19,7 +20,7 @@ use crate::wire::DataMessage;
 /// Bytes of waiting requests on one node; above it they are refused at once.
 const WAITING_BYTES_MAX: usize = 64 << 20;
 /// Bytes of rows in one page of a scan.
-const PAGE_BYTES_MAX: usize = 4 << 20;
+const PAGE_BYTES_MAX: usize = 2 << 20;
 
 impl Plane {
     /// Takes a request in.
@@ -71,36 +72,54 @@ impl Plane {
         if office == Some(me) && !request.operation.is_eventual() {
             return self.hand_to_core(ticket);
         }
-        if matches!(request.reply_to, ReplyTo::Peer { .. }) {
-            if request.epoch <= epoch {
-                return self.answer(
-                    ticket,
-                    Reply {
-                        epoch,
-                        result: Err(Failure::NotHere),
-                    },
-                );
-            }
+        let from_peer = matches!(request.reply_to, ReplyTo::Peer { .. });
+        let relays = from_peer && request.may_relay;
+        if from_peer && request.epoch > epoch {
             // The sender's map is newer than ours: ours is on its way.
             request.stage = Stage::Parked;
             return;
         }
+        let others = assignment.replicas.iter().copied();
         match target {
+            _ if from_peer && !relays => self.fail(ticket, Failure::NotHere),
             Some(to) if to != me.member && self.ports.links.answers(to) => {
-                request.stage = Stage::Forwarded(to);
-                let message = DataMessage::Forward {
-                    correlation: Correlation {
-                        incarnation: me.incarnation,
-                        ticket,
-                    },
-                    partition,
-                    epoch,
-                    operation: request.operation.clone(),
-                };
-                self.ports.links.tell(to, &message);
+                self.forward(ticket, to, epoch, false);
             }
-            _ => request.stage = Stage::Parked,
+            _ if relays => self.fail(ticket, Failure::NotHere),
+            Some(to) if to != me.member && self.ports.links.is_broken(to, StdInstant::now()) => {
+                // Whoever has a copy talks to the primary.
+                let mut ways = others.filter(|other| *other != me.member && *other != to);
+                match ways.find(|way| self.ports.links.answers(*way)) {
+                    Some(way) => self.forward(ticket, way, epoch, true),
+                    None => self.leave_parked(ticket),
+                }
+            }
+            _ => self.leave_parked(ticket),
         }
+    }
+
+    fn leave_parked(&mut self, ticket: u64) {
+        if let Some(request) = self.ports.requests.get_mut(&ticket) {
+            request.stage = Stage::Parked;
+        }
+    }
+
+    fn forward(&mut self, ticket: u64, to: StorageId, epoch: Epoch, relay: bool) {
+        let Some(request) = self.ports.requests.get_mut(&ticket) else {
+            return;
+        };
+        request.stage = Stage::Forwarded(to);
+        let message = DataMessage::Forward {
+            correlation: Correlation {
+                incarnation: self.ports.me.incarnation,
+                ticket,
+            },
+            partition: request.partition,
+            epoch,
+            relay,
+            operation: request.operation.clone(),
+        };
+        self.ports.links.tell(to, &message);
     }
 
     fn hand_to_core(&mut self, ticket: u64) {
@@ -148,7 +167,8 @@ impl Plane {
         let partition = request.partition;
         match &request.operation {
             Operation::Get { key, .. } => {
-                let result = self.row(partition, key).map(Answer::Row);
+                let key = key.clone();
+                let result = self.row(partition, &key).map(Answer::Row);
                 self.answer(ticket, Reply { epoch, result });
             }
             Operation::Scan {
@@ -184,7 +204,12 @@ impl Plane {
                     more: page.more,
                 }),
                 Err(error) => {
-                    tracing::error!(%partition, %error, "a range could not be read");
+                    let what = "a range could not be read";
+                    sender.send_blocking(Event::Met {
+                        partition,
+                        error,
+                        what,
+                    });
                     Err(Failure::Stopped)
                 }
             };

@@ -5,16 +5,16 @@
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tablestore_placement::{AssignmentVersion, ClusterMap, Office, PartitionId, StorageId};
 use tablestore_replication::{Entry, Remembered, SnapshotMeta};
 use tablestore_store::engine::{Checksums, EngineError, Replacement};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::apply::Pieces;
 use super::copies::{CopyId, CopyPage, Source};
 use super::request::{Reply, Request};
 use crate::control;
+use crate::wire::DataMessage;
 
 /// Events that may wait; senders on other threads block, those on this thread are refused.
 pub(crate) const EVENTS_MAX: usize = 16_384;
@@ -35,7 +35,12 @@ pub(crate) enum Event {
     /// A client of this node asks.
     Request(Request),
     /// A frame from a peer whose session has been greeted.
-    Frame { from: Office, frame: Bytes },
+    Frame {
+        from: Office,
+        messages: Vec<DataMessage>,
+        /// Room for more from this peer; given back when the messages are dealt with.
+        unread: OwnedSemaphorePermit,
+    },
     /// A peer dialled us for data.
     Inbound { peer: Office, socket: TcpStream },
     /// A connection that a peer dialled has ended.
@@ -74,11 +79,21 @@ pub(crate) enum Event {
         partition: PartitionId,
         place: Option<Option<std::path::PathBuf>>,
     },
-    /// A partition was flushed up to this index.
+    /// A partition was flushed, or could not be.
     Flushed {
         partition: PartitionId,
-        index: Option<u64>,
+        flushed: Result<(), EngineError>,
     },
+    /// A background job met an error in the files of a partition.
+    Met {
+        partition: PartitionId,
+        error: EngineError,
+        what: &'static str,
+    },
+    /// The files of a partition that was dropped are gone.
+    Dropped(PartitionId),
+    /// Flush everything; answered when that is done.
+    FlushAll(oneshot::Sender<()>),
     /// The next rows of a copy that is being sent.
     CopyRead {
         copy: CopyId,

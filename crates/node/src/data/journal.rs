@@ -3,7 +3,7 @@
 //! The next group is whatever came while the last one was being synced; there is no timer and
 //! no delay. Knows nothing of replication: a job is a record and has a position in the queue.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,8 +58,9 @@ pub(crate) struct JournalState {
     /// When the running sync began, in ns since `origin`; 0 if none runs.
     busy_since_ns: AtomicU64,
     failed: AtomicBool,
-    /// Partitions that keep the oldest segment from being used again.
-    held: Mutex<Vec<u64>>,
+    /// Partitions that keep the oldest segment from being used again, each until it is durable in
+    /// the engine up to this index.
+    held: Mutex<BTreeMap<u64, u64>>,
     /// Woken after every group.
     pub(crate) progressed: Notify,
 }
@@ -75,8 +76,8 @@ impl JournalState {
         self.failed.load(Ordering::Acquire)
     }
 
-    /// Partitions to flush so that the journal gets room.
-    pub(crate) fn held(&self) -> Vec<u64> {
+    /// Partitions to flush so that the journal gets room, and up to which index.
+    pub(crate) fn held(&self) -> BTreeMap<u64, u64> {
         self.held
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -188,7 +189,11 @@ fn run(
         }
         state.persisted.store(done, Ordering::Release);
         state.progressed.notify_one();
-        let held = writer.pressure().iter().map(|one| one.partition).collect();
+        let pressure = writer.pressure();
+        let held = pressure
+            .iter()
+            .map(|one| (one.partition, one.index))
+            .collect();
         *state.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
         if let Some(checkpoints) = recycle {
             let trimmed = writer.recycle(|partition| checkpoints.get(&partition).copied());

@@ -1,31 +1,49 @@
 //! Data connections to and from the other nodes.
 //!
 //! Each node dials every other and speaks on the connection that it dialled; what it hears comes
-//! on those dialled by the others. Within a turn all messages for one peer go into one frame and
-//! one write. Knows nothing of what the messages mean.
+//! on those dialled by the others. Within a turn the messages for one peer are written together,
+//! in frames of about a mebibyte. What waits for a peer is bounded in bytes: from a first mark on
+//! the replicas hold entries back, at the second the connection is closed, so that nothing is ever
+//! skipped within one. Knows nothing of what the messages mean.
 
 use std::collections::HashMap;
 use std::net::TcpStream;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
+use socket2::SockRef;
 use tablestore_placement::{ClusterMap, Office, StorageId};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
+use super::counters::Counters;
 use super::event::{Event, EventSender};
 use super::sessions::Sessions;
 use crate::control::{Dialler, Purpose};
-use crate::wire::{DataMessage, encode_message};
+use crate::wire::{DataMessage, FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, decode_frame, encode_message};
 
-/// A frame holds one turn; this bounds what a peer may make us allocate.
-const FRAME_BYTES_MAX: usize = 64 << 20;
-/// Frames that may wait for a slow peer before they are dropped (replication resends).
-const FRAMES_WAITING_MAX: usize = 256;
+/// A frame is closed when it has this much.
+const FRAME_BYTES: usize = 1 << 20;
+/// From so many bytes on their way to a peer on, replicas hold entries for it back: what a
+/// connection of 1 Gbit/s carries in 64 ms.
+const CROWDED_BYTES: usize = 8 << 20;
+/// With so many bytes waiting the peer does not take them: its connection is closed.
+const WAITING_BYTES_MAX: usize = 64 << 20;
+/// Bytes received from one peer that the data thread has not dealt with yet; TCP holds back the
+/// rest. Must be enough for one frame.
+const UNREAD_BYTES_MAX: usize = 16 << 20;
 /// Pause between attempts to dial a peer.
 const DIAL_AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// When nothing of what was sent has been confirmed by the peer's kernel for so long, the
+/// connection is dead and another is dialled. Less than the time for which replicas wait for a
+/// member; left alone, TCP waits longer than the cut that it met.
+const UNCONFIRMED_MAX: Duration = Duration::from_millis(450);
+/// A peer that answers nothing for so long is not about to be replaced: the way to it is broken.
+const BROKEN_AFTER: Duration = Duration::from_millis(150);
 
 /// The codec of data connections.
 fn frames() -> LengthDelimitedCodec {
@@ -38,9 +56,29 @@ fn frames() -> LengthDelimitedCodec {
 struct Link {
     address: String,
     buffer: BytesMut,
-    to_writer: mpsc::Sender<Bytes>,
+    to_writer: mpsc::UnboundedSender<Bytes>,
+    /// Bytes handed to the writer and not written yet; the bound of its queue.
+    waiting: Arc<AtomicUsize>,
     up: bool,
+    /// Since when it does not answer.
+    unanswered_since: Option<Instant>,
     task: JoinHandle<()>,
+}
+
+impl Link {
+    fn waiting(&self) -> usize {
+        self.buffer.len() + self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Hands the frame to the writer.
+    fn cut(&mut self) {
+        if !self.buffer.is_empty() {
+            let frame = self.buffer.split().freeze();
+            self.waiting.fetch_add(frame.len(), Ordering::Relaxed);
+            // The writer ends only with the link.
+            let _ = self.to_writer.send(frame);
+        }
+    }
 }
 
 impl Drop for Link {
@@ -56,50 +94,67 @@ pub(crate) struct Links {
     links: HashMap<StorageId, Link>,
     /// Who has dialled us.
     pub(crate) sessions: Sessions,
+    /// Peers to which so much is on its way that replicas hold entries back, in order.
+    crowded: Vec<StorageId>,
+    /// Peers whose connection must be closed.
+    overrun: Vec<StorageId>,
     dialler: Dialler,
     events: EventSender,
+    metrics: Counters,
 }
 
 impl Links {
-    pub(crate) fn new(me: StorageId, dialler: Dialler, events: EventSender) -> Self {
+    pub(crate) fn new(
+        me: StorageId,
+        dialler: Dialler,
+        events: EventSender,
+        metrics: Counters,
+    ) -> Self {
         Self {
             me,
             links: HashMap::new(),
             sessions: Sessions::default(),
+            crowded: Vec::new(),
+            overrun: Vec::new(),
             dialler,
             events,
+            metrics,
         }
     }
 
     /// Opens links to new members and drops those of members that left.
     pub(crate) fn follow(&mut self, map: &ClusterMap) {
-        let me = self.me;
         self.links.retain(|storage, link| {
-            map.members
-                .get(storage)
-                .is_some_and(|member| member.peer_address == link.address)
+            let member = map.members.get(storage);
+            member.is_some_and(|member| member.peer_address == link.address)
         });
         for (storage, member) in &map.members {
-            if *storage == me || self.links.contains_key(storage) || !member.is_live() {
-                continue;
+            if *storage != self.me && !self.links.contains_key(storage) && member.is_live() {
+                self.open(*storage, member.peer_address.clone());
             }
-            let (to_writer, to_write) = mpsc::channel(FRAMES_WAITING_MAX);
-            let task = tokio::spawn(keep_dialled(
-                *storage,
-                member.peer_address.clone(),
-                self.dialler.clone(),
-                to_write,
-                self.events.clone(),
-            ));
-            let link = Link {
-                address: member.peer_address.clone(),
-                buffer: BytesMut::new(),
-                to_writer,
-                up: false,
-                task,
-            };
-            self.links.insert(*storage, link);
         }
+    }
+
+    fn open(&mut self, storage: StorageId, address: String) {
+        let (to_writer, to_write) = mpsc::unbounded_channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let writer = Writer {
+            peer: storage,
+            address: address.clone(),
+            to_write,
+            waiting: Arc::clone(&waiting),
+        };
+        let task = tokio::spawn(writer.run(self.dialler.clone(), self.events.clone()));
+        let link = Link {
+            address,
+            buffer: BytesMut::new(),
+            to_writer,
+            waiting,
+            up: false,
+            unanswered_since: Some(Instant::now()),
+            task,
+        };
+        self.links.insert(storage, link);
     }
 
     /// Notes whether the connection stands.
@@ -107,6 +162,7 @@ impl Links {
         if let Some(link) = self.links.get_mut(&peer) {
             link.up = up;
         }
+        self.look(Instant::now());
     }
 
     /// Whether messages to the peer have a chance.
@@ -120,99 +176,197 @@ impl Links {
         self.is_up(peer) && self.sessions.hears(peer)
     }
 
-    /// Adds a message to the peer's frame of this turn. Best effort: dropped without a link.
+    /// Whether the way to a peer is broken, for longer than it takes to replace one that died.
+    pub(crate) fn is_broken(&self, peer: StorageId, now: Instant) -> bool {
+        let since = self.links.get(&peer).and_then(|link| link.unanswered_since);
+        since.is_some_and(|since| now > since + BROKEN_AFTER)
+    }
+
+    /// Peers for which entries are to be held back, in order.
+    pub(crate) fn crowded(&self) -> &[StorageId] {
+        &self.crowded
+    }
+
+    /// Looks who answers and who is crowded.
+    pub(crate) fn look(&mut self, now: Instant) {
+        self.crowded.clear();
+        for (peer, link) in &mut self.links {
+            if link.up && self.sessions.hears(*peer) {
+                link.unanswered_since = None;
+            } else {
+                link.unanswered_since.get_or_insert(now);
+            }
+            if link.waiting() >= CROWDED_BYTES {
+                self.crowded.push(*peer);
+            }
+        }
+        self.crowded.sort_unstable();
+    }
+
+    /// Adds a message to what the peer gets in this turn. Dropped without a connection: whoever
+    /// speaks begins anew with the next one.
     pub(crate) fn tell(&mut self, to: StorageId, message: &DataMessage) {
-        if let Some(link) = self.links.get_mut(&to)
-            && link.up
-        {
-            encode_message(message, &mut link.buffer);
-        }
-    }
-
-    /// Sends each peer its frame.
-    pub(crate) fn flush(&mut self) {
-        for link in self.links.values_mut() {
-            if !link.buffer.is_empty() {
-                let frame = link.buffer.split().freeze();
-                // A full queue is a peer slower than us: replication resends by its own timers.
-                let _ = link.to_writer.try_send(frame);
-            }
-        }
-    }
-}
-
-/// Dials again and again until the link is dropped, and writes what is queued.
-async fn keep_dialled(
-    peer: StorageId,
-    address: String,
-    dialler: Dialler,
-    mut to_write: mpsc::Receiver<Bytes>,
-    events: EventSender,
-) {
-    loop {
-        match dialler.dial(&address, Purpose::Data).await {
-            Ok((stream, hello)) if hello.identity.storage == peer => {
-                while to_write.try_recv().is_ok() {}
-                events.send(Event::PeerUp(peer)).await;
-                write_frames(stream, &mut to_write).await;
-                events.send(Event::PeerDown(peer)).await;
-            }
-            Ok(_) | Err(_) => {}
-        }
-        if to_write.is_closed() {
+        let Some(link) = self.links.get_mut(&to).filter(|link| link.up) else {
+            return;
+        };
+        let before = link.buffer.len();
+        encode_message(message, &mut link.buffer);
+        let length = link.buffer.len() - before;
+        if length > MESSAGE_BYTES_MAX {
+            tracing::error!(peer = %to, length, "a message is longer than a peer takes");
+            link.buffer.truncate(before);
+            self.overrun.push(to);
             return;
         }
-        tokio::time::sleep(DIAL_AGAIN_AFTER).await;
+        if link.buffer.len() >= FRAME_BYTES {
+            link.cut();
+        }
+        let waiting = link.waiting();
+        if waiting >= WAITING_BYTES_MAX {
+            tracing::warn!(peer = %to, waiting, "a peer does not take what is sent to it");
+            self.overrun.push(to);
+        } else if waiting >= CROWDED_BYTES
+            && let Err(place) = self.crowded.binary_search(&to)
+        {
+            self.crowded.insert(place, to);
+        }
+    }
+
+    /// Hands each peer's frames to its writer. Returns the peers whose connection is closed because
+    /// something could not be sent on it; they are dialled anew.
+    pub(crate) fn flush(&mut self) -> Vec<StorageId> {
+        for link in self.links.values_mut() {
+            link.cut();
+        }
+        let overrun = std::mem::take(&mut self.overrun);
+        let mut closed = Vec::new();
+        for peer in overrun {
+            // Once each, and only the link that it happened on.
+            if let Some(link) = self.links.remove(&peer).filter(|link| link.up) {
+                self.metrics.connections_overrun.add(1);
+                self.open(peer, link.address.clone());
+                closed.push(peer);
+            }
+        }
+        closed
     }
 }
 
-/// Writes until the connection breaks or the link is dropped.
-async fn write_frames(stream: tokio::net::TcpStream, to_write: &mut mpsc::Receiver<Bytes>) {
-    let (mut reading, writing) = stream.into_split();
-    let mut sink = FramedWrite::new(writing, frames());
-    let mut byte = [0_u8; 1];
-    loop {
-        tokio::select! {
-            // The peer says nothing here: any end of reading is the end of the connection.
-            _ = tokio::io::AsyncReadExt::read(&mut reading, &mut byte) => return,
-            frame = to_write.recv() => {
-                let Some(frame) = frame else { return };
-                if sink.feed(frame).await.is_err() {
-                    return;
+/// The task that dials one peer and writes what is queued for it.
+struct Writer {
+    peer: StorageId,
+    address: String,
+    to_write: mpsc::UnboundedReceiver<Bytes>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Writer {
+    /// Dials again and again until the link is dropped, and writes what is queued.
+    async fn run(mut self, dialler: Dialler, events: EventSender) {
+        loop {
+            match dialler.dial(&self.address, Purpose::Data).await {
+                Ok((stream, hello)) if hello.identity.storage == self.peer => {
+                    while let Ok(frame) = self.to_write.try_recv() {
+                        self.written(frame.len());
+                    }
+                    let unconfirmed = SockRef::from(&stream);
+                    if let Err(error) = unconfirmed.set_tcp_user_timeout(Some(UNCONFIRMED_MAX)) {
+                        tracing::warn!(%error, "a dead connection will be noticed late");
+                    }
+                    events.send(Event::PeerUp(self.peer)).await;
+                    self.write_frames(stream).await;
+                    events.send(Event::PeerDown(self.peer)).await;
                 }
-                while let Ok(frame) = to_write.try_recv() {
-                    if sink.feed(frame).await.is_err() {
+                Ok(_) | Err(_) => {}
+            }
+            if self.to_write.is_closed() {
+                return;
+            }
+            tokio::time::sleep(DIAL_AGAIN_AFTER).await;
+        }
+    }
+
+    fn written(&self, bytes: usize) {
+        self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Writes until the connection breaks or the link is dropped.
+    async fn write_frames(&mut self, stream: tokio::net::TcpStream) {
+        let (mut reading, writing) = stream.into_split();
+        let mut sink = FramedWrite::new(writing, frames());
+        let mut byte = [0_u8; 1];
+        loop {
+            tokio::select! {
+                // The peer says nothing here: any end of reading is the end of the connection.
+                _ = tokio::io::AsyncReadExt::read(&mut reading, &mut byte) => return,
+                frame = self.to_write.recv() => {
+                    let Some(frame) = frame else { return };
+                    let mut bytes = frame.len();
+                    let mut fed = sink.feed(frame).await;
+                    while fed.is_ok() && bytes < FRAME_BYTES
+                        && let Ok(frame) = self.to_write.try_recv()
+                    {
+                        bytes += frame.len();
+                        fed = sink.feed(frame).await;
+                    }
+                    let flushed = SinkExt::<Bytes>::flush(&mut sink).await;
+                    self.written(bytes);
+                    if fed.and(flushed).is_err() {
                         return;
                     }
                 }
-                if SinkExt::<Bytes>::flush(&mut sink).await.is_err() {
-                    return;
-                }
             }
         }
     }
 }
 
-/// Reads the frames of a peer that dialled us, until the connection ends.
-pub(crate) fn read_frames(peer: Office, socket: TcpStream, events: EventSender) {
+/// Reads the frames of a peer that dialled us, until the connection ends or a frame cannot be read.
+pub(crate) fn read_frames(peer: Office, socket: TcpStream, events: EventSender, metrics: Counters) {
     tokio::spawn(async move {
-        let stream = match tokio::net::TcpStream::from_std(socket) {
-            Ok(stream) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "a peer's connection could not be taken over");
-                events.send(Event::InboundEnded(peer)).await;
-                return;
-            }
-        };
-        let mut source = FramedRead::with_capacity(stream, frames(), 64 << 10);
-        while let Some(Ok(frame)) = source.next().await {
-            events
-                .send(Event::Frame {
-                    from: peer,
-                    frame: frame.freeze(),
-                })
-                .await;
+        match tokio::net::TcpStream::from_std(socket) {
+            Ok(stream) => read_until_the_end(peer, stream, &events, &metrics).await,
+            Err(error) => tracing::warn!(%error, "a peer's connection could not be taken over"),
         }
         events.send(Event::InboundEnded(peer)).await;
     });
+}
+
+async fn read_until_the_end(
+    peer: Office,
+    stream: tokio::net::TcpStream,
+    events: &EventSender,
+    metrics: &Counters,
+) {
+    let unread = Arc::new(Semaphore::new(UNREAD_BYTES_MAX));
+    let mut source = FramedRead::with_capacity(stream, frames(), 64 << 10);
+    loop {
+        let frame = match source.next().await {
+            Some(Ok(frame)) => frame.freeze(),
+            Some(Err(error)) if error.kind() == std::io::ErrorKind::InvalidData => {
+                return refuse(peer, &error, metrics);
+            }
+            Some(Err(_)) | None => return,
+        };
+        let bytes = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        let messages = match decode_frame(frame) {
+            Ok(messages) => messages,
+            Err(error) => return refuse(peer, &error, metrics),
+        };
+        // Given back when the messages are dealt with; closed it never is.
+        let Ok(unread) = Arc::clone(&unread).acquire_many_owned(bytes).await else {
+            return;
+        };
+        let from = peer;
+        let frame = Event::Frame {
+            from,
+            messages,
+            unread,
+        };
+        events.send(frame).await;
+    }
+}
+
+fn refuse(peer: Office, error: &dyn std::error::Error, metrics: &Counters) {
+    metrics.bad_frames.add(1);
+    tracing::warn!(from = %peer.member, %error, "a frame was refused; its connection is closed");
 }

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 
 use tablestore_placement::{PartitionId, StorageId};
 use tablestore_replication::Input;
-use tablestore_store::engine::Checksums;
+use tablestore_store::engine::{Checksums, EngineError};
 use tablestore_store::key;
 
 use super::plane::Plane;
 use super::stopped::StoppedReplicas;
+use super::strays::PutOff;
 use crate::wire::DataMessage;
 
 /// What an operator can do about a replica that has stopped.
@@ -163,6 +164,35 @@ impl Plane {
              {ranges}; {REMEDY}",
             partition.partition
         );
+        self.stop_for_good(partition, why);
+    }
+
+    /// An error was met in the files of a replica. A full disk is none of its own: the same is
+    /// tried again. With damaged files it stops, as one that differs does.
+    pub(super) fn met(&mut self, partition: PartitionId, error: &EngineError, what: &str) {
+        tracing::error!(%partition, %error, what);
+        let running = self.replicas.get(&partition);
+        if !error.is_damage() || running.is_none_or(|hosted| hosted.stopped.is_some()) {
+            return;
+        }
+        let source = std::error::Error::source(error);
+        let source = source.map_or_else(String::new, |source| format!(": {source}"));
+        let table = self.table_name(partition);
+        let why = format!(
+            "table {table}, partition {}: {what}: {error}{source}; {REMEDY}",
+            partition.partition
+        );
+        self.stop_for_good(partition, why);
+    }
+
+    /// The replica stops, also for the starts to come.
+    fn stop_for_good(&mut self, partition: PartitionId, why: String) {
+        self.note_stopped(partition, why.clone());
+        self.halted(partition, why);
+    }
+
+    /// Notes durably that a replica has stopped.
+    pub(super) fn note_stopped(&mut self, partition: PartitionId, why: String) {
         let stopped = StoppedReplicas::at(&self.ports.settings.data_dir);
         let (number, text) = (partition.to_u64(), why.clone());
         let begun = self.ports.workers.upkeep(move || {
@@ -171,9 +201,8 @@ impl Plane {
             }
         });
         if !begun {
-            tracing::error!(%partition, "a restart will not know of the stop");
+            self.ports.put_off.push(PutOff::Note { partition, why });
         }
-        self.halted(partition, why);
     }
 
     /// The name of the table that a partition belongs to.

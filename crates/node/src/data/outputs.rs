@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tablestore_placement::{Command, Epoch, PartitionId, StorageId};
 use tablestore_replication::{
-    Entry, Output, PartitionMeta, PersistRecord, ReadRefused, Role, WriteRefused, Written,
+    Entry, Input, Output, PartitionMeta, PersistRecord, ReadRefused, Role, WriteRefused, Written,
 };
 use tablestore_store::Meta;
 
@@ -206,9 +206,9 @@ impl Plane {
         });
     }
 
-    fn read_log(&self, partition: PartitionId, from: u64, to: u64, bytes_max: usize) {
+    fn read_log(&mut self, partition: PartitionId, from: u64, to: u64, bytes_max: usize) {
         let (reader, sender) = (self.ports.reader.clone(), self.ports.sender.clone());
-        self.ports.workers.read(move || {
+        let begun = self.ports.workers.read(move || {
             let entries = match reader.read(partition.to_u64(), from, to, bytes_max) {
                 Ok(entries) => entries
                     .into_iter()
@@ -229,6 +229,11 @@ impl Plane {
                 entries,
             });
         });
+        if !begun {
+            // The replica asks again a moment after an empty answer.
+            let entries = Vec::new();
+            self.feed(partition, Input::LogRead { from, entries });
+        }
     }
 
     fn role_changed(&mut self, partition: PartitionId, role: Role, epoch: Epoch, serving: bool) {
@@ -264,14 +269,16 @@ impl Plane {
     }
 
     /// Reads a row from the engine of this node.
-    pub(super) fn row(&self, partition: PartitionId, key: &[u8]) -> Result<Option<Bytes>, Failure> {
-        self.ports
-            .engine
-            .get(partition.to_u64(), key)
-            .map_err(|error| {
-                tracing::error!(%partition, %error, "a row could not be read");
-                Failure::Stopped
-            })
+    pub(super) fn row(
+        &mut self,
+        partition: PartitionId,
+        key: &[u8],
+    ) -> Result<Option<Bytes>, Failure> {
+        let row = self.ports.engine.get(partition.to_u64(), key);
+        row.map_err(|error| {
+            self.met(partition, &error, "a row could not be read");
+            Failure::Stopped
+        })
     }
 
     /// The storage ids of the replicas of a partition.

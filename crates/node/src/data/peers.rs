@@ -28,6 +28,7 @@ impl Plane {
                 correlation,
                 partition,
                 epoch,
+                relay,
                 operation,
             } => {
                 if correlation.incarnation != from.incarnation {
@@ -44,6 +45,7 @@ impl Plane {
                     stage: Stage::Parked,
                     maybe_appended: false,
                     epoch,
+                    may_relay: relay,
                 });
             }
             DataMessage::Reply {
@@ -83,11 +85,8 @@ impl Plane {
         }
         match reply.result {
             // Certainly not appended there; an earlier attempt may still be.
-            Err(Failure::NotHere) => request.stage = Stage::Parked,
-            Err(Failure::Unknown) => {
-                request.maybe_appended = true;
-                request.stage = Stage::Parked;
-            }
+            Err(Failure::NotHere) => self.park(to.ticket, false),
+            Err(Failure::Unknown) => self.park(to.ticket, true),
             _ => {
                 // Certain for this attempt; `maybe_appended` speaks of those before it.
                 self.answer(to.ticket, reply);

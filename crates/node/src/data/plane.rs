@@ -1,30 +1,32 @@
 //! The state of the data thread and its turn.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tablestore_placement::{ClusterMap, Office, PartitionId, StorageId};
-use tablestore_replication::{Input, Output, Replica};
+use tablestore_replication::{Input, Output};
 use tablestore_store::{Engine, JournalReader};
 use tokio::time::Instant as Deadline;
 
-use super::apply::{Pieces, apply_entries};
+use super::apply::apply_entries;
 use super::checksum::Checksums;
 use super::counters::Counters;
 use super::event::{Event, EventReceiver, EventSender};
-use super::journal::{Job, JournalQueue};
+use super::flushing::Flushing;
+use super::hosted::{Hosted, Unsynced};
+use super::journal::JournalQueue;
 use super::links::{Links, read_frames};
 use super::progress::Progress;
-use super::recover::{RecoveredPartition, Unusable};
+use super::recover::RecoveredPartition;
 use super::request::Request;
 use super::snapshot::Transfers;
-use super::strays::Aside;
+use super::strays::{Aside, PutOff};
 use super::workers::Workers;
 use crate::control::{Control, Dialler};
 use crate::node::Events;
 use crate::settings::NodeSettings;
-use crate::wire::decode_frame;
+use crate::wire::DataMessage;
 
 /// Events handled in one turn before the journal and the peers get theirs.
 const EVENTS_PER_TURN_MAX: usize = 1_024;
@@ -49,22 +51,6 @@ pub(crate) struct Parts {
     pub(crate) receiver: EventReceiver,
 }
 
-/// A replica that this node holds.
-#[derive(Debug)]
-pub(crate) struct Hosted {
-    pub(crate) replica: Replica,
-    /// Remembered results up to this index are in the engine.
-    pub(crate) remembered_until: u64,
-    /// The last indexes of the side records that hold them.
-    pub(crate) pieces: Pieces,
-    /// A flush is under way.
-    pub(crate) flushing: bool,
-    /// Stopped for good: a broken invariant or a mismatch, named here.
-    pub(crate) stopped: Option<String>,
-    /// It was not to be used when this start began: in it the replica has told nobody anything.
-    pub(crate) unusable: Option<Unusable>,
-}
-
 /// Everything but the replicas, so that a replica's outputs can be carried out while it is
 /// borrowed.
 pub(crate) struct Ports {
@@ -83,8 +69,12 @@ pub(crate) struct Ports {
     pub(crate) again: Vec<u64>,
     pub(crate) next_ticket: u64,
     pub(crate) waiting_bytes: usize,
-    /// Jobs on their way to disk: (position, partition, token), in order.
-    pub(crate) unsynced: std::collections::VecDeque<(u64, PartitionId, u64)>,
+    /// Jobs on their way to disk, in order of their positions.
+    pub(crate) unsynced: VecDeque<Unsynced>,
+    /// Replicas hosted so far.
+    pub(crate) lives: u64,
+    /// Replicas whose entries wait for room on the way to a peer; each once.
+    pub(super) held_back: VecDeque<PartitionId>,
     /// Read rounds that want a linearizable read of the map.
     pub(crate) map_reads: Vec<(PartitionId, u64)>,
     pub(crate) map_reading: bool,
@@ -92,6 +82,11 @@ pub(crate) struct Ports {
     pub(crate) checksums: Checksums,
     pub(crate) recovered: BTreeMap<u64, RecoveredPartition>,
     pub(super) aside: Aside,
+    /// What the housekeeping thread had no room for yet.
+    pub(super) put_off: Vec<PutOff>,
+    pub(super) flushing: Flushing,
+    /// Who waits until everything is flushed.
+    pub(super) flushing_all: Option<tokio::sync::oneshot::Sender<()>>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) metrics: Counters,
     pub(crate) timeline: Events,
@@ -149,7 +144,8 @@ pub(crate) async fn run(parts: Parts) {
 impl Plane {
     fn new(parts: Parts) -> (Self, EventReceiver) {
         let map = Arc::new(ClusterMap::empty());
-        let links = Links::new(parts.me.member, parts.dialler, parts.sender.clone());
+        let (sender, metrics) = (parts.sender.clone(), parts.metrics.clone());
+        let links = Links::new(parts.me.member, parts.dialler, sender, metrics);
         let ports = Ports {
             me: parts.me,
             settings: parts.settings,
@@ -165,13 +161,18 @@ impl Plane {
             again: Vec::new(),
             next_ticket: 1,
             waiting_bytes: 0,
-            unsynced: std::collections::VecDeque::new(),
+            unsynced: VecDeque::new(),
+            lives: 0,
+            held_back: VecDeque::new(),
             map_reads: Vec::new(),
             map_reading: false,
             transfers: Transfers::default(),
             checksums: Checksums::default(),
             recovered: parts.recovered,
             aside: Aside::default(),
+            put_off: Vec::new(),
+            flushing: Flushing::default(),
+            flushing_all: None,
             progress: parts.progress,
             metrics: parts.metrics,
             timeline: parts.timeline,
@@ -200,6 +201,7 @@ impl Plane {
             return;
         }
         let now = self.ports.now();
+        hosted.replica.set_crowded(self.ports.links.crowded());
         hosted.replica.handle(now, input);
         let mut outputs = std::mem::take(&mut self.outputs);
         while let Some(output) = hosted.replica.poll_output() {
@@ -221,33 +223,27 @@ impl Plane {
                 outputs.push(output);
             }
         }
+        if hosted.replica.is_held_back() && !hosted.held_back {
+            hosted.held_back = true;
+            self.ports.held_back.push_back(partition);
+        }
         for output in outputs.drain(..) {
             self.carry_out(partition, output);
         }
         self.outputs = outputs;
     }
 
-    /// The journal made jobs durable up to this position.
-    fn synced(&mut self, position: u64) {
-        let mut newest: BTreeMap<PartitionId, u64> = BTreeMap::new();
-        while let Some(&(job, partition, token)) = self.ports.unsynced.front() {
-            if job > position {
-                break;
-            }
-            newest.insert(partition, token);
-            self.ports.unsynced.pop_front();
-        }
-        for (partition, token) in newest {
-            self.feed(partition, Input::Persisted { token });
-        }
-    }
-
     fn event(&mut self, event: Event) {
         match event {
             Event::Request(request) => self.admit(request),
-            Event::Frame { from, frame } => self.frame(from, frame),
+            Event::Frame {
+                from,
+                messages,
+                unread: _until_dealt_with,
+            } => self.frame(from, messages),
             Event::Inbound { peer, socket } => {
-                read_frames(peer, socket, self.ports.sender.clone());
+                let (sender, metrics) = (self.ports.sender.clone(), self.ports.metrics.clone());
+                read_frames(peer, socket, sender, metrics);
                 self.session_begins(peer);
             }
             Event::InboundEnded(peer) => self.connection_ended(peer),
@@ -255,14 +251,7 @@ impl Plane {
             Event::PeerDown(peer) => self.peer(peer, false),
             Event::Map(map) => self.follow(map),
             Event::JournalFailed => self.storage_failed(),
-            Event::Trimmed(trimmed) => {
-                for (partition, first) in trimmed {
-                    self.feed(
-                        PartitionId::from_u64(partition),
-                        Input::LogTrimmed { first },
-                    );
-                }
-            }
+            Event::Trimmed(trimmed) => self.trimmed(trimmed),
             Event::LogRead {
                 partition,
                 from,
@@ -278,7 +267,14 @@ impl Plane {
             Event::MapRead { rounds, map } => self.map_read(rounds, map),
             Event::Answered { ticket, reply } => self.answer(ticket, reply),
             Event::PutAside { partition, place } => self.put_aside(partition, place),
-            Event::Flushed { partition, index } => self.flushed(partition, index),
+            Event::Flushed { partition, flushed } => self.flushed(partition, flushed),
+            Event::Met {
+                partition,
+                error,
+                what,
+            } => self.met(partition, &error, what),
+            Event::Dropped(partition) => self.dropped(partition),
+            Event::FlushAll(done) => self.flush_all(done),
             Event::CopyRead { copy, source, page } => self.copy_read(copy, source, page),
             Event::CopyStored { copy, stored } => self.copy_stored(copy, stored),
             Event::SnapshotPutOff { partition, to } => {
@@ -305,20 +301,19 @@ impl Plane {
         }
     }
 
-    fn frame(&mut self, from: Office, frame: bytes::Bytes) {
+    fn trimmed(&mut self, trimmed: Vec<(u64, u64)>) {
+        for (partition, first) in trimmed {
+            let partition = PartitionId::from_u64(partition);
+            self.feed(partition, Input::LogTrimmed { first });
+        }
+    }
+
+    fn frame(&mut self, from: Office, messages: Vec<DataMessage>) {
         if !self.ports.links.sessions.is_open(from) {
             return self.ports.metrics.foreign_answers.add(1);
         }
-        match decode_frame(frame) {
-            Ok(messages) => {
-                for message in messages {
-                    self.message(from, message);
-                }
-            }
-            Err(error) => {
-                self.ports.metrics.bad_frames.add(1);
-                tracing::warn!(from = %from.member, %error, "a frame was refused");
-            }
+        for message in messages {
+            self.message(from, message);
         }
     }
 
@@ -375,6 +370,7 @@ impl Plane {
         for partition in due {
             self.feed(partition, Input::Tick);
         }
+        self.release_held_back();
         self.expire(Deadline::now());
         self.upkeep(now);
     }
@@ -384,13 +380,9 @@ impl Plane {
         self.look_again();
         self.read_map();
         self.ports.journal.flush();
-        self.ports.links.flush();
+        for closed in self.ports.links.flush() {
+            self.peer(closed, false);
+        }
         self.ports.progress.turn();
-    }
-
-    /// Queues a record for the journal on behalf of a replica.
-    pub(crate) fn persist(&mut self, partition: PartitionId, token: u64, job: Job) {
-        let position = self.ports.journal.push(job);
-        self.ports.unsynced.push_back((position, partition, token));
     }
 }

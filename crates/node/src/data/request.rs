@@ -205,9 +205,30 @@ pub(crate) struct Request {
     pub(crate) maybe_appended: bool,
     /// The epoch that the forwarding node knew; 0 for our own clients.
     pub(crate) epoch: Epoch,
+    /// It may be sent on once more: a peer cannot reach the primary itself.
+    pub(crate) may_relay: bool,
 }
 
 impl Request {
+    /// What a client of this node asks.
+    pub(crate) fn of_client(
+        partition: PartitionId,
+        operation: Operation,
+        deadline: Instant,
+        waiter: oneshot::Sender<(StorageId, Reply)>,
+    ) -> Self {
+        Self {
+            partition,
+            operation,
+            deadline,
+            reply_to: ReplyTo::Local(waiter),
+            stage: Stage::Parked,
+            maybe_appended: false,
+            epoch: Epoch(0),
+            may_relay: false,
+        }
+    }
+
     /// Gives up the attempt under way, if any, without an answer to it.
     pub(crate) fn leave(&mut self) {
         if self.stage != Stage::Parked {

@@ -17,6 +17,7 @@ use super::apply::apply_entries;
 use super::event::Event;
 use super::journal::Job;
 use super::plane::Plane;
+use super::stopped::StoppedReplicas;
 
 /// Bytes of entries that are read at once from the log of a partition that is put aside.
 const TAIL_BYTES: usize = 4 << 20;
@@ -94,14 +95,71 @@ impl Plane {
         adopted: Epoch,
         is_stopped: bool,
     ) {
-        if verdict(now, partition, adopted) == Verdict::Gone {
-            return self.discard(partition);
+        // Nothing is opened in its place before it is gone from there.
+        self.ports.aside.insert(partition);
+        self.ports.flushing.forget(partition);
+        let begun = if verdict(now, partition, adopted) == Verdict::Gone {
+            self.discard(partition)
+        } else {
+            self.move_aside(partition, is_stopped)
+        };
+        if !begun {
+            self.ports.put_off.push(PutOff::LetGo {
+                partition,
+                adopted,
+                is_stopped,
+            });
         }
+    }
+
+    /// Asks again for what the housekeeping thread had no room for.
+    pub(super) fn ask_again(&mut self) {
+        for put_off in std::mem::take(&mut self.ports.put_off) {
+            match put_off {
+                PutOff::LetGo {
+                    partition,
+                    adopted,
+                    is_stopped,
+                } => {
+                    let map = Arc::clone(&self.ports.map);
+                    self.let_go(partition, &map, adopted, is_stopped);
+                }
+                PutOff::Note { partition, why } => self.note_stopped(partition, why),
+            }
+        }
+    }
+
+    /// Deletes what is here of a partition.
+    fn discard(&mut self, partition: PartitionId) -> bool {
+        let number = partition.to_u64();
+        let engine = Arc::clone(&self.ports.engine);
+        let sender = self.ports.sender.clone();
+        let stopped = StoppedReplicas::at(&self.ports.settings.data_dir);
+        self.ports.workers.upkeep(move || {
+            if let Err(error) = stopped.clear(number) {
+                tracing::warn!(%partition, %error, "a note of a stopped replica remains");
+            }
+            if let Err(error) = engine.drop_partition(number) {
+                tracing::warn!(%partition, %error, "files of a dropped partition remain");
+            }
+            sender.send_blocking(Event::Dropped(partition));
+        })
+    }
+
+    /// What is here of a partition is deleted: its log may go, and it may be opened anew.
+    pub(super) fn dropped(&mut self, partition: PartitionId) {
+        let number = partition.to_u64();
+        self.ports.journal.push(Job::Forget { partition: number });
+        self.ports.aside.remove(&partition);
+        let map = Arc::clone(&self.ports.map);
+        self.follow_assignments(&map, &map);
+    }
+
+    fn move_aside(&mut self, partition: PartitionId, is_stopped: bool) -> bool {
         let engine = Arc::clone(&self.ports.engine);
         let reader = self.ports.reader.clone();
         let sender = self.ports.sender.clone();
-        self.ports.aside.insert(partition);
-        let begun = self.ports.workers.upkeep(move || {
+        self.ports.workers.upkeep(move || {
             if !is_stopped && let Err(error) = apply_tail(engine.as_ref(), &reader, partition) {
                 tracing::warn!(%partition, %error, "the end of a log is not among the rows");
             }
@@ -118,10 +176,7 @@ impl Plane {
                 partition,
                 place: place.ok(),
             });
-        });
-        if !begun {
-            tracing::error!(%partition, "an unknown partition stays where it is");
-        }
+        })
     }
 
     /// The files of a partition lie aside now; only then its log may go.
@@ -181,8 +236,21 @@ fn apply_tail(
     Ok(())
 }
 
-/// Partitions that are being put aside; nothing is opened in their place meanwhile.
+/// Partitions that are being put aside or deleted; nothing is opened in their place meanwhile.
 pub(super) type Aside = BTreeSet<PartitionId>;
+
+/// Work for the housekeeping thread that it had no room for.
+#[derive(Debug)]
+pub(super) enum PutOff {
+    /// To delete a partition or put it aside.
+    LetGo {
+        partition: PartitionId,
+        adopted: Epoch,
+        is_stopped: bool,
+    },
+    /// To note durably that a replica has stopped, and why.
+    Note { partition: PartitionId, why: String },
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,17 +1,14 @@
 //! What goes on beside requests: replicas follow the map, rows are flushed, the journal freed.
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tablestore_placement::{ClusterMap, MemberState, PartitionId, StorageId};
-use tablestore_replication::{Input, Remembered, Replica, Role, Settings, View};
-use tablestore_store::RowWrite;
+use tablestore_replication::{Input, Replica, Role, Settings, View};
 
-use super::event::Event;
+use super::hosted::Hosted;
 use super::journal::{Job, JournalState};
 use super::outputs::journal_meta;
-use super::plane::{Hosted, Plane};
+use super::plane::Plane;
 use super::recover::{RecoveredPartition, Unusable};
 use super::request::Failure;
 use super::stopped::StoppedReplicas;
@@ -20,8 +17,6 @@ use super::stopped::StoppedReplicas;
 const UPKEEP_EVERY: Duration = Duration::from_millis(500);
 /// How long the end of the journal may take to be written; less than a stopping node waits.
 const JOURNAL_ENDS_WITHIN: Duration = Duration::from_millis(300);
-/// Flushes under way at once.
-const FLUSHING_MAX: usize = 4;
 
 /// Members that the map holds down or does not hold at all.
 fn unreachable(map: &ClusterMap) -> Vec<StorageId> {
@@ -93,6 +88,7 @@ impl Plane {
             self.ports.recovered.insert(number, recovered);
             return false;
         }
+        self.ports.lives += 1;
         let replica = Replica::new(
             Settings::default(),
             self.ports.me,
@@ -103,7 +99,8 @@ impl Plane {
             replica,
             remembered_until: recovered.remembered_until,
             pieces: recovered.pieces,
-            flushing: false,
+            held_back: false,
+            life: self.ports.lives,
             stopped: recovered.stopped.as_ref().map(|found| found.why.clone()),
             unusable: recovered.stopped.clone(),
         };
@@ -175,21 +172,6 @@ impl Plane {
         self.let_go(partition, now, adopted, hosted.stopped.is_some());
     }
 
-    pub(super) fn discard(&mut self, partition: PartitionId) {
-        let number = partition.to_u64();
-        self.ports.journal.push(Job::Forget { partition: number });
-        let engine = Arc::clone(&self.ports.engine);
-        let stopped = StoppedReplicas::at(&self.ports.settings.data_dir);
-        self.ports.workers.upkeep(move || {
-            if let Err(error) = stopped.clear(number) {
-                tracing::warn!(%partition, %error, "a note of a stopped replica remains");
-            }
-            if let Err(error) = engine.drop_partition(number) {
-                tracing::warn!(%partition, %error, "files of a dropped partition remain");
-            }
-        });
-    }
-
     /// Flushes what takes too much memory or holds back the journal.
     pub(super) fn upkeep(&mut self, now: Duration) {
         if now < self.ports.next_upkeep {
@@ -202,111 +184,10 @@ impl Plane {
                 .progress
                 .log(*partition, status.end, status.commit);
         }
-        let flushing = self
-            .replicas
-            .values()
-            .filter(|hosted| hosted.flushing)
-            .count();
-        if flushing < FLUSHING_MAX {
-            for partition in self.to_flush(FLUSHING_MAX - flushing) {
-                self.flush(partition);
-            }
-        }
+        self.ask_again();
+        self.flush_what_is_due();
         self.end_late_copies(now);
         self.begin_checksums(now);
-    }
-
-    /// The partitions to flush now: those that hold the oldest journal segment, then the
-    /// largest while memory is short.
-    fn to_flush(&self, count: usize) -> Vec<PartitionId> {
-        let held = self.ports.journal.state.held();
-        let mut chosen: Vec<PartitionId> = held
-            .into_iter()
-            .map(PartitionId::from_u64)
-            .filter(|id| self.replicas.get(id).is_some_and(|hosted| !hosted.flushing))
-            .take(count)
-            .collect();
-        if chosen.len() < count
-            && self.ports.engine.memory_bytes() > self.ports.settings.unflushed_bytes_max
-        {
-            let largest = self
-                .replicas
-                .iter()
-                .filter(|(id, hosted)| !hosted.flushing && !chosen.contains(id))
-                .max_by_key(|(id, _)| self.ports.engine.memory_bytes_of(id.to_u64()))
-                .map(|(id, _)| *id);
-            chosen.extend(largest);
-        }
-        chosen
-    }
-
-    fn flush(&mut self, partition: PartitionId) {
-        let Some(hosted) = self.replicas.get_mut(&partition) else {
-            return;
-        };
-        let results: Vec<Remembered> = hosted
-            .replica
-            .remembered_after(hosted.remembered_until)
-            .collect();
-        let number = partition.to_u64();
-        let mut pieces = hosted.pieces.clone();
-        let writes = pieces.checkpoint(&results, hosted.replica.remembered_from());
-        let side: Vec<RowWrite<'_>> = writes
-            .iter()
-            .map(|(key, value)| RowWrite {
-                key,
-                value: value.as_deref(),
-            })
-            .collect();
-        // Rows and results are sealed together here, where nothing is applied meanwhile; the
-        // slow part goes to the housekeeping thread.
-        if let Err(error) = self.ports.engine.seal(number, &side) {
-            tracing::error!(%partition, %error, "rows could not be sealed");
-            return;
-        }
-        if let Some(last) = results.last() {
-            hosted.remembered_until = last.index;
-        }
-        hosted.pieces = pieces;
-        hosted.flushing = true;
-        let (engine, sender) = (Arc::clone(&self.ports.engine), self.ports.sender.clone());
-        let begun = self.ports.workers.upkeep(move || {
-            let index = match engine.flush(number) {
-                Ok(index) => Some(index),
-                Err(error) => {
-                    tracing::error!(%partition, %error, "rows could not be flushed");
-                    None
-                }
-            };
-            while engine.maintain(number).unwrap_or(false) {}
-            sender.send_blocking(Event::Flushed { partition, index });
-        });
-        if !begun {
-            hosted.flushing = false;
-        }
-    }
-
-    pub(super) fn flushed(&mut self, partition: PartitionId, index: Option<u64>) {
-        if let Some(hosted) = self.replicas.get_mut(&partition) {
-            hosted.flushing = false;
-        }
-        if index.is_none() {
-            return;
-        }
-        let mut checkpoints = HashMap::new();
-        for (id, hosted) in &self.replicas {
-            let flushed = self.ports.engine.checkpointed(id.to_u64());
-            let needed = hosted.replica.log_needed_from();
-            let me = self.ports.me.member;
-            let assignment = self.ports.map.assignment(*id);
-            if hosted.stopped.is_some() && assignment.is_some_and(|a| !a.in_sync.contains(&me)) {
-                // Nobody counts on its log: it must not keep the journal from being used again.
-                checkpoints.insert(id.to_u64(), u64::MAX);
-                continue;
-            }
-            checkpoints.insert(id.to_u64(), flushed.min(needed.saturating_sub(1)));
-        }
-        self.ports.journal.push(Job::Recycle { checkpoints });
     }
 
     /// Stops taking writes; `done` is told when every replica of this node has let go.

@@ -27,7 +27,7 @@ use crate::api::{
     ScanRequest, Served, WriteReply,
 };
 use crate::control::Control;
-use crate::data::request::{Answer, Failure, Operation, Reply, ReplyTo, Request, Stage};
+use crate::data::request::{Answer, Failure, Operation, Reply, Request};
 use crate::data::{Event as DataEvent, EventSender, Progress};
 use crate::metrics::Metrics;
 use crate::settings::NodeSettings;
@@ -128,15 +128,7 @@ impl Node {
         context: RequestContext,
     ) -> Result<(Answer, Served), RequestError> {
         let (waiter, reply) = oneshot::channel();
-        let request = Request {
-            partition,
-            operation,
-            deadline: context.deadline,
-            reply_to: ReplyTo::Local(waiter),
-            stage: Stage::Parked,
-            maybe_appended: false,
-            epoch: tablestore_placement::Epoch(0),
-        };
+        let request = Request::of_client(partition, operation, context.deadline, waiter);
         let busy = RequestError::NotApplied {
             reason: NotAppliedReason::Busy,
             partition: Some(partition),

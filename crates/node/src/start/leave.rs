@@ -21,6 +21,8 @@ use crate::node::{Node, wall_ms};
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(5);
 /// Pause before offices are proposed again that were not taken.
 const AGAIN_AFTER: Duration = Duration::from_millis(10);
+/// How long rows may take to be flushed, so that the next start has little to read.
+const FLUSHED_WITHIN: Duration = Duration::from_secs(3);
 /// How long the data thread may take to let go, and then to end.
 const DATA_ENDS_WITHIN: Duration = Duration::from_millis(500);
 
@@ -44,6 +46,11 @@ pub(super) async fn leave(node: &Node, http: Http) {
     let (done, resigned) = oneshot::channel();
     shared.data.send(Event::Resign(done)).await;
     let _ = timeout(DATA_ENDS_WITHIN, resigned).await;
+    let (done, flushed) = oneshot::channel();
+    shared.data.send(Event::FlushAll(done)).await;
+    if timeout(FLUSHED_WITHIN, flushed).await.is_err() {
+        tracing::info!("not all rows were flushed in time; the next start reads the journal");
+    }
     let (done, stopped) = oneshot::channel();
     shared.data.send(Event::Stop(done)).await;
     let _ = timeout(DATA_ENDS_WITHIN, stopped).await;

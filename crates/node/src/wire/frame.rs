@@ -9,8 +9,11 @@ use super::field::{Fields, put_bytes};
 use crate::data::request::{Answer, Correlation, Failure, Operation, Reply};
 use crate::data::transfer::TransferId;
 
-/// One message is at most this long; a longer one is a broken peer.
-const MESSAGE_BYTES_MAX: usize = 32 << 20;
+/// One message is at most this long: the largest holds a page of rows. A longer one is not sent,
+/// and one that comes is of a broken peer.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// Frames are cut to this by who sends them, and refused beyond it by who reads them.
+pub(crate) const FRAME_BYTES_MAX: usize = 6 << 20;
 
 /// Why bytes from a peer were refused. The connection is closed; nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +54,8 @@ pub(crate) enum DataMessage {
         correlation: Correlation,
         partition: PartitionId,
         epoch: Epoch,
+        /// The sender's way to the primary is broken: the receiver may ask it in its stead.
+        relay: bool,
         operation: Operation,
     },
     /// The answer to a forwarded request, and the digest of what was asked.
@@ -88,9 +93,10 @@ pub(crate) fn encode_message(message: &DataMessage, to: &mut BytesMut) {
             correlation,
             partition,
             epoch,
+            relay,
             operation,
         } => {
-            to.put_u8(2);
+            to.put_u8(if *relay { 6 } else { 2 });
             encode_correlation(*correlation, to);
             to.put_u64_le(partition.to_u64());
             to.put_u64_le(epoch.0);
@@ -173,10 +179,11 @@ fn decode_message(mut from: Fields) -> Result<DataMessage, WireError> {
             partition: PartitionId::from_u64(from.u64()?),
             message: codec::decode(from.rest())?,
         },
-        2 => DataMessage::Forward {
+        kind @ (2 | 6) => DataMessage::Forward {
             correlation: decode_correlation(&mut from)?,
             partition: PartitionId::from_u64(from.u64()?),
             epoch: Epoch(from.u64()?),
+            relay: kind == 6,
             operation: decode_operation(&mut from)?,
         },
         3 => DataMessage::Reply {

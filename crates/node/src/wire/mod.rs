@@ -1,7 +1,7 @@
 //! What two data threads say to each other, byte by byte.
 //!
-//! A frame carries everything one turn of the sender produced for one peer: a sequence of
-//! messages, each `[u32 length][u8 kind][body]`, little-endian. Knows nothing of sockets; the
+//! A frame carries what one turn of the sender produced for one peer, or a part of it: a sequence
+//! of messages, each `[u32 length][u8 kind][body]`, little-endian. Knows nothing of sockets; the
 //! bodies of replication messages are encoded by `tablestore_replication::codec`.
 
 mod copy;
@@ -9,4 +9,6 @@ mod field;
 mod frame;
 
 pub(crate) use copy::CopyStep;
-pub(crate) use frame::{DataMessage, WireError, decode_frame, encode_message};
+pub(crate) use frame::{
+    DataMessage, FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, WireError, decode_frame, encode_message,
+};

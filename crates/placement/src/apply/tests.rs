@@ -42,6 +42,7 @@ fn restart(number: u64, incarnation: u64) -> Command {
 fn state(number: u64, incarnation: u64, state: MemberState) -> Command {
     let mut change = Change {
         decision: Decision::new(DecisionKind::MemberDown, 5),
+        made_under: None,
         members: Vec::new(),
         assignments: Vec::new(),
     };
@@ -55,6 +56,7 @@ fn assign(map: &ClusterMap, partition: PartitionId, next: NextAssignment) -> Com
     let current = map.assignment(partition).expect("it exists");
     Command::Change(Change {
         decision: Decision::new(DecisionKind::Failover, 5),
+        made_under: None,
         members: Vec::new(),
         assignments: vec![AssignmentChange {
             partition,
@@ -420,11 +422,39 @@ fn planned_assignments_are_checked_when_the_table_is_created() {
 }
 
 #[test]
+fn l33_a_decision_is_refused_in_another_term_and_on_another_map() {
+    let (mut map, _) = with_table();
+    let (number, incarnation) = (2, 1);
+    let verdict = |term: u64, version: MapVersion| {
+        let Command::Change(mut change) = state(number, incarnation, MemberState::Down) else {
+            unreachable!("a state is given by a change");
+        };
+        let map_version = version;
+        change.made_under = Some(MadeUnder { term, map_version });
+        Command::Change(change)
+    };
+    let current = map.version;
+    for (made_in, version) in [(6, current), (8, current), (7, MapVersion(current.0 - 1))] {
+        let before = map.clone();
+        let refused = map.apply_in_term(7, &verdict(made_in, version));
+        let stale = matches!(refused, Err(Refused::StaleDecision { term: 7, .. }));
+        assert!(stale, "{refused:?}");
+        assert_eq!(map, before, "nothing changes");
+    }
+    assert!(map.apply_in_term(7, &verdict(7, current)).is_ok());
+    assert_eq!(map.members[&s(number)].state, MemberState::Down);
+    // What a person asks for is bound to no term.
+    let asked = state(1, 1, MemberState::Draining);
+    assert!(map.apply_in_term(9, &asked).is_ok());
+}
+
+#[test]
 fn a_change_is_compared_and_set_for_each_partition_by_itself() {
     let (mut map, partition) = with_table();
     let other = PartitionId::new(partition.table, 1);
     let mut both = Change {
         decision: Decision::new(DecisionKind::Failover, 5),
+        made_under: None,
         members: Vec::new(),
         assignments: Vec::new(),
     };

@@ -49,6 +49,8 @@ pub(crate) struct Core {
     pub(crate) installing: bool,
     /// Members whose data session is lost.
     pub(crate) down: BTreeSet<StorageId>,
+    /// Members to which so much is on its way already that more has to wait.
+    pub(crate) crowded: Vec<StorageId>,
     /// Set for good by a failed sync or a broken invariant.
     pub(crate) stopped: bool,
 }
@@ -88,6 +90,7 @@ impl Core {
             hollow,
             installing: false,
             down: BTreeSet::new(),
+            crowded: Vec::new(),
             stopped: false,
         }
     }

@@ -190,6 +190,7 @@ impl Follower {
             return true;
         }
         while self.next <= end
+            && !core.crowded.contains(&self.member)
             && self.bytes_on_the_way < core.settings.window_bytes_max
             && (!self.probing || self.on_the_way.is_empty())
         {
@@ -255,6 +256,13 @@ impl Follower {
         }
     }
 
+    /// Whether entries wait only because too much is on the way to this member.
+    pub(crate) fn is_held_back(&self, core: &Core) -> bool {
+        self.state == FollowerState::Streaming
+            && self.next <= core.end()
+            && core.crowded.contains(&self.member)
+    }
+
     /// When something is to be repeated or the commit mark to be told.
     pub(crate) fn deadline(&self, core: &Core) -> Option<Now> {
         if core.down.contains(&self.member) {
@@ -273,6 +281,10 @@ impl Follower {
     pub(crate) fn tick(&mut self, core: &mut Core) -> bool {
         if core.down.contains(&self.member) {
             return false;
+        }
+        if core.crowded.contains(&self.member) {
+            // What it has not answered may not even have left; to repeat it would crowd more.
+            self.quiet_since = core.now;
         }
         let overdue =
             self.awaits_answer() && self.quiet_since + core.settings.resend_after <= core.now;

@@ -17,7 +17,7 @@ mod status;
 
 use std::time::Duration;
 
-use tablestore_placement::{Epoch, Office, PartitionId};
+use tablestore_placement::{Epoch, Office, PartitionId, StorageId};
 
 pub use self::follower::FollowerState;
 pub use self::status::{FollowerStatus, Role, Status};
@@ -95,6 +95,25 @@ impl Replica {
             self.stop_primary();
         }
         self.announce();
+    }
+
+    /// Says to which members so much is on its way, from all replicas of this node, that entries
+    /// have to wait. Holds until the next call; [`is_held_back`](Self::is_held_back) says whether
+    /// an `Input::Tick` is worth it once there is room.
+    pub fn set_crowded(&mut self, members: &[StorageId]) {
+        if self.core.crowded != members {
+            self.core.crowded = members.to_vec();
+        }
+    }
+
+    /// Whether entries wait for a member only because it is crowded.
+    #[must_use]
+    pub fn is_held_back(&self) -> bool {
+        let followers = self.primary.iter().flat_map(|p| p.followers.values());
+        !self.core.crowded.is_empty()
+            && followers
+                .into_iter()
+                .any(|follower| follower.is_held_back(&self.core))
     }
 
     /// The next thing to do, in order.

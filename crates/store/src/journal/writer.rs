@@ -274,12 +274,14 @@ impl JournalWriter {
         changed.into_iter().collect()
     }
 
-    /// If there are more live segments than there should be: the partitions that hold the
+    /// If there are nearly as many live segments as there may be: the partitions that hold the
     /// oldest one. Otherwise empty. The journal grows on until they are checkpointed and
     /// [`recycle`](Self::recycle) is called; it never drops what may be needed.
     #[must_use]
     pub fn pressure(&self) -> Vec<Pressure> {
-        if self.chain.live.len() <= self.settings.segments_max {
+        // While the last ones fill, what holds the first is checkpointed.
+        let few = self.settings.segments_max * 5 / 8;
+        if self.chain.live.len() <= few.max(1) {
             Vec::new()
         } else {
             self.holders()

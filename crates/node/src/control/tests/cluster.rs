@@ -196,6 +196,7 @@ async fn the_sixth_node_learns_and_replaces_a_voter_that_leaves() {
 fn change(storage: StorageId, incarnation: Incarnation, state: MemberState) -> Command {
     Command::Change(Change {
         decision: Decision::new(DecisionKind::Left, 1),
+        made_under: None,
         members: vec![(storage, incarnation, state)],
         assignments: Vec::new(),
     })

@@ -113,8 +113,8 @@ impl Plane {
             }
             Err(error) => {
                 let partition = copy.partition;
-                tracing::error!(%partition, %error, "rows cannot be read for a copy");
                 self.end_sending(copy, Ended::Failed);
+                self.met(partition, &error, "rows cannot be read for a copy");
             }
         }
     }

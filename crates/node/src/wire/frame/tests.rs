@@ -117,6 +117,7 @@ fn messages() -> Vec<(String, DataMessage)> {
             correlation: correlation(),
             partition: partition(),
             epoch: Epoch(2),
+            relay: false,
             operation,
         };
         (format!("forward, {name}"), message)
@@ -166,6 +167,14 @@ fn messages() -> Vec<(String, DataMessage)> {
     messages.extend(steps().into_iter().map(copy));
     messages.push(("replication, confirm".to_owned(), confirm));
     messages.push(("checksum".to_owned(), sums));
+    let relay = DataMessage::Forward {
+        correlation: correlation(),
+        partition: partition(),
+        epoch: Epoch(2),
+        relay: true,
+        operation: Operation::Checksum,
+    };
+    messages.push(("relay, checksum".to_owned(), relay));
     messages
 }
 

@@ -296,6 +296,7 @@ fn command(map: &ClusterMap, step: &Step, earlier: &[Command]) -> Option<Command
             let expected = (current.epoch, current.version);
             Command::Change(Change {
                 decision: Decision::new(DecisionKind::Rebalance, 0),
+                made_under: None,
                 members: Vec::new(),
                 assignments: vec![AssignmentChange {
                     partition,

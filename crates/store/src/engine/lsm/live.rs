@@ -234,7 +234,12 @@ impl Live {
             let lock = self.tree.get_flush_lock();
             self.tree.flush(&lock, watermark)
         };
-        flush().map_err(|error| self.fail(error))?;
+        if let Err(error) = flush() {
+            // The memtables are still sealed: the next flush writes them.
+            let mut state = self.lock_write();
+            state.sealed = state.sealed.or(Some((index, watermark)));
+            return Err(self.fail(error));
+        }
         self.renew_view(&flushing);
         if self.entry_unsynced.load(Ordering::Acquire) {
             sync_directory(parent).inspect_err(|_| self.failed.store(true, Ordering::Release))?;
@@ -275,10 +280,15 @@ impl Live {
         self.tree.disk_space()
     }
 
-    /// After a failed write the manifest on disk is unknown, so nothing is written any more.
+    /// After a failed write the manifest on disk is unknown, so nothing is written any more. A
+    /// full disk is told before the manifest is replaced: the old one stands, and what was written
+    /// of the new one is written anew.
     fn fail(&self, error: lsm_tree::Error) -> EngineError {
-        self.failed.store(true, Ordering::Release);
-        self.error(error)
+        let error = self.error(error);
+        if !error.is_disk_full() {
+            self.failed.store(true, Ordering::Release);
+        }
+        error
     }
 
     fn check_usable(&self) -> Result<(), EngineError> {

@@ -1,0 +1,92 @@
+//! A replica as the data thread holds it, and what it waits for: the journal, and room on the way
+//! to a peer.
+//!
+//! Knows nothing of what a replica decides.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use tablestore_placement::PartitionId;
+use tablestore_replication::{Input, Replica};
+
+use super::apply::Pieces;
+use super::journal::Job;
+use super::plane::Plane;
+use super::recover::Unusable;
+
+/// A replica that this node holds.
+#[derive(Debug)]
+pub(crate) struct Hosted {
+    pub(crate) replica: Replica,
+    /// Remembered results up to this index are in the engine.
+    pub(crate) remembered_until: u64,
+    /// The last indexes of the side records that hold them.
+    pub(crate) pieces: Pieces,
+    /// It is one of the replicas whose entries wait for room on the way to a peer.
+    pub(crate) held_back: bool,
+    /// Unlike that of any other replica that this process has hosted.
+    pub(crate) life: u64,
+    /// Stopped for good: a broken invariant or a mismatch, named here.
+    pub(crate) stopped: Option<String>,
+    /// It was not to be used when this start began: in it the replica has told nobody anything.
+    pub(crate) unusable: Option<Unusable>,
+}
+
+/// A job on its way to disk.
+#[derive(Debug)]
+pub(crate) struct Unsynced {
+    /// Its place in the journal's queue.
+    pub(super) position: u64,
+    pub(super) partition: PartitionId,
+    /// The replica that waits for it.
+    pub(super) life: u64,
+    pub(super) token: u64,
+}
+
+impl Plane {
+    /// Lets replicas go on that held entries back, each in its turn, for as long as there is room.
+    pub(super) fn release_held_back(&mut self) {
+        self.ports.links.look(Instant::now());
+        for _ in 0..self.ports.held_back.len() {
+            let Some(partition) = self.ports.held_back.pop_front() else {
+                return;
+            };
+            if let Some(hosted) = self.replicas.get_mut(&partition) {
+                hosted.held_back = false;
+                self.feed(partition, Input::Tick);
+            }
+        }
+    }
+
+    /// The journal made jobs durable up to this position.
+    pub(super) fn synced(&mut self, position: u64) {
+        let mut newest: BTreeMap<PartitionId, u64> = BTreeMap::new();
+        while let Some(job) = self
+            .ports
+            .unsynced
+            .pop_front_if(|job| job.position <= position)
+        {
+            // The tokens of a replica that was closed say nothing to its successor.
+            let hosted = self.replicas.get(&job.partition);
+            if hosted.is_some_and(|hosted| hosted.life == job.life) {
+                newest.insert(job.partition, job.token);
+            }
+        }
+        for (partition, token) in newest {
+            self.feed(partition, Input::Persisted { token });
+        }
+    }
+
+    /// Queues a record for the journal on behalf of a replica.
+    pub(crate) fn persist(&mut self, partition: PartitionId, token: u64, job: Job) {
+        let position = self.ports.journal.push(job);
+        if let Some(hosted) = self.replicas.get(&partition) {
+            self.ports.unsynced.push_back(Unsynced {
+                position,
+                partition,
+                life: hosted.life,
+                token,
+            });
+        }
+    }
+}
