@@ -43,6 +43,17 @@ impl Room {
         *self.lock() = members;
     }
 
+    /// How many of these have room, as far as is known.
+    pub(crate) fn with_room<'a>(&self, members: impl Iterator<Item = &'a StorageId>) -> usize {
+        let full = self.lock();
+        members.filter(|member| !full.contains(member)).count()
+    }
+
+    /// Whether any member's disk is full.
+    pub(crate) fn is_any_member_full(&self) -> bool {
+        !self.lock().is_empty()
+    }
+
     /// Whether the disk of one of these is full.
     pub(crate) fn is_any_full(&self, members: &[StorageId]) -> bool {
         let full = self.lock();

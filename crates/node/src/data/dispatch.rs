@@ -131,6 +131,9 @@ impl Plane {
         let ticket_of_core = Ticket(ticket);
         let operation = request.operation.clone();
         if self.lacks_room(partition, &operation) {
+            if self.room_may_come(partition) {
+                return self.park(ticket, false);
+            }
             return self.fail(ticket, Failure::Full);
         }
         let input = match &operation {

@@ -85,6 +85,8 @@ pub(crate) struct Ports {
     /// What the housekeeping thread had no room for yet.
     pub(super) put_off: Vec<PutOff>,
     pub(super) flushing: Flushing,
+    /// Since when somebody's disk is full.
+    pub(super) lacking_since: Option<Duration>,
     /// Who waits until everything is flushed.
     pub(super) flushing_all: Option<tokio::sync::oneshot::Sender<()>>,
     pub(crate) progress: Arc<Progress>,
@@ -172,6 +174,7 @@ impl Plane {
             aside: Aside::default(),
             put_off: Vec::new(),
             flushing: Flushing::default(),
+            lacking_since: None,
             flushing_all: None,
             progress: parts.progress,
             metrics: parts.metrics,
@@ -371,6 +374,7 @@ impl Plane {
             self.feed(partition, Input::Tick);
         }
         self.release_held_back();
+        self.note_room();
         self.expire(Deadline::now());
         self.upkeep(now);
     }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
 use tablestore_placement::{
-    Change, Command, Decision, DecisionKind, Incarnation, MemberState, Refused, StorageId,
+    Change, ClusterMap, Command, Decision, DecisionKind, Incarnation, MemberState, Refused,
+    StorageId,
 };
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -200,6 +201,48 @@ fn change(storage: StorageId, incarnation: Incarnation, state: MemberState) -> C
         members: vec![(storage, incarnation, state)],
         assignments: Vec::new(),
     })
+}
+
+#[tokio::test]
+async fn l33_only_the_controller_of_the_term_decides_and_by_the_map_as_it_is() {
+    let parent = TempDir::new().unwrap();
+    let nodes = cluster(&parent, 3).await;
+    let leader = leader_of(&nodes).await;
+    let term = nodes[leader].control.watch_leadership().borrow().term;
+    let victim = nodes
+        .iter()
+        .position(|n| n.storage != nodes[leader].storage);
+    let victim = victim.unwrap();
+    let (storage, incarnation) = (nodes[victim].storage, nodes[victim].incarnation);
+    let verdict = move |_: &ClusterMap| match change(storage, incarnation, MemberState::Suspect) {
+        Command::Change(change) => Some(change),
+        _ => None,
+    };
+    for (at, in_term) in [(victim, term), (leader, term - 1), (leader, term + 1)] {
+        let decided = nodes[at].control.decide(in_term, verdict).await;
+        assert!(decided.is_err(), "{at} in term {in_term}: {decided:?}");
+    }
+    let state = |node: &Node| node.control.map().members[&storage].state;
+    assert_eq!(
+        state(&nodes[leader]),
+        MemberState::Up,
+        "nothing was forwarded"
+    );
+
+    // Other changes under way neither spoil the decision nor are kept from their turn.
+    let changes = (0..40).map(|number| {
+        let table = format!("beside-{number}");
+        nodes[number % 3]
+            .control
+            .propose(create_table(&table, &nodes[0]))
+    });
+    let changes = futures_util::future::join_all(changes);
+    let decided = nodes[leader].control.decide(term, verdict);
+    let (changes, decided) = eventually("both", async { tokio::join!(changes, decided) }).await;
+    assert!(changes.into_iter().all(|change| change.is_ok()));
+    assert!(decided.unwrap().is_some());
+    assert_eq!(state(&nodes[leader]), MemberState::Suspect);
+    nodes.into_iter().for_each(|node| drop(node.kill()));
 }
 
 #[tokio::test]
