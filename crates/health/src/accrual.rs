@@ -179,6 +179,13 @@ impl<N: Ord + Clone> Detector for AccrualDetector<N> {
         match evidence {
             Evidence::NewIncarnation { node, incarnation } => self.begin(now, node, incarnation),
             Evidence::HeartbeatAnswered { .. } => self.answered(now, evidence),
+            Evidence::Heard { node, incarnation } => {
+                let watched = self.nodes.get_mut(&node);
+                let watched = watched.filter(|watched| watched.incarnation() == incarnation);
+                if let Some(watched) = watched {
+                    watched.lived(now, now, &self.settings);
+                }
+            }
             Evidence::Connected { node, incarnation } => {
                 if let Some(watched) = self.current(&node, incarnation) {
                     watched.connected();

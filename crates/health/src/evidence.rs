@@ -67,6 +67,13 @@ pub enum Evidence<N> {
         /// The proof of work in the answer.
         work: Work,
     },
+    /// The node showed that it lives, and nothing of its work: an answer to a ping, say.
+    Heard {
+        /// Who was heard.
+        node: N,
+        /// Which run of it.
+        incarnation: Incarnation,
+    },
     /// A connection was made. No proof of life: the kernel accepts for a dying process.
     Connected {
         /// To whom.

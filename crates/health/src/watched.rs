@@ -110,6 +110,14 @@ impl<N: Ord + Clone> Watched<N> {
         work: Work,
         settings: &DetectorSettings,
     ) {
+        if self.end.is_none() {
+            self.lived(now, sent, settings);
+            self.worked(now, work.age(), settings);
+        }
+    }
+
+    /// It was alive when the question was sent that it answers now.
+    pub(crate) fn lived(&mut self, now: Duration, sent: Duration, settings: &DetectorSettings) {
         if self.end.is_some() {
             return;
         }
@@ -137,7 +145,6 @@ impl<N: Ord + Clone> Watched<N> {
         if self.silence(now) < settings.suspect_after_max {
             self.suspect_since = None;
         }
-        self.worked(now, work.age(), settings);
     }
 
     fn worked(&mut self, now: Duration, age: Duration, settings: &DetectorSettings) {

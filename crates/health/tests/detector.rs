@@ -17,6 +17,37 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
+#[test]
+fn a_sign_of_life_ends_a_silence_and_says_nothing_of_work() {
+    let mut detector = AccrualDetector::new(DetectorSettings::default());
+    let (node, incarnation) = (1_u32, Incarnation(1));
+    detector.take(ms(0), Evidence::NewIncarnation { node, incarnation });
+    let stalled = Work {
+        unfinished_sync_age: ms(900),
+        unapplied_age: ms(0),
+    };
+    for beat in 0..10 {
+        let (now, work) = (ms(beat * 100), stalled);
+        detector.take(
+            now,
+            Evidence::HeartbeatAnswered {
+                node,
+                incarnation,
+                sent: now,
+                work,
+            },
+        );
+    }
+    // No heartbeat is answered for a second, but every ping.
+    for ping in 0..200 {
+        let now = ms(1_000 + ping * 50);
+        detector.take(now, Evidence::Heard { node, incarnation });
+        detector.take(now, Evidence::Tick);
+        let belief = detector.belief(now, &node, incarnation);
+        assert!(matches!(belief, Belief::Stalled { .. }), "{belief:?}");
+    }
+}
+
 #[cfg(feature = "testing")]
 #[test]
 fn our_detector_conforms() {

@@ -63,6 +63,9 @@ pub const PROPOSE_AGAIN_AFTER: Duration = Duration::from_millis(250);
 pub const WITHDRAW_AFTER: Duration = Duration::from_secs(1);
 /// A member that entries wait for this long leaves the in-sync set.
 pub const LAG_TIMEOUT: Duration = Duration::from_millis(500);
+/// A member whose session is lost, and that entries wait for this long, leaves the in-sync set:
+/// long enough to dial it again twice.
+pub const LOST_TIMEOUT: Duration = Duration::from_millis(120);
 /// A learner is caught up when it acknowledges what was the log end this long ago.
 pub const CAUGHT_UP_WITHIN: Duration = Duration::from_millis(100);
 /// The commit mark is written to the journal this often while it moves: what a restarted node has
@@ -110,6 +113,8 @@ pub struct Settings {
     pub withdraw_after: Duration,
     /// See [`LAG_TIMEOUT`].
     pub lag_timeout: Duration,
+    /// See [`LOST_TIMEOUT`].
+    pub lost_timeout: Duration,
     /// See [`CAUGHT_UP_WITHIN`].
     pub caught_up_within: Duration,
     /// See [`RECORD_COMMIT_EVERY`].
@@ -145,6 +150,7 @@ impl Default for Settings {
             propose_again_after: PROPOSE_AGAIN_AFTER,
             withdraw_after: WITHDRAW_AFTER,
             lag_timeout: LAG_TIMEOUT,
+            lost_timeout: LOST_TIMEOUT,
             caught_up_within: CAUGHT_UP_WITHIN,
             record_commit_every: RECORD_COMMIT_EVERY,
             remember_for: REMEMBER_FOR,
@@ -192,6 +198,7 @@ impl Settings {
             ("confirm_after", self.confirm_after),
             ("propose_again_after", self.propose_again_after),
             ("lag_timeout", self.lag_timeout),
+            ("lost_timeout", self.lost_timeout),
             ("caught_up_within", self.caught_up_within),
         ];
         let zero = limits

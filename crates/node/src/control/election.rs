@@ -1,4 +1,5 @@
-//! The fast fail-over: what this node does when it has seen the leader's process gone.
+//! The fast fail-over: what this node does when it has seen the leader's process gone, or when a
+//! majority does not hear the leader any more.
 //!
 //! The survivor with the greatest log, then the lowest id, asks for votes at once; any other that
 //! has seen the same does so a few tens of milliseconds later if there is still no leader. Whether
@@ -17,6 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::core::Core;
 use super::link::LinkEvent;
 use super::message::{ControlReply, ControlRequest, Probe};
+use super::reach::LEADER_SILENT_FOR;
 use super::types::{LogId, StoredMembership, Vote};
 
 /// How often voters tell each other the ends of their logs.
@@ -99,7 +101,10 @@ impl Elector {
                     None => return,
                 },
                 () = sleep_until(due), if self.second_chance.is_some() => self.try_again().await,
-                _ = ping.tick() => self.ping_voters(),
+                _ = ping.tick() => {
+                    self.ping_voters();
+                    self.act_on_silence().await;
+                }
             }
         }
     }
@@ -158,6 +163,26 @@ impl Elector {
         let now = metrics.borrow_watched();
         let leader = now.current_leader.filter(|leader| *leader != now.id)?;
         Some((StorageId(leader), now.vote))
+    }
+
+    /// The leader answers neither this voter nor, as they say, so many others that all of them are
+    /// a majority: it is cut off, though its heartbeats may still arrive. Sooner than raft's
+    /// timers, and by more than the ears of one.
+    async fn act_on_silence(&mut self) {
+        let Some((leader, _)) = self.followed_leader() else {
+            return;
+        };
+        let reach = &self.core.reach;
+        if !reach.is_silent(leader, LEADER_SILENT_FOR) {
+            return;
+        }
+        let membership = self.membership();
+        let mut deaf: BTreeSet<u64> = reach.deaf_to(leader).iter().map(|id| id.0).collect();
+        deaf.insert(self.core.me.0);
+        let mut configs = membership.get_joint_config().iter();
+        if configs.all(|config| config.intersection(&deaf).count() > config.len() / 2) {
+            self.gone(leader).await;
+        }
     }
 
     async fn gone(&mut self, storage: StorageId) {
@@ -259,7 +284,7 @@ impl Elector {
                 let ping = ControlRequest::Ping { last_log };
                 let reply = core.peers.call(storage, ping, PING_MAX).await;
                 if let Ok(ControlReply::Pong { last_log, hears }) = reply {
-                    core.reach.note(storage);
+                    core.reach.note(storage, hears.clone());
                     core.peers.heard(storage, hears);
                     let _ = core
                         .sightings

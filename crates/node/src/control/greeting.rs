@@ -5,9 +5,11 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use socket2::{SockRef, TcpKeepalive};
 use tablestore_placement::{ClusterId, Incarnation, StorageId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -19,6 +21,9 @@ pub const WIRE_FORMAT: u32 = 2;
 /// The oldest format that this version works with: in format 1 answers and copies did not say to
 /// what they belong.
 pub const WIRE_FORMAT_OLDEST: u32 = 2;
+/// An accepted connection on which nothing comes is probed after the first, again after each of the
+/// second, and given up after so many.
+const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(5), Duration::from_secs(2), 3);
 /// A greeting is small; anything longer is not ours.
 const GREETING_BYTES_MAX: u32 = 16 << 10;
 
@@ -204,6 +209,7 @@ pub(super) async fn accept(
 ) -> Result<Hello, GreetError> {
     let exchange = async {
         stream.set_nodelay(true).map_err(from_io)?;
+        keep_alive(&*stream);
         let Greeting::Hello(theirs) = read_frame(stream).await? else {
             return Err(GreetError::Malformed("a refusal as first frame".to_owned()));
         };
@@ -224,6 +230,18 @@ pub(super) async fn accept(
     timeout(limit, exchange)
         .await
         .map_err(|_| GreetError::TimedOut)?
+}
+
+/// Notices within about ten seconds when whoever dialled is gone without a word: this side may only
+/// read, and would keep the connection for ever.
+pub(crate) fn keep_alive(socket: &impl AsFd) {
+    let probes = TcpKeepalive::new()
+        .with_time(KEEP_ALIVE.0)
+        .with_interval(KEEP_ALIVE.1)
+        .with_retries(KEEP_ALIVE.2);
+    if let Err(error) = SockRef::from(socket).set_tcp_keepalive(&probes) {
+        tracing::debug!(%error, "a connection is not watched");
+    }
 }
 
 async fn write_frame(stream: &mut TcpStream, greeting: &Greeting) -> Result<(), GreetError> {

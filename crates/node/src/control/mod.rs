@@ -40,6 +40,7 @@ mod voting;
 pub use self::belonging::{Consulted, OtherCluster, check_cluster, consult};
 pub use self::dialler::Dialler;
 pub use self::founding::{FoundError, JoinError};
+pub(crate) use self::greeting::keep_alive;
 pub use self::greeting::{GreetError, Hello, Identity, Purpose, WIRE_FORMAT};
 pub use self::handle::{Control, ControlError};
 pub use self::leadership::Leadership;

@@ -10,9 +10,9 @@ use crate::settings::{REREPLICATE_AFTER, VOTERS_MAX};
 
 /// The leader shows itself this often.
 const HEARTBEAT: Duration = Duration::from_millis(50);
-/// An ordinary election begins after the second plus something between both: 375 to 450 ms of
-/// silence, seven heartbeats at least.
-const ELECTION: (Duration, Duration) = (Duration::from_millis(150), Duration::from_millis(225));
+/// An ordinary election begins after the second plus something between both. Voters that do not
+/// hear the leader any more are sooner, see `election`.
+const ELECTION: (Duration, Duration) = (Duration::from_millis(150), Duration::from_millis(300));
 /// How long a proposal waits for a controller and its answer.
 pub(super) const PROPOSE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -35,7 +35,7 @@ pub struct ControlSettings {
     /// The leader shows itself this often; by default every 50 ms.
     pub heartbeat: Duration,
     /// An ordinary election begins after the second plus something between both; by default
-    /// 150 and 225 ms.
+    /// 150 and 300 ms.
     pub election: (Duration, Duration),
     /// A voter that is dead for longer is replaced by a learner.
     pub rereplicate_after: Duration,

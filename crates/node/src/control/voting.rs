@@ -2,8 +2,8 @@
 //!
 //! A vote asked for with `leadership_transfer` is given although the leader was heard of a moment
 //! ago. That mark is never believed when it arrives: this node sets it itself, if it has looked
-//! and found the leader's process gone, or has been told by the leader itself to expect this
-//! candidate.
+//! and found the leader's process gone, if the leader does not answer its pings any more, or if it
+//! has been told by the leader itself to expect this candidate.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::core::Core;
 use super::message::{ControlReply, PeerIdentity, Probe};
+use super::reach::HEARD_WITHIN;
 use super::types::{TypeConfig, Vote};
 
 /// The leader's announcement may arrive shortly after the candidate's request.
@@ -99,6 +100,9 @@ fn followed_leader(core: &Core, candidate: u64) -> Option<(StorageId, Vote)> {
 
 /// Whether this node itself knows that the leader leads no more.
 async fn is_gone(core: &Core, leader: StorageId, hand_over: Option<HandOver>) -> bool {
+    if core.reach.is_silent(leader, HEARD_WITHIN) {
+        return true;
+    }
     let announced = async {
         let Some(expected) = hand_over else {
             return std::future::pending().await;

@@ -247,6 +247,11 @@ impl Controller {
         match event {
             LinkEvent::Heard { storage, hears } => {
                 let hears = hears.into_iter().collect();
+                if let Some(incarnation) = self.node.shared.control.peers().incarnation(storage) {
+                    let (node, incarnation) = (storage, seen(incarnation));
+                    self.detector
+                        .take(now, Evidence::Heard { node, incarnation });
+                }
                 self.hearing.0.insert(storage, Heard { at: now, hears });
             }
             LinkEvent::Up {

@@ -30,7 +30,7 @@ impl Plane {
     /// Whether a write that finds no room here should wait: enough other copies have room, so that
     /// the controller is about to move the office, or to leave the full one out.
     pub(super) fn room_may_come(&self, partition: PartitionId) -> bool {
-        let lacking_since = self.ports.lacking_since.unwrap_or(self.ports.now());
+        let lacking_since = self.ports.lacking_since.unwrap_or_else(|| self.ports.now());
         if self.ports.now() > lacking_since + ROOM_COMES_WITHIN {
             return false;
         }

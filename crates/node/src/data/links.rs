@@ -23,7 +23,7 @@ use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 use super::counters::Counters;
 use super::event::{Event, EventSender};
 use super::sessions::Sessions;
-use crate::control::{Dialler, Purpose};
+use crate::control::{Dialler, Purpose, keep_alive};
 use crate::wire::{DataMessage, FRAME_BYTES_MAX, MESSAGE_BYTES_MAX, decode_frame, encode_message};
 
 /// A frame is closed when it has this much.
@@ -39,11 +39,12 @@ const UNREAD_BYTES_MAX: usize = 16 << 20;
 /// Pause between attempts to dial a peer.
 const DIAL_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// When nothing of what was sent has been confirmed by the peer's kernel for so long, the
-/// connection is dead and another is dialled. Less than the time for which replicas wait for a
-/// member; left alone, TCP waits longer than the cut that it met.
-const UNCONFIRMED_MAX: Duration = Duration::from_millis(450);
+/// connection is dead and another is dialled. The kernel counts from the first repetition, 200 ms
+/// after the first attempt; the sum is less than the time for which replicas wait for a member.
+/// Left alone, TCP waits longer than the cut that it met.
+const UNCONFIRMED_MAX: Duration = Duration::from_millis(250);
 /// A peer that answers nothing for so long is not about to be replaced: the way to it is broken.
-const BROKEN_AFTER: Duration = Duration::from_millis(150);
+const BROKEN_AFTER: Duration = Duration::from_millis(100);
 
 /// The codec of data connections.
 fn frames() -> LengthDelimitedCodec {
@@ -323,6 +324,7 @@ impl Writer {
 /// Reads the frames of a peer that dialled us, until the connection ends or a frame cannot be read.
 pub(crate) fn read_frames(peer: Office, socket: TcpStream, events: EventSender, metrics: Counters) {
     tokio::spawn(async move {
+        keep_alive(&socket);
         match tokio::net::TcpStream::from_std(socket) {
             Ok(stream) => read_until_the_end(peer, stream, &events, &metrics).await,
             Err(error) => tracing::warn!(%error, "a peer's connection could not be taken over"),

@@ -342,6 +342,9 @@ impl Plane {
         if let Some(ended) = self.ports.links.sessions.begins(peer) {
             self.session_ended(ended);
         }
+        // A peer dials again when the connection before is dead, whether or not that was noticed
+        // here: answers on it are lost.
+        self.retry_after_peer(peer.member, false);
         self.retry_after_peer(peer.member, true);
     }
 

@@ -167,7 +167,7 @@ fn ask_map_if_needed(core: &mut Core, round: &mut Round) {
     let late = round.began + core.settings.confirm_after <= core.now;
     let unreachable = |member: &StorageId| {
         let in_map = |view: &crate::View| view.unreachable.contains(member);
-        core.down.contains(member) || core.view.as_ref().is_some_and(in_map)
+        core.down.contains_key(member) || core.view.as_ref().is_some_and(in_map)
     };
     if late || round.missing.iter().any(unreachable) {
         round.asked_map = true;

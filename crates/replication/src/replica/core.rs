@@ -1,7 +1,7 @@
 //! What a replica has in every role: its log, its marks, the records on their way to the disk.
 //! Knows nothing of who is primary nor of what messages mean.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use tablestore_placement::{Epoch, Office, StorageId};
 
@@ -47,8 +47,8 @@ pub(crate) struct Core {
     pub(crate) hollow: bool,
     /// A snapshot is being switched in.
     pub(crate) installing: bool,
-    /// Members whose data session is lost.
-    pub(crate) down: BTreeSet<StorageId>,
+    /// Members whose data session is lost, and since when.
+    pub(crate) down: BTreeMap<StorageId, Now>,
     /// Members to which so much is on its way already that more has to wait.
     pub(crate) crowded: Vec<StorageId>,
     /// Set for good by a failed sync or a broken invariant.
@@ -89,7 +89,7 @@ impl Core {
             held: VecDeque::new(),
             hollow,
             installing: false,
-            down: BTreeSet::new(),
+            down: BTreeMap::new(),
             crowded: Vec::new(),
             stopped: false,
         }

@@ -265,7 +265,7 @@ impl Follower {
 
     /// When something is to be repeated or the commit mark to be told.
     pub(crate) fn deadline(&self, core: &Core) -> Option<Now> {
-        if core.down.contains(&self.member) {
+        if core.down.contains_key(&self.member) {
             return None;
         }
         let repeat = self
@@ -279,7 +279,7 @@ impl Follower {
 
     /// Repeats what was not answered. Says whether a session is to be opened.
     pub(crate) fn tick(&mut self, core: &mut Core) -> bool {
-        if core.down.contains(&self.member) {
+        if core.down.contains_key(&self.member) {
             return false;
         }
         if core.crowded.contains(&self.member) {

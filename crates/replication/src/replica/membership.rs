@@ -34,7 +34,7 @@ impl Primary {
         let Some(joiner) = self.in_sync.joiner() else {
             return;
         };
-        let down = core.down.contains(&joiner);
+        let down = core.down.contains_key(&joiner);
         let lags = self
             .followers
             .get(&joiner)
@@ -55,17 +55,22 @@ impl Primary {
         if !self.may_shrink(core) {
             return None;
         }
-        self.lag_times()
+        self.lag_times(core)
             .min()
-            .filter(|(since, _)| *since + core.settings.lag_timeout <= core.now)
+            .filter(|(until, _)| *until <= core.now)
             .map(|(_, member)| member)
     }
 
-    pub(crate) fn lag_times(&self) -> impl Iterator<Item = (Now, StorageId)> {
+    /// Until when entries wait for each in-sync member that has not acknowledged them.
+    pub(crate) fn lag_times(&self, core: &Core) -> impl Iterator<Item = (Now, StorageId)> {
         let members = self.in_sync.committed.iter();
         members.filter_map(|member| {
             let since = self.followers.get(member)?.waited_for_since()?;
-            Some((since, *member))
+            let lags = since + core.settings.lag_timeout;
+            // The host has waited before it said that the session is lost.
+            let down = core.down.get(member);
+            let lost = down.map(|down| since.max(*down) + core.settings.lost_timeout);
+            Some((lost.map_or(lags, |lost| lost.min(lags)), *member))
         })
     }
 
@@ -81,7 +86,7 @@ impl Primary {
         let candidates = view.assignment.replicas.iter().copied();
         candidates
             .filter(|member| !self.in_sync.committed.contains(member))
-            .filter(|member| !view.unreachable.contains(member) && !core.down.contains(member))
+            .filter(|member| !view.unreachable.contains(member) && !core.down.contains_key(member))
             .find(|member| {
                 // Who has the whole inherited log has all that may be committed, even before
                 // this primary can tell how much of it is.

@@ -211,7 +211,8 @@ impl Replica {
                 }
             }
             Input::PeerDown(member) => {
-                self.core.down.insert(member);
+                let now = self.core.now;
+                self.core.down.entry(member).or_insert(now);
             }
             Input::SnapshotOffered { from, epoch, meta } => {
                 self.on_snapshot_offered(from, epoch, meta);

@@ -328,9 +328,9 @@ impl Primary {
     pub(crate) fn deadline(&self, core: &Core) -> Option<Now> {
         let followers = self.followers.values().filter_map(|f| f.deadline(core));
         let lag = (self.may_shrink(core) && !self.in_sync.is_pending())
-            .then(|| self.lag_times().map(|(since, _)| since).min())
+            .then(|| self.lag_times(core).map(|(until, _)| until).min())
             .flatten()
-            .map(|since| (since + core.settings.lag_timeout).max(self.in_sync.not_before()));
+            .map(|until| until.max(self.in_sync.not_before()));
         let others = [lag, self.reads.deadline(core), self.in_sync.deadline(core)];
         followers.chain(others.into_iter().flatten()).min()
     }

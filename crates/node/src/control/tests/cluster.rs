@@ -238,7 +238,8 @@ async fn l33_only_the_controller_of_the_term_decides_and_by_the_map_as_it_is() {
     });
     let changes = futures_util::future::join_all(changes);
     let decided = nodes[leader].control.decide(term, verdict);
-    let (changes, decided) = eventually("both", async { tokio::join!(changes, decided) }).await;
+    let both = Box::pin(async { tokio::join!(changes, decided) });
+    let (changes, decided) = eventually("both", both).await;
     assert!(changes.into_iter().all(|change| change.is_ok()));
     assert!(decided.unwrap().is_some());
     assert_eq!(state(&nodes[leader]), MemberState::Suspect);
