@@ -26,7 +26,7 @@ const SEGMENT_BYTES_RANGE: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 30;
 /// One is written, one is prepared, and the others are what replicas catch up from.
 const SEGMENTS_RANGE: std::ops::RangeInclusive<usize> = 3..=1024;
 /// Bytes of unflushed rows on a node above which the largest partition is flushed.
-pub const UNFLUSHED_BYTES_MAX: u64 = 64 << 20;
+pub const UNFLUSHED_BYTES_MAX: u64 = 32 << 20;
 /// Voters of the raft group at most; all other members are learners.
 pub const VOTERS_MAX: usize = 5;
 

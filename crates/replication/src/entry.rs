@@ -9,6 +9,7 @@ use crate::types::{Outcome, Remembered, RequestId};
 const KIND_EPOCH_START: u8 = 0;
 const KIND_WRITE: u8 = 1;
 const KIND_CHECKSUM: u8 = 2;
+const KIND_TIME: u8 = 3;
 
 /// Kind, log time, request id and digest stand before the payload of a write.
 const WRITE_HEADER_BYTES: usize = 1 + 8 + 16 + 8;
@@ -44,6 +45,11 @@ pub enum EntryBody<'a> {
     Checksum {
         /// Chosen by the host that asked for it.
         id: u64,
+    },
+    /// Nothing was written for so long that what is remembered can be forgotten.
+    Time {
+        /// The log's own time, in milliseconds.
+        log_ms: u64,
     },
     /// Not written by this version: skipped by the state machine, kept in the log.
     Unknown,
@@ -96,6 +102,19 @@ impl Entry {
         }
     }
 
+    /// The log's own time, with nothing to do.
+    #[must_use]
+    pub fn time(epoch: Epoch, index: u64, log_ms: u64) -> Self {
+        let mut data = BytesMut::with_capacity(1 + 8);
+        data.put_u8(KIND_TIME);
+        data.put_u64_le(log_ms);
+        Self {
+            epoch,
+            index,
+            data: data.freeze(),
+        }
+    }
+
     /// Reads the body.
     #[must_use]
     pub fn body(&self) -> EntryBody<'_> {
@@ -112,6 +131,9 @@ impl Entry {
             },
             Some(&KIND_CHECKSUM) if data.len() >= 9 => EntryBody::Checksum {
                 id: u64_at(data, 1),
+            },
+            Some(&KIND_TIME) if data.len() >= 9 => EntryBody::Time {
+                log_ms: u64_at(data, 1),
             },
             _ => EntryBody::Unknown,
         }
@@ -204,6 +226,10 @@ mod tests {
         assert_eq!(
             Entry::checksum(Epoch(1), 2, 8).body(),
             EntryBody::Checksum { id: 8 }
+        );
+        assert_eq!(
+            Entry::time(Epoch(1), 2, 8).body(),
+            EntryBody::Time { log_ms: 8 }
         );
         for data in [&b""[..], &b"\xff"[..], &b"\x01short"[..]] {
             let entry = Entry {

@@ -63,6 +63,11 @@ impl LogClock {
         self.read(now)
     }
 
+    /// When it will be so late, if nothing is written meanwhile.
+    pub(crate) fn when(&self, log_ms: u64, now: Now) -> Now {
+        now + Now::from_millis(log_ms.saturating_sub(self.read(now)))
+    }
+
     fn read(&self, now: Now) -> u64 {
         let Some(seen) = self.seen else { return 0 };
         let elapsed = seen.at.map_or(Now::ZERO, |at| now.saturating_sub(at));

@@ -154,6 +154,21 @@ impl RememberedTable {
         self.evict();
     }
 
+    /// The log's time goes on without a request.
+    pub fn pass(&mut self, log_ms: u64) {
+        self.newest_ms = self.newest_ms.max(log_ms);
+        self.evict();
+    }
+
+    /// The log's time from which on all but the fewest that are kept in any case may be forgotten;
+    /// none if nothing else is remembered.
+    #[must_use]
+    pub fn forgettable_from_ms(&self) -> Option<u64> {
+        let last = self.kept.get(self.kept.len().checked_sub(1)?)?;
+        let surplus = self.kept.len() > self.kept_min;
+        surplus.then(|| from_48(last.log_ms) + self.remember_for_ms + 1)
+    }
+
     /// Those with a log index above `index`, in order.
     pub fn after(&self, index: u64) -> impl Iterator<Item = Remembered> + '_ {
         let from = self
@@ -183,8 +198,20 @@ impl RememberedTable {
         ((number + NUMBERS - self.oldest) % NUMBERS) as usize
     }
 
+    /// Makes room for so many more at once.
+    pub fn reserve(&mut self, more: usize) {
+        let slots = (self.kept.len() + more) * 10 / FULL_TENTHS + 1;
+        if slots > self.slots.len() {
+            self.grow_to(slots.next_power_of_two());
+        }
+    }
+
     fn grow(&mut self) {
-        let doubled = vec![EMPTY; self.slots.len() * 2];
+        self.grow_to(self.slots.len() * 2);
+    }
+
+    fn grow_to(&mut self, slots: usize) {
+        let doubled = vec![EMPTY; slots];
         let mask = doubled.len() - 1;
         let before = std::mem::replace(&mut self.slots, doubled);
         for entry in before.into_iter().filter(|slot| *slot != EMPTY) {

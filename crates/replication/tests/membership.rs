@@ -391,3 +391,46 @@ fn a_replica_with_a_hole_behind_its_state_asks_for_a_snapshot_and_takes_no_offic
     assert_eq!(net.status(2).role, Role::Stopped);
     assert!(net.halted(2).is_some());
 }
+
+#[test]
+fn l34_a_member_whose_session_is_lost_leaves_sooner_than_one_that_lags() {
+    let mut net = Net::serving(3);
+    net.cut.insert((0, 2));
+    net.input(0, Input::PeerDown(member(2)));
+    net.pass(ms(1_000));
+    assert!(net.proposals(0).is_empty(), "nothing waits for it");
+    net.write(0, 1);
+    net.settle();
+    net.pass(ms(80));
+    assert!(net.proposals(0).is_empty(), "it may be dialled again");
+    net.pass(ms(60));
+    assert_eq!(net.proposals(0), [(1, vec![0, 1], None)]);
+
+    let mut lags = Net::serving(3);
+    lags.cut.insert((0, 2));
+    lags.write(0, 1);
+    lags.settle();
+    lags.pass(ms(400));
+    assert!(lags.proposals(0).is_empty());
+    lags.pass(ms(150));
+    assert_eq!(lags.proposals(0), [(1, vec![0, 1], None)]);
+}
+
+#[test]
+fn l30_entries_for_a_crowded_member_wait_and_go_on_when_there_is_room() {
+    let mut net = Net::serving(3);
+    let before = net.status(2).end;
+    net.hosts[0].replica.set_crowded(&[member(2)]);
+    (1..=20).for_each(|id| {
+        net.write(0, id);
+    });
+    net.settle();
+    assert_eq!(net.status(1).end, before + 20);
+    assert_eq!(net.status(2).end, before);
+    assert!(net.hosts[0].replica.is_held_back());
+    net.hosts[0].replica.set_crowded(&[]);
+    net.input(0, Input::Tick);
+    net.settle();
+    assert_eq!(net.status(2).end, before + 20);
+    assert!(!net.hosts[0].replica.is_held_back());
+}

@@ -415,6 +415,35 @@ fn a_checksum_mark_that_cannot_be_put_is_refused_and_not_forgotten() {
 }
 
 #[test]
+fn what_is_beyond_ten_minutes_is_forgotten_by_all_though_nobody_writes() {
+    let settings = Settings {
+        remember_min: 2,
+        ..Settings::default()
+    };
+    let mut net = Net::serving_with(3, settings);
+    (1..=8).for_each(|id| {
+        net.write(0, id);
+    });
+    net.settle();
+    let known = |net: &Net, at: usize| net.hosts[at].replica.remembered_after(0).count();
+    net.pass(ms(590_000));
+    net.settle();
+    assert_eq!([0, 1, 2].map(|at| known(&net, at)), [8, 8, 8]);
+    net.pass(ms(20_000));
+    net.settle();
+    net.pass(ms(1_000));
+    net.settle();
+    assert_eq!([0, 1, 2].map(|at| known(&net, at)), [2, 2, 2]);
+    // Once is enough.
+    let end = net.hosts[0].replica.status().end;
+    net.pass(ms(3_000_000));
+    net.settle();
+    assert_eq!(net.hosts[0].replica.status().end, end);
+    let last = net.write(0, 8);
+    assert!(net.written(0, last).unwrap().unwrap().repeated);
+}
+
+#[test]
 fn l24_monotonic_clocks_that_began_years_apart_let_no_write_take_effect_twice() {
     // An id of any form says nothing of time: UUIDs of version 7 that were made in 1970, an hour
     // ago and in the far future, and numbers that look like none.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use tablestore_placement::PartitionId;
+use tablestore_replication::settings::TAIL_BYTES_MAX;
 use tablestore_replication::{Input, Replica};
 
 use super::apply::Pieces;
@@ -43,7 +44,21 @@ pub(crate) struct Unsynced {
     pub(super) token: u64,
 }
 
+/// Bytes of the ends of all logs that stay in memory; each replica has its share.
+const TAILS_BYTES_MAX: usize = 32 << 20;
+/// What a replica has in any case: a few appends.
+const TAIL_BYTES_MIN: usize = 64 << 10;
+
 impl Plane {
+    /// Each replica keeps its share of the memory for the ends of logs.
+    pub(super) fn share_tails(&mut self) {
+        let share = TAILS_BYTES_MAX / self.replicas.len().max(1);
+        let share = share.clamp(TAIL_BYTES_MIN, TAIL_BYTES_MAX);
+        for hosted in self.replicas.values_mut() {
+            hosted.replica.set_tail_bytes_max(share);
+        }
+    }
+
     /// Lets replicas go on that held entries back, each in its turn, for as long as there is room.
     pub(super) fn release_held_back(&mut self) {
         self.ports.links.look(Instant::now());

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tablestore_placement::{Epoch, PartitionId};
 use tablestore_replication::{Entry, EpochStartsAt, Outcome, PartitionMeta, Recovered};
@@ -87,12 +88,16 @@ pub(crate) fn open_storage(
         segments_max: settings.segments_max,
         journal_id: directory.storage(),
     };
+    let begun = Instant::now();
+    let took = |what| tracing::debug!(ms = begun.elapsed().as_millis() as u64, "{what}");
     let mut metas = BTreeMap::new();
     let (writer, reader) = Journal::open(directory.journal(), &journal, &mut |_| {})?;
     for partition in reader.partitions() {
         metas.extend(reader.meta(partition).map(|meta| (partition, meta)));
     }
+    took("the journal is open");
     let engine = LsmEngine::open(directory.rows(), &LsmSettings::default())?;
+    took("the rows are open");
     let mut recovered = BTreeMap::new();
     let broken = engine.broken();
     let known = metas.keys().copied();
@@ -125,7 +130,9 @@ pub(crate) fn open_storage(
         let found = recover(&engine, &reader, &rows, partition, metas.get(&partition))?;
         recovered.insert(partition, found);
     }
+    took("the remembered results are read");
     Replay::new(&engine, &mut recovered).run(&reader)?;
+    took("the journal is replayed");
     Ok(Storage {
         engine: Arc::new(engine),
         writer,

@@ -56,6 +56,7 @@ impl Plane {
                 self.feed(partition, Input::Assignment(view));
             }
         }
+        self.share_tails();
         let lags = self.map_may_lag(now);
         let gone: Vec<_> = self
             .replicas

@@ -14,6 +14,7 @@ mod catch_up;
 mod cli;
 mod damage;
 mod digits;
+mod flush;
 mod harness;
 mod joining;
 mod ledger;

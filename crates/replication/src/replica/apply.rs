@@ -20,6 +20,9 @@ enum AppliedKind {
     Checksum {
         id: u64,
     },
+    Time {
+        log_ms: u64,
+    },
     Other,
 }
 
@@ -154,6 +157,7 @@ impl Core {
                     log_ms,
                 },
                 EntryBody::Checksum { id } => AppliedKind::Checksum { id },
+                EntryBody::Time { log_ms } => AppliedKind::Time { log_ms },
                 EntryBody::EpochStart | EntryBody::Unknown => AppliedKind::Other,
             };
             self.applying.kinds.push(kind);
@@ -204,6 +208,10 @@ impl Replica {
                 }
                 AppliedKind::Checksum { id } => {
                     self.core.output(Output::ChecksumDue { id, index });
+                }
+                AppliedKind::Time { log_ms } => {
+                    self.core.log_clock.applied(log_ms, self.core.now);
+                    self.core.remembered.pass(log_ms);
                 }
                 AppliedKind::Other => {}
             }

@@ -58,6 +58,7 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(settings: Settings, me: Office, recovered: Recovered) -> Self {
         let mut remembered = RememberedTable::new(settings.remember_for, settings.remember_min);
+        remembered.reserve(recovered.remembered.len());
         recovered.remembered.iter().for_each(|r| remembered.push(r));
         let Recovered {
             meta,
@@ -187,7 +188,7 @@ impl Core {
 
     /// Puts an entry of the primary at the end of the log.
     pub(crate) fn append_received(&mut self, entry: Entry) {
-        if let EntryBody::Write { log_ms, .. } = entry.body() {
+        if let EntryBody::Write { log_ms, .. } | EntryBody::Time { log_ms } = entry.body() {
             self.log_clock.received(log_ms, self.now);
         }
         self.append(entry);

@@ -97,6 +97,12 @@ impl Replica {
         self.announce();
     }
 
+    /// How many bytes of the log's end stay in memory from now on; see
+    /// [`TAIL_BYTES_MAX`](crate::settings::TAIL_BYTES_MAX).
+    pub fn set_tail_bytes_max(&mut self, bytes: usize) {
+        self.core.settings.tail_bytes_max = bytes.max(1);
+    }
+
     /// Says to which members so much is on its way, from all replicas of this node, that entries
     /// have to wait. Holds until the next call; [`is_held_back`](Self::is_held_back) says whether
     /// an `Input::Tick` is worth it once there is room.

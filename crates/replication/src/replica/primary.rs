@@ -331,7 +331,12 @@ impl Primary {
             .then(|| self.lag_times(core).map(|(until, _)| until).min())
             .flatten()
             .map(|until| until.max(self.in_sync.not_before()));
-        let others = [lag, self.reads.deadline(core), self.in_sync.deadline(core)];
+        let others = [
+            lag,
+            self.reads.deadline(core),
+            self.in_sync.deadline(core),
+            self.forgets_at(core),
+        ];
         followers.chain(others.into_iter().flatten()).min()
     }
 
@@ -345,6 +350,7 @@ impl Primary {
         }
         self.in_sync.tick(core);
         self.reads.tick(core);
+        self.forget_in_time(core);
     }
 
     /// This node stood still: nobody is convicted for what happened meanwhile.

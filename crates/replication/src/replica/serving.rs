@@ -6,7 +6,7 @@ use crate::output::{Output, ReadRefused, WriteRefused, Written};
 use crate::replica::core::Core;
 use crate::replica::primary::Primary;
 use crate::replica::requests::{WaitingRequest, WriteRequest, answer};
-use crate::types::Ticket;
+use crate::types::{Now, Ticket};
 
 impl Primary {
     /// A client's write.
@@ -87,6 +87,26 @@ impl Primary {
         );
         self.in_flight.push(write, index, entry.cost());
         core.append(entry);
+    }
+
+    /// When all that is remembered beyond the fewest could be forgotten if nothing is written
+    /// meanwhile. Replicas forget by the log's time alone, so it has to be told.
+    pub(crate) fn forgets_at(&self, core: &Core) -> Option<Now> {
+        let (have, need) = self.reachable(core);
+        let rests = core.applied == core.end() && self.resigning.is_none();
+        if !self.serving || !rests || have < need {
+            return None;
+        }
+        let from = core.remembered.forgettable_from_ms()?;
+        Some(core.log_clock.when(from, core.now))
+    }
+
+    /// Tells the log's time where nobody writes any more.
+    pub(crate) fn forget_in_time(&mut self, core: &mut Core) {
+        if self.forgets_at(core).is_some_and(|at| at <= core.now) {
+            let (index, log_ms) = (core.end() + 1, core.log_clock.stamp(core.now));
+            core.append(Entry::time(self.epoch, index, log_ms));
+        }
     }
 
     /// A client's strong read.

@@ -1,16 +1,19 @@
 //! What connections tell.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tablestore_placement::{ClusterId, Incarnation, StorageId};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use super::harness::{CLUSTER, Node, cluster, eventually, identity};
 use crate::control::greeting::{
     self, GreetError, Hello, Purpose, Unfit, WIRE_FORMAT, WIRE_FORMAT_OLDEST,
 };
-use crate::control::{LinkEvent, Probe};
+use crate::control::{CallError, ControlReply, ControlRequest, LinkEvent, Probe};
 
 fn hello(storage: u64, cluster: Option<ClusterId>, purpose: Purpose) -> Hello {
     let address = ([127, 0, 0, 1], 1).into();
@@ -55,6 +58,70 @@ async fn a_killed_node_is_noticed_and_a_restarted_one_too() {
     assert_eq!(peers.probe(storage).await, Probe::Alive { incarnation });
     back.kill();
     nodes.remove(0).kill();
+}
+
+/// Passes connections on to an address until it is told to hold those that stand: nothing more
+/// comes through them then, and they stay open, as after a cut.
+async fn valve(to: SocketAddr) -> (SocketAddr, watch::Sender<u32>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (hold, held) = watch::channel(0);
+    tokio::spawn(async move {
+        while let Ok((mut here, _)) = listener.accept().await {
+            let mut held = held.clone();
+            held.mark_unchanged();
+            tokio::spawn(async move {
+                let mut there = TcpStream::connect(to).await.unwrap();
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut here, &mut there) => {}
+                    _ = held.changed() => std::future::pending().await,
+                }
+            });
+        }
+    });
+    (address, hold)
+}
+
+#[tokio::test]
+async fn a_connection_that_waits_for_tcp_is_left_for_a_fresh_one() {
+    let parent = TempDir::new().unwrap();
+    let (one, two) = (Node::start(parent.path(), 1), Node::start(parent.path(), 2));
+    let (address, hold) = valve(two.address).await;
+    let mut events = one.peers.events();
+    let up = LinkEvent::Up {
+        storage: two.storage,
+        incarnation: two.incarnation,
+    };
+    one.peers
+        .keep_link(two.storage, &address.to_string(), false);
+    eventually("a connection", async {
+        while events.recv().await.unwrap() != up {}
+    })
+    .await;
+    let ping = || ControlRequest::Ping { last_log: None };
+    hold.send_replace(1);
+    let asked = one.peers.call(two.storage, ping(), LIMIT);
+    let fresh = async {
+        loop {
+            let event = events.recv().await.unwrap();
+            assert!(
+                !matches!(event, LinkEvent::Lost { .. }),
+                "the node is there"
+            );
+            if event == up {
+                return;
+            }
+        }
+    };
+    let (answer, ()) = eventually("a fresh one", async { tokio::join!(asked, fresh) }).await;
+    assert_eq!(answer.unwrap_err(), CallError::Lost);
+    let answer = one.peers.call(two.storage, ping(), LIMIT).await;
+    assert!(
+        matches!(answer, Ok(ControlReply::Pong { .. })),
+        "{answer:?}"
+    );
+    one.kill();
+    two.kill();
 }
 
 #[tokio::test]
