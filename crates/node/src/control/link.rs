@@ -257,7 +257,7 @@ impl Link {
                     return peers.tell(&LinkEvent::Lost { storage, incarnation });
                 }
                 fresh = self.fresh_beside(&session, peers) => {
-                    tracing::debug!(%storage, "a silent connection is left for a fresh one");
+                    session.give_up();
                     (stream, hello) = fresh;
                 }
             }

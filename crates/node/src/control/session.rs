@@ -139,7 +139,11 @@ impl Session {
             _ = envelope::write_queue(writer, outgoing) => {}
             () = self.watch_silence() => {}
         }
-        // Everybody who still waits learns that the connection is gone.
+        self.give_up();
+    }
+
+    /// Everybody who still waits learns that the connection is gone.
+    pub(super) fn give_up(&self) {
         self.lock().replies.clear();
     }
 

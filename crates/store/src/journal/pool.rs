@@ -137,16 +137,19 @@ impl Pool {
         }
     }
 
-    /// Removes free files that are too small to be used again, such as the first one. The
-    /// newest header must no longer name any of them.
-    pub(super) fn drop_small(&mut self) {
+    /// Removes free files that are too small to be used again, such as the first one, and those
+    /// beyond so many: what a burst left behind. The newest header must no longer name any of them.
+    pub(super) fn drop_surplus(&mut self, kept_max: usize) {
         let (bytes, disk) = (self.segment_bytes, &self.disk);
+        let mut kept = 0;
         self.free.retain(|segment| {
-            let is_small = segment.bytes < bytes && Arc::strong_count(segment) == 1;
-            if is_small && let Err(error) = disk.remove(&file_name(segment.file_number)) {
-                tracing::warn!(path = %segment.path.display(), %error, "a small segment stays");
+            let is_read = Arc::strong_count(segment) > 1;
+            let is_kept = is_read || (segment.bytes >= bytes && kept < kept_max);
+            kept += usize::from(is_kept);
+            if !is_kept && let Err(error) = disk.remove(&file_name(segment.file_number)) {
+                tracing::warn!(path = %segment.path.display(), %error, "a free segment stays");
             }
-            !is_small
+            is_kept
         });
     }
 }

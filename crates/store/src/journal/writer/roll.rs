@@ -53,7 +53,11 @@ impl JournalWriter {
         self.write_preamble(preamble)?;
         self.stats.rolls += 1;
         self.publish_pressure();
-        self.pool.drop_small();
+        let free_max = self
+            .settings
+            .segments_max
+            .saturating_sub(self.chain.live.len());
+        self.pool.drop_surplus(free_max.max(1));
         self.pool.prepare_next();
         Ok(())
     }
