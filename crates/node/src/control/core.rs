@@ -27,7 +27,7 @@ pub(super) struct Core {
     /// Which voters this node hears.
     pub(super) reach: Reach,
     /// Whoever changes the map here shares it; a decision of the controller, which is bound to one
-    /// version of the map, has it alone.
+    /// version of the map, has it alone if it was overtaken once.
     pub(super) turn: Arc<RwLock<()>>,
     /// Whether the vote that this node remembers is its last is not confirmed yet.
     pub(super) votes_held: Arc<AtomicBool>,

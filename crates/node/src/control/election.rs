@@ -23,8 +23,8 @@ use super::types::{LogId, StoredMembership, Vote};
 
 /// How often voters tell each other the ends of their logs.
 const PING_EVERY: Duration = Duration::from_millis(50);
-/// An answer that takes longer is of no use.
-const PING_MAX: Duration = Duration::from_millis(200);
+/// An answer that takes longer is of no use: several round trips around the world.
+const PING_MAX: Duration = Duration::from_secs(1);
 /// The first survivor that was not the designated one acts after this, the next ones later.
 const SECOND_CHANCE_AFTER: Duration = Duration::from_millis(25);
 const SECOND_CHANCE_STEP: Duration = Duration::from_millis(10);

@@ -30,14 +30,6 @@ const REFUSAL_GAP: Duration = Duration::from_millis(1);
 const GREETING_MAX: Duration = Duration::from_millis(500);
 /// Reconnects when there is no hurry, doubling from the first to the second.
 const PACE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
-/// A connection on which an answer is due for this long may be waiting for TCP.
-const SILENT_FOR: Duration = Duration::from_millis(200);
-/// How often that is looked at.
-const FRESH_LOOK_EVERY: Duration = Duration::from_millis(20);
-/// How long a fresh connection beside a silent one may take: the first few times little, since an
-/// attempt that began before the way was free is lost; then double each time, up to the second.
-const FRESH_LIMITS: (Duration, Duration) = (Duration::from_millis(40), Duration::from_millis(640));
-const FRESH_SHORT: u32 = 4;
 /// Refusals in a row, to the literal address of a lost session, that make a crash hint.
 const REFUSALS_FOR_A_HINT: u32 = 2;
 /// A whole probe.
@@ -161,6 +153,10 @@ impl Link {
         self.lock().known.map(|(incarnation, _)| incarnation)
     }
 
+    pub(super) fn address(&self) -> String {
+        self.lock().address.clone()
+    }
+
     pub(super) fn move_to(&self, address: &str) {
         let mut state = self.lock();
         if state.address != address {
@@ -260,29 +256,6 @@ impl Link {
                     session.give_up();
                     (stream, hello) = fresh;
                 }
-            }
-        }
-    }
-
-    /// A connection beside one that is silent. After a loss TCP waits longer and longer before it
-    /// sends again, though the way is free: its pause is not the silence of the node.
-    async fn fresh_beside(&self, session: &Session, peers: &Inner) -> (TcpStream, Hello) {
-        let mut attempts = 0_u32;
-        loop {
-            sleep(FRESH_LOOK_EVERY).await;
-            if !session.is_silent_for(SILENT_FOR) {
-                attempts = 0;
-                continue;
-            }
-            let doublings = attempts.saturating_sub(FRESH_SHORT).min(8);
-            attempts = attempts.saturating_add(1);
-            let limit = (FRESH_LIMITS.0 * (1 << doublings)).min(FRESH_LIMITS.1);
-            let (address, ours) = (self.lock().address.clone(), peers.hello(Purpose::Control));
-            if let Ok((stream, hello)) = greeting::dial(&address, &ours, limit).await
-                && hello.identity.storage == self.storage
-                && session.is_silent_for(SILENT_FOR)
-            {
-                return (stream, hello);
             }
         }
     }

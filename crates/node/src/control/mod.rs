@@ -14,6 +14,7 @@ mod dispatch;
 mod election;
 mod envelope;
 mod founding;
+mod fresh;
 pub mod greeting;
 mod handle;
 mod leadership;

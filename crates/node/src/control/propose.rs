@@ -121,31 +121,47 @@ async fn wait_for_change(
 impl Control {
     /// Commits what this node decides as the controller of `term`, by itself and on no evidence but
     /// its own: here or not at all, so that no verdict outlives the leadership it was made in.
-    /// `decide` is asked once, about the map that the decision will be applied to; nothing else
-    /// changes the map meanwhile. Returns nothing if there was nothing to decide.
+    /// `decide` is asked about the map that the decision will be applied to; if that has changed
+    /// meanwhile it is asked again, and nothing else changes the map until it is done. Returns
+    /// nothing if there was nothing to decide.
     ///
     /// # Errors
     /// See [`ProposeError`].
     pub async fn decide(
         &self,
         term: u64,
-        decide: impl FnOnce(&ClusterMap) -> Option<Change> + Send + 'static,
+        decide: impl Fn(&ClusterMap) -> Option<Change> + Send + Sync + 'static,
     ) -> Result<Option<Applied>, ProposeError> {
         let core = self.inner.core.clone();
-        self.on_runtime(async move { decide_here(&core, term, decide).await })
+        let deciding = async move {
+            let deadline = Instant::now() + DECIDED_WITHIN;
+            // At first beside what others propose: a fail-over waits for nobody's commit.
+            let beside = timeout_at(deadline, core.turn.read()).await;
+            let beside = beside.map_err(|_| ProposeError::NoController)?;
+            let decided = decide_once(&core, term, &decide, deadline).await;
+            drop(beside);
+            if !matches!(
+                decided,
+                Err(ProposeError::Refused(Refused::StaleDecision { .. }))
+            ) {
+                return decided;
+            }
+            let alone = timeout_at(deadline, core.turn.write()).await;
+            let _alone = alone.map_err(|_| ProposeError::NoController)?;
+            decide_once(&core, term, &decide, deadline).await
+        };
+        self.on_runtime(deciding)
             .await
             .unwrap_or(Err(ProposeError::Stopped))
     }
 }
 
-async fn decide_here(
+async fn decide_once(
     core: &Core,
     term: u64,
-    decide: impl FnOnce(&ClusterMap) -> Option<Change>,
+    decide: impl Fn(&ClusterMap) -> Option<Change>,
+    deadline: Instant,
 ) -> Result<Option<Applied>, ProposeError> {
-    let deadline = Instant::now() + DECIDED_WITHIN;
-    let turn = timeout_at(deadline, core.turn.write()).await;
-    let _alone = turn.map_err(|_| ProposeError::NoController)?;
     let now = *core.leadership.borrow();
     if !now.is_me_and_ready || now.term != term {
         return Err(ProposeError::NoController);

@@ -69,6 +69,8 @@ struct Pending {
     next: u64,
     replies: BTreeMap<u64, oneshot::Sender<Bytes>>,
     waiting_since: Option<Instant>,
+    /// A ping was sent since then, to tell a slow answer from a connection that is stuck.
+    pinged: bool,
 }
 
 impl Session {
@@ -128,6 +130,22 @@ impl Session {
         since.is_some_and(|since| since.elapsed() > limit)
     }
 
+    /// Sends a ping, once, if answers are due and nothing has come for so long: what was asked may
+    /// take its time, and a ping is answered at once.
+    pub(super) fn ping_if_silent_for(&self, limit: Duration) {
+        let mut pending = self.lock();
+        let silent = pending
+            .waiting_since
+            .is_some_and(|since| since.elapsed() > limit);
+        if !silent || std::mem::replace(&mut pending.pinged, true) {
+            return;
+        }
+        drop(pending);
+        if let Some(body) = envelope::encode_body(&ControlRequest::Ping { last_log: None }) {
+            let _ = self.send(body);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().expect("no holder of this lock panics")
     }
@@ -158,6 +176,7 @@ impl Session {
             let mut pending = self.lock();
             let sender = pending.replies.remove(&envelope.correlation);
             pending.waiting_since = (!pending.replies.is_empty()).then(Instant::now);
+            pending.pinged = false;
             drop(pending);
             if let Some(sender) = sender {
                 // The caller may have given up.

@@ -113,7 +113,7 @@ impl Controller {
         &mut self,
         job: Job,
         decision: Decision,
-        plan: impl Fn(&ClusterMap) -> Plan + Send + 'static,
+        plan: impl Fn(&ClusterMap) -> Plan + Send + Sync + 'static,
     ) {
         let Some(term) = self.decides() else {
             return;
@@ -123,7 +123,7 @@ impl Controller {
         }
         let decide = move |map: &ClusterMap| {
             let plan = plan(map);
-            (!plan.is_empty()).then(|| plan.into_change(decision))
+            (!plan.is_empty()).then(|| plan.into_change(decision.clone()))
         };
         let (control, reports) = (self.node.shared.control.clone(), self.reports.clone());
         tokio::spawn(async move {

@@ -265,13 +265,16 @@ impl Writer {
     /// Dials again and again until the link is dropped, and writes what is queued.
     async fn run(mut self, dialler: Dialler, events: EventSender) {
         loop {
+            let dialled = Instant::now();
             match dialler.dial(&self.address, Purpose::Data).await {
                 Ok((stream, hello)) if hello.identity.storage == self.peer => {
                     while let Ok(frame) = self.to_write.try_recv() {
                         self.written(frame.len());
                     }
-                    let unconfirmed = SockRef::from(&stream);
-                    if let Err(error) = unconfirmed.set_tcp_user_timeout(Some(UNCONFIRMED_MAX)) {
+                    // Connecting and greeting took two round trips.
+                    let unconfirmed = UNCONFIRMED_MAX + dialled.elapsed();
+                    let socket = SockRef::from(&stream);
+                    if let Err(error) = socket.set_tcp_user_timeout(Some(unconfirmed)) {
                         tracing::warn!(%error, "a dead connection will be noticed late");
                     }
                     events.send(Event::PeerUp(self.peer)).await;

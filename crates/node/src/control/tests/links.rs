@@ -219,7 +219,7 @@ async fn data_sockets_are_handed_over_with_nothing_read() {
         .unwrap();
     let socket = eventually("the socket", node.data.recv()).await.unwrap();
     assert_eq!(socket.hello, data);
-    let mut accepted = tokio::net::TcpStream::from_std(socket.stream).unwrap();
+    let mut accepted = TcpStream::from_std(socket.stream).unwrap();
     let mut bytes = [0; 11];
     eventually("the bytes", accepted.read_exact(&mut bytes))
         .await
