@@ -22,10 +22,11 @@ impl World {
             let what = format!("{input:?}");
             self.tell(|_| format!("n{slot}/{partition} <- {}", shorten(&what)));
         }
+        let crowded = self.crowded();
         let now = self.nodes[slot].now(self.now);
-        self.nodes[slot].hosted[partition]
-            .replica
-            .handle(now, input);
+        let replica = &mut self.nodes[slot].hosted[partition].replica;
+        replica.set_crowded(&crowded);
+        replica.handle(now, input);
         while let Some(output) = self.nodes[slot].hosted[partition].replica.poll_output() {
             if self.trace.is_some() {
                 let what = format!("{output:?}");
@@ -35,6 +36,15 @@ impl World {
         }
         self.schedule_sync(slot);
         self.schedule_wake(slot, partition);
+    }
+
+    /// Members to which so much is on the way that entries have to wait.
+    fn crowded(&mut self) -> Vec<StorageId> {
+        if self.healing || !self.chance.happens(self.scenario.crowded_per_mille) {
+            return Vec::new();
+        }
+        let members: Vec<_> = self.nodes.iter().map(|n| n.office().member).collect();
+        self.chance.pick(&members).into_iter().collect()
     }
 
     fn schedule_sync(&mut self, slot: Slot) {
@@ -51,11 +61,15 @@ impl World {
         let process = node.process();
         let started = self.now - node.now(self.now).as_micros() as u64;
         let hosted = &mut node.hosted[partition];
-        let Some(deadline) = hosted.replica.next_deadline() else {
+        // Rounded up: a deadline is never met early.
+        let deadline = hosted.replica.next_deadline();
+        let deadline = deadline.map(|at| started + at.as_micros() as u64 + 1);
+        let held_back = hosted.replica.is_held_back();
+        let room = held_back.then(|| self.now + self.chance.between(100, 20 * MS));
+        let Some(at) = deadline.into_iter().chain(room).min() else {
             return;
         };
-        // Rounded up: a deadline is never met early.
-        let at = (started + deadline.as_micros() as u64 + 1).max(self.now + 1);
+        let at = at.max(self.now + 1);
         if hosted.wake_at.is_none_or(|wake_at| at < wake_at) {
             hosted.wake_at = Some(at);
             let wake = Event::Wake {

@@ -63,6 +63,8 @@ pub(crate) struct Scenario {
     pub(crate) detect_us: u64,
     pub(crate) map_late_per_mille: u64,
     pub(crate) trim_per_mille: u64,
+    /// How often too much is on the way to a member for more entries.
+    pub(crate) crowded_per_mille: u64,
     pub(crate) join_then_promote_per_mille: u64,
     pub(crate) manners: Manners,
     pub(crate) faults: Vec<Fault>,
@@ -89,6 +91,7 @@ impl Scenario {
             detect_us: chance.between(5 * MS, 120 * MS),
             map_late_per_mille: chance.pick(&[0, 100, 400]).unwrap_or(0),
             trim_per_mille: chance.pick(&[0, 300, 900]).unwrap_or(0),
+            crowded_per_mille: chance.pick(&[0, 0, 300]).unwrap_or(0),
             join_then_promote_per_mille: chance.pick(&[0, 300, 900]).unwrap_or(0),
             manners: manners(chance),
             faults: faults(chance),
@@ -149,6 +152,7 @@ pub(crate) fn settings(chance: &mut Chance) -> Settings {
         propose_again_after: ms(chance.between(30, 250)),
         withdraw_after: ms(chance.between(100, 1000)),
         lag_timeout: ms(chance.between(110, 500)),
+        lost_timeout: ms(chance.between(1, 200)),
         ..defaults
     }
 }

@@ -3,7 +3,6 @@
 //!
 //! Knows nothing of what a replica decides.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use tablestore_placement::PartitionId;
@@ -11,9 +10,10 @@ use tablestore_replication::settings::TAIL_BYTES_MAX;
 use tablestore_replication::{Input, Replica};
 
 use super::apply::Pieces;
-use super::journal::Job;
+use super::journal;
 use super::plane::Plane;
 use super::recover::Unusable;
+use super::unsynced::Job;
 
 /// A replica that this node holds.
 #[derive(Debug)]
@@ -31,17 +31,6 @@ pub(crate) struct Hosted {
     pub(crate) stopped: Option<String>,
     /// It was not to be used when this start began: in it the replica has told nobody anything.
     pub(crate) unusable: Option<Unusable>,
-}
-
-/// A job on its way to disk.
-#[derive(Debug)]
-pub(crate) struct Unsynced {
-    /// Its place in the journal's queue.
-    pub(super) position: u64,
-    pub(super) partition: PartitionId,
-    /// The replica that waits for it.
-    pub(super) life: u64,
-    pub(super) token: u64,
 }
 
 /// Bytes of the ends of all logs that stay in memory; each replica has its share.
@@ -75,28 +64,19 @@ impl Plane {
 
     /// The journal made jobs durable up to this position.
     pub(super) fn synced(&mut self, position: u64) {
-        let mut newest: BTreeMap<PartitionId, u64> = BTreeMap::new();
-        while let Some(job) = self
-            .ports
-            .unsynced
-            .pop_front_if(|job| job.position <= position)
-        {
-            // The tokens of a replica that was closed say nothing to its successor.
-            let hosted = self.replicas.get(&job.partition);
-            if hosted.is_some_and(|hosted| hosted.life == job.life) {
-                newest.insert(job.partition, job.token);
-            }
-        }
+        let replicas = &self.replicas;
+        let life_of = |partition| replicas.get(&partition).map(|hosted| hosted.life);
+        let newest = self.ports.unsynced.reached(position, life_of);
         for (partition, token) in newest {
             self.feed(partition, Input::Persisted { token });
         }
     }
 
     /// Queues a record for the journal on behalf of a replica.
-    pub(crate) fn persist(&mut self, partition: PartitionId, token: u64, job: Job) {
+    pub(crate) fn persist(&mut self, partition: PartitionId, token: u64, job: journal::Job) {
         let position = self.ports.journal.push(job);
         if let Some(hosted) = self.replicas.get(&partition) {
-            self.ports.unsynced.push_back(Unsynced {
+            self.ports.unsynced.push(Job {
                 position,
                 partition,
                 life: hosted.life,

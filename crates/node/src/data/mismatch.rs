@@ -170,13 +170,13 @@ impl Plane {
     /// An error was met in the files of a replica. A full disk is none of its own: the same is
     /// tried again. With damaged files it stops, as one that differs does.
     pub(super) fn met(&mut self, partition: PartitionId, error: &EngineError, what: &str) {
-        tracing::error!(%partition, %error, what);
+        let source = std::error::Error::source(error);
+        let source = source.map_or_else(String::new, |source| format!(": {source}"));
+        tracing::error!(%partition, "{what}: {error}{source}");
         let running = self.replicas.get(&partition);
         if !error.is_damage() || running.is_none_or(|hosted| hosted.stopped.is_some()) {
             return;
         }
-        let source = std::error::Error::source(error);
-        let source = source.map_or_else(String::new, |source| format!(": {source}"));
         let table = self.table_name(partition);
         let why = format!(
             "table {table}, partition {}: {what}: {error}{source}; {REMEDY}",

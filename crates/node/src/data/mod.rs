@@ -29,6 +29,7 @@ mod snapshot;
 mod stopped;
 mod strays;
 pub(crate) mod transfer;
+mod unsynced;
 mod upkeep;
 mod workers;
 

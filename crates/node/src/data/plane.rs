@@ -14,7 +14,7 @@ use super::checksum::Checksums;
 use super::counters::Counters;
 use super::event::{Event, EventReceiver, EventSender};
 use super::flushing::Flushing;
-use super::hosted::{Hosted, Unsynced};
+use super::hosted::Hosted;
 use super::journal::JournalQueue;
 use super::links::{Links, read_frames};
 use super::progress::Progress;
@@ -22,6 +22,7 @@ use super::recover::RecoveredPartition;
 use super::request::Request;
 use super::snapshot::Transfers;
 use super::strays::{Aside, PutOff};
+use super::unsynced::Unsynced;
 use super::workers::Workers;
 use crate::control::{Control, Dialler};
 use crate::node::Events;
@@ -69,8 +70,8 @@ pub(crate) struct Ports {
     pub(crate) again: Vec<u64>,
     pub(crate) next_ticket: u64,
     pub(crate) waiting_bytes: usize,
-    /// Jobs on their way to disk, in order of their positions.
-    pub(crate) unsynced: VecDeque<Unsynced>,
+    /// Jobs on their way to disk.
+    pub(super) unsynced: Unsynced,
     /// Replicas hosted so far.
     pub(crate) lives: u64,
     /// Replicas whose entries wait for room on the way to a peer; each once.
@@ -163,7 +164,7 @@ impl Plane {
             again: Vec::new(),
             next_ticket: 1,
             waiting_bytes: 0,
-            unsynced: VecDeque::new(),
+            unsynced: Unsynced::default(),
             lives: 0,
             held_back: VecDeque::new(),
             map_reads: Vec::new(),
