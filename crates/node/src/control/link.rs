@@ -273,7 +273,7 @@ impl Link {
             Some(wait) if wait.is_zero() => tokio::task::yield_now().await,
             Some(wait) => sleep(wait).await,
             None => {
-                peers.note_refusal(&self.lock().address.clone(), error);
+                peers.note_refusal(&self.address(), error);
                 sleep(*pace).await;
                 *pace = (*pace * 2).min(PACE.1);
             }

@@ -73,6 +73,14 @@ struct Pending {
     pinged: bool,
 }
 
+impl Pending {
+    /// Whether answers are due and nothing has come for so long.
+    fn is_silent_for(&self, limit: Duration) -> bool {
+        self.waiting_since
+            .is_some_and(|since| since.elapsed() > limit)
+    }
+}
+
 impl Session {
     /// A session on a greeted connection, and the future that serves it until it ends.
     pub(super) fn new(stream: TcpStream) -> (Self, impl Future<Output = ()> + Send + 'static) {
@@ -126,21 +134,21 @@ impl Session {
 
     /// Whether answers are due and nothing has come for so long.
     pub(super) fn is_silent_for(&self, limit: Duration) -> bool {
-        let since = self.lock().waiting_since;
-        since.is_some_and(|since| since.elapsed() > limit)
+        self.lock().is_silent_for(limit)
     }
 
     /// Sends a ping, once, if answers are due and nothing has come for so long: what was asked may
     /// take its time, and a ping is answered at once.
     pub(super) fn ping_if_silent_for(&self, limit: Duration) {
         let mut pending = self.lock();
-        let silent = pending
-            .waiting_since
-            .is_some_and(|since| since.elapsed() > limit);
-        if !silent || std::mem::replace(&mut pending.pinged, true) {
-            return;
+        if pending.is_silent_for(limit) && !std::mem::replace(&mut pending.pinged, true) {
+            drop(pending);
+            self.ping();
         }
-        drop(pending);
+    }
+
+    /// Asks for a sign of life; nobody waits for the answer.
+    fn ping(&self) {
         if let Some(body) = envelope::encode_body(&ControlRequest::Ping { last_log: None }) {
             let _ = self.send(body);
         }
@@ -191,19 +199,14 @@ impl Session {
         loop {
             look.tick().await;
             let mut pending = self.lock();
-            let silent = pending
-                .waiting_since
-                .is_some_and(|since| since.elapsed() > SILENCE_MAX);
-            if silent {
+            if pending.is_silent_for(SILENCE_MAX) {
                 return;
             }
             pending.replies.retain(|_, sender| !sender.is_closed());
             let waiting = pending.waiting_since.is_some();
             drop(pending);
-            if waiting
-                && let Some(body) = envelope::encode_body(&ControlRequest::Ping { last_log: None })
-            {
-                let _ = self.send(body);
+            if waiting {
+                self.ping();
             }
         }
     }

@@ -5,7 +5,6 @@
 //! and bytes. Knows nothing of how a replica decides.
 
 use std::sync::Arc;
-use std::time::Instant as StdInstant;
 
 use tablestore_placement::{ClusterMap, Epoch, PartitionId, StorageId};
 use tablestore_replication::{Input, RequestId, Ticket};
@@ -86,21 +85,15 @@ impl Plane {
                 self.forward(ticket, to, epoch, false);
             }
             _ if relays => self.fail(ticket, Failure::NotHere),
-            Some(to) if to != me.member && self.ports.links.is_broken(to, StdInstant::now()) => {
+            Some(to) if to != me.member && self.ports.links.is_broken(to) => {
                 // Whoever has a copy talks to the primary.
                 let mut ways = others.filter(|other| *other != me.member && *other != to);
                 match ways.find(|way| self.ports.links.answers(*way)) {
                     Some(way) => self.forward(ticket, way, epoch, true),
-                    None => self.leave_parked(ticket),
+                    None => self.park(ticket, false),
                 }
             }
-            _ => self.leave_parked(ticket),
-        }
-    }
-
-    fn leave_parked(&mut self, ticket: u64) {
-        if let Some(request) = self.ports.requests.get_mut(&ticket) {
-            request.stage = Stage::Parked;
+            _ => self.park(ticket, false),
         }
     }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tablestore_placement::PartitionId;
 
 /// Flushes under way at once.
-pub(super) const FLUSHING_MAX: usize = 4;
+const FLUSHING_MAX: usize = 4;
 
 /// A partition that may be flushed.
 #[derive(Debug, Clone, Copy)]
@@ -55,20 +55,14 @@ pub(super) struct Flushing {
 impl Flushing {
     /// Chooses whom to flush now; those chosen are under way until [`ended`](Self::ended).
     pub(super) fn choose(&mut self, candidates: &[Candidate], need: Need) -> Vec<PartitionId> {
-        let memory: u64 = candidates.iter().map(|one| one.unflushed_bytes).sum();
-        let idle =
-            |one: &&Candidate| one.has_unflushed() && !self.under_way.contains(&one.partition);
-        let mut free: Vec<&Candidate> = candidates.iter().filter(idle).collect();
+        // What is being flushed will not be in memory for long.
+        let idle = |one: &&Candidate| !self.under_way.contains(&one.partition);
+        let idle = candidates.iter().filter(idle);
+        let mut left: u64 = idle.clone().map(|one| one.unflushed_bytes).sum();
+        let mut free: Vec<&Candidate> = idle.filter(|one| one.has_unflushed()).collect();
         let turn = |one: &Candidate| self.last_turn.get(&one.partition).copied().unwrap_or(0);
         let mut slots = FLUSHING_MAX.saturating_sub(self.under_way.len());
         let mut chosen = Vec::new();
-        // What is being flushed will not be in memory for long.
-        let in_flight: u64 = candidates
-            .iter()
-            .filter(|one| self.under_way.contains(&one.partition))
-            .map(|one| one.unflushed_bytes)
-            .sum();
-        let mut left = memory.saturating_sub(in_flight);
         let is_short = |left: u64| match need {
             Need::Bounds { memory_max } => left > memory_max,
             Need::Everything => left > 0,

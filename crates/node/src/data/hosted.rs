@@ -3,8 +3,6 @@
 //!
 //! Knows nothing of what a replica decides.
 
-use std::time::Instant;
-
 use tablestore_placement::PartitionId;
 use tablestore_replication::settings::TAIL_BYTES_MAX;
 use tablestore_replication::{Input, Replica};
@@ -50,7 +48,7 @@ impl Plane {
 
     /// Lets replicas go on that held entries back, each in its turn, for as long as there is room.
     pub(super) fn release_held_back(&mut self) {
-        self.ports.links.look(Instant::now());
+        self.ports.links.look();
         for _ in 0..self.ports.held_back.len() {
             let Some(partition) = self.ports.held_back.pop_front() else {
                 return;

@@ -163,7 +163,7 @@ impl Links {
         if let Some(link) = self.links.get_mut(&peer) {
             link.up = up;
         }
-        self.look(Instant::now());
+        self.look();
     }
 
     /// Whether messages to the peer have a chance.
@@ -178,9 +178,9 @@ impl Links {
     }
 
     /// Whether the way to a peer is broken, for longer than it takes to replace one that died.
-    pub(crate) fn is_broken(&self, peer: StorageId, now: Instant) -> bool {
+    pub(crate) fn is_broken(&self, peer: StorageId) -> bool {
         let since = self.links.get(&peer).and_then(|link| link.unanswered_since);
-        since.is_some_and(|since| now > since + BROKEN_AFTER)
+        since.is_some_and(|since| since.elapsed() > BROKEN_AFTER)
     }
 
     /// Peers for which entries are to be held back, in order.
@@ -189,13 +189,13 @@ impl Links {
     }
 
     /// Looks who answers and who is crowded.
-    pub(crate) fn look(&mut self, now: Instant) {
+    pub(crate) fn look(&mut self) {
         self.crowded.clear();
         for (peer, link) in &mut self.links {
             if link.up && self.sessions.hears(*peer) {
                 link.unanswered_since = None;
             } else {
-                link.unanswered_since.get_or_insert(now);
+                link.unanswered_since.get_or_insert_with(Instant::now);
             }
             if link.waiting() >= CROWDED_BYTES {
                 self.crowded.push(*peer);

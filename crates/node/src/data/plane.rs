@@ -277,7 +277,7 @@ impl Plane {
                 error,
                 what,
             } => self.met(partition, &error, what),
-            Event::Dropped(partition) => self.dropped(partition),
+            Event::Dropped(partition) => self.is_gone(partition),
             Event::FlushAll(done) => self.flush_all(done),
             Event::CopyRead { copy, source, page } => self.copy_read(copy, source, page),
             Event::CopyStored { copy, stored } => self.copy_stored(copy, stored),

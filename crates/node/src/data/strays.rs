@@ -146,8 +146,8 @@ impl Plane {
         })
     }
 
-    /// What is here of a partition is deleted: its log may go, and it may be opened anew.
-    pub(super) fn dropped(&mut self, partition: PartitionId) {
+    /// Nothing is here of a partition any more: its log may go, and it may be opened anew.
+    pub(super) fn is_gone(&mut self, partition: PartitionId) {
         let number = partition.to_u64();
         self.ports.journal.push(Job::Forget { partition: number });
         self.ports.aside.remove(&partition);
@@ -185,9 +185,6 @@ impl Plane {
             // It stays in the set: nothing is opened over what could not be moved.
             return;
         };
-        self.ports.aside.remove(&partition);
-        let number = partition.to_u64();
-        self.ports.journal.push(Job::Forget { partition: number });
         let shown = place.map_or_else(String::new, |place| place.display().to_string());
         tracing::warn!(
             %partition, place = shown,
@@ -197,8 +194,7 @@ impl Plane {
         let detail = serde_json::json!({ "place": shown });
         let timeline = &self.ports.timeline;
         timeline.publish("partition_put_aside", Some(partition), detail);
-        let map = Arc::clone(&self.ports.map);
-        self.follow_assignments(&map, &map);
+        self.is_gone(partition);
     }
 }
 

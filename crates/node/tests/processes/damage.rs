@@ -10,7 +10,7 @@ use tablestore_client::{Row, RowKey};
 use tablestore_node::NodeSettings;
 use tablestore_node::start::{Inspected, StartError, inspect};
 
-use crate::harness::{Cluster, until};
+use crate::harness::{Cluster, copy, until};
 
 const TABLES: [&str; 2] = ["first", "second"];
 const ROWS: usize = 200;
@@ -30,19 +30,6 @@ impl Chance {
         let step = self.0.wrapping_mul(6_364_136_223_846_793_005);
         self.0 = step.wrapping_add(1);
         usize::try_from(self.0 >> 33).unwrap() % bound.max(1)
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let (path, to) = (entry.path(), to.join(entry.file_name()));
-        if path.is_dir() {
-            copy(&path, &to);
-        } else if entry.file_name() != "reserve" {
-            fs::copy(path, to).unwrap();
-        }
     }
 }
 

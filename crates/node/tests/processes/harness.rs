@@ -389,6 +389,20 @@ impl Drop for Cluster {
     }
 }
 
+/// Copies a directory, but for the reserve: a start makes its own.
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("it can be made");
+    for entry in fs::read_dir(from).expect("it can be read") {
+        let entry = entry.expect("it can be read");
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy(&path, &to);
+        } else if entry.file_name() != "reserve" {
+            fs::copy(path, to).expect("it can be copied");
+        }
+    }
+}
+
 /// The files of rows below a node's directory. The node may run: what vanishes meanwhile is not
 /// there.
 pub fn row_files(directory: &Path) -> Vec<PathBuf> {

@@ -6,23 +6,10 @@ use std::path::Path;
 
 use tablestore_client::{Row, RowKey};
 
-use crate::harness::{Cluster, tree, until};
+use crate::harness::{Cluster, copy, tree, until};
 
 const TABLE: &str = "restored";
 const ROWS: usize = 30;
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let (path, to) = (entry.path(), to.join(entry.file_name()));
-        if path.is_dir() {
-            copy(&path, &to);
-        } else {
-            fs::copy(path, to).unwrap();
-        }
-    }
-}
 
 /// Puts the copy in the place of the directory.
 fn restore(copy_of: &Path, directory: &Path) {

@@ -5,16 +5,12 @@ use std::path::Path;
 
 use tablestore_client::{Row, RowKey};
 
-use crate::harness::{Cluster, until};
+use crate::harness::{Cluster, copy, until};
 
 /// Puts a copy of a folder's files in the place of another's.
 fn copy_files(from: &Path, to: &Path) {
     let _ = fs::remove_dir_all(to);
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
+    copy(from, to);
 }
 
 fn holds(folder: &Path, text: &[u8]) -> bool {
