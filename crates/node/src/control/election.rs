@@ -284,7 +284,7 @@ impl Elector {
                 let ping = ControlRequest::Ping { last_log };
                 let reply = core.peers.call(storage, ping, PING_MAX).await;
                 if let Ok(ControlReply::Pong { last_log, hears }) = reply {
-                    core.reach.note(storage, hears.clone());
+                    core.reach.note(storage, &hears);
                     core.peers.heard(storage, hears);
                     let _ = core
                         .sightings

@@ -14,8 +14,8 @@ use tablestore_placement::StorageId;
 use tokio::time::timeout;
 
 use super::core::Core;
+use super::hearing::HEARD_WITHIN;
 use super::message::{ControlReply, PeerIdentity, Probe};
-use super::reach::HEARD_WITHIN;
 use super::types::{TypeConfig, Vote};
 
 /// The leader's announcement may arrive shortly after the candidate's request.

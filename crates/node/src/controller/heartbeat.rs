@@ -21,7 +21,7 @@ impl Controller {
         let now = self.now();
         if now > self.ticked + self.detector.settings().own_gap_max {
             // A pause of our own: nobody's silence can be told.
-            self.hearing.0.clear();
+            self.hearing.clear();
         }
         self.ticked = now;
         self.tell_time(now);

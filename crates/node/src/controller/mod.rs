@@ -27,8 +27,7 @@ use tokio::time::MissedTickBehavior;
 
 pub(crate) use service::Service;
 
-use self::reach::{Heard, Hearing};
-use crate::control::{HeartbeatAnswer, LinkEvent};
+use crate::control::{Hearing, HeartbeatAnswer, LinkEvent};
 use crate::node::Node;
 
 /// How often the map is looked over for something to do.
@@ -226,11 +225,11 @@ impl Controller {
     fn recall_voters(&mut self, map: &ClusterMap) {
         let now = self.now();
         let suspect_after = self.detector.settings().suspect_after_max;
-        for (node, heard) in self.hearing.0.clone() {
+        for (node, heard) in self.hearing.last_heard() {
             let Some(member) = map.members.get(&node).filter(|member| member.is_live()) else {
                 continue;
             };
-            let heard = heard.at.max(now.saturating_sub(suspect_after));
+            let heard = heard.max(now.saturating_sub(suspect_after));
             let evidence = Evidence::HeartbeatAnswered {
                 node,
                 incarnation: seen(member.incarnation),
@@ -246,13 +245,12 @@ impl Controller {
         let now = self.now();
         match event {
             LinkEvent::Heard { storage, hears } => {
-                let hears = hears.into_iter().collect();
                 if let Some(incarnation) = self.node.shared.control.peers().incarnation(storage) {
                     let (node, incarnation) = (storage, seen(incarnation));
                     self.detector
                         .take(now, Evidence::Heard { node, incarnation });
                 }
-                self.hearing.0.insert(storage, Heard { at: now, hears });
+                self.hearing.note(storage, hears, now);
             }
             LinkEvent::Up {
                 storage,
