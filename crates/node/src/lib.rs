@@ -22,7 +22,6 @@ mod resources;
 mod room;
 pub mod settings;
 pub mod start;
-mod wire;
 
 pub use api::{
     BatchItem, Consistency, PartitionChecksums, RequestContext, RequestError, Row, RowKey,

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ pub(crate) struct Room {
     full: AtomicBool,
     /// Members whose disks are full, as the controller last told.
     full_members: Mutex<BTreeSet<StorageId>>,
+    /// How often any of it changed.
+    changes: AtomicU64,
 }
 
 impl Room {
@@ -35,29 +37,24 @@ impl Room {
     }
 
     pub(crate) fn set_full(&self, full: bool) {
-        self.full.store(full, Ordering::Release);
+        if self.full.swap(full, Ordering::AcqRel) != full {
+            self.changes.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
     /// The controller says whose disks are full.
     pub(crate) fn set_full_members(&self, members: BTreeSet<StorageId>) {
-        *self.lock() = members;
+        let mut known = self.lock();
+        if *known != members {
+            *known = members;
+            self.changes.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
-    /// How many of these have room, as far as is known.
-    pub(crate) fn with_room<'a>(&self, members: impl Iterator<Item = &'a StorageId>) -> usize {
-        let full = self.lock();
-        members.filter(|member| !full.contains(member)).count()
-    }
-
-    /// Whether any member's disk is full.
-    pub(crate) fn is_any_member_full(&self) -> bool {
-        !self.lock().is_empty()
-    }
-
-    /// Whether the disk of one of these is full.
-    pub(crate) fn is_any_full(&self, members: &[StorageId]) -> bool {
-        let full = self.lock();
-        !full.is_empty() && members.iter().any(|member| full.contains(member))
+    /// How it is, if it has changed since it was `seen`; and what to call that.
+    pub(crate) fn changed(&self, seen: u64) -> Option<(u64, bool, BTreeSet<StorageId>)> {
+        let changes = self.changes.load(Ordering::Acquire);
+        (changes != seen).then(|| (changes, self.is_full(), self.lock().clone()))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<StorageId>> {
@@ -235,11 +232,16 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_is_full_concerns_only_those_that_list_it() {
+    fn whoever_asks_learns_of_each_change_once() {
         let room = Room::default();
-        assert!(!room.is_any_full(&[StorageId(1)]));
+        assert_eq!(room.changed(0), None);
+        room.set_full(false);
         room.set_full_members([StorageId(2)].into());
-        assert!(!room.is_any_full(&[StorageId(1)]));
-        assert!(room.is_any_full(&[StorageId(1), StorageId(2)]));
+        let (seen, full, members) = room.changed(0).unwrap();
+        assert_eq!((full, members), (false, [StorageId(2)].into()));
+        room.set_full_members([StorageId(2)].into());
+        assert_eq!(room.changed(seen), None);
+        room.set_full(true);
+        assert!(room.changed(seen).unwrap().1);
     }
 }

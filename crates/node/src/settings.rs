@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Requests that may wait for a fail-over on one node; above it they are refused at once.
-pub const WAITING_MAX: usize = 10_000;
+pub const WAITING_MAX: usize = tablestore_dataplane::settings::WAITING_MAX;
 /// How often the controller asks every node for a sign of work.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_millis(100);
 /// A replica missing for longer than this is replaced on another node.
@@ -101,6 +101,17 @@ pub enum SettingsError {
 }
 
 impl NodeSettings {
+    /// What of it concerns the data plane.
+    pub(crate) fn of_data_plane(&self) -> tablestore_dataplane::Settings {
+        tablestore_dataplane::Settings {
+            waiting_max: self.waiting_max,
+            checksum_every: self.checksum_every,
+            unflushed_bytes_max: self.unflushed_bytes_max,
+            rebuild_stopped: self.rebuild_stopped,
+            ..tablestore_dataplane::Settings::default()
+        }
+    }
+
     /// Settings of a single node in `data_dir`, with every default.
     #[must_use]
     pub fn new(name: &str, data_dir: PathBuf, listen: SocketAddr, peer_listen: SocketAddr) -> Self {

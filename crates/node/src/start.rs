@@ -13,7 +13,8 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::Context as _;
 use rand::RngExt;
-use tablestore_placement::{ClusterId, Incarnation, Office, Registration, StorageId};
+use tablestore_dataplane::Event as PlaneEvent;
+use tablestore_placement::{ClusterId, ClusterMap, Incarnation, Office, Registration, StorageId};
 use tablestore_store::DataDirectory;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -26,7 +27,7 @@ use crate::control::{
     Control, ControlSettings, ControlStore, DataSocket, Dialler, Identity, Peers, ShownStart, bind,
 };
 use crate::controller::{self, Service};
-use crate::data::{self, Event, Parts, Progress, Storage};
+use crate::data::{self, Event, EventSender, Parts, Progress, Storage};
 use crate::http::{HttpSettings, serve};
 use crate::log::Log;
 use crate::metrics::Metrics;
@@ -276,8 +277,7 @@ fn start_data(
         reader: storage.reader,
         control: control.clone(),
         dialler: Dialler::new(peers.clone()),
-        workers: data::Workers::start()?,
-        recovered: storage.recovered,
+        stored: storage.stored,
         progress: Arc::clone(&progress),
         metrics: data::Counters::new(&metrics),
         timeline: timeline.clone(),
@@ -297,32 +297,9 @@ fn start_data(
             leaving: AtomicBool::new(false),
         }),
     };
-    let mut maps = control.watch_map();
-    let to_data = sender.clone();
-    runtime.spawn(async move {
-        loop {
-            let map = Arc::clone(&maps.borrow_and_update());
-            to_data.send(Event::Map(map)).await;
-            if maps.changed().await.is_err() {
-                return;
-            }
-        }
-    });
-    runtime.spawn(async move {
-        while let Some(socket) = inbound.recv().await {
-            let identity = &socket.hello.identity;
-            let peer = Office {
-                member: identity.storage,
-                incarnation: identity.incarnation,
-            };
-            sender
-                .send(Event::Inbound {
-                    peer,
-                    socket: socket.stream,
-                })
-                .await;
-        }
-    });
+    let (maps, to_data) = (control.watch_map(), sender.clone());
+    runtime.spawn(async move { tell_maps(maps, &to_data).await });
+    runtime.spawn(async move { take_over(&mut inbound, &sender).await });
     let served = node.clone();
     let (stop, stopping) = watch::channel(false);
     let (done, ended) = oneshot::channel();
@@ -336,10 +313,36 @@ fn start_data(
                     }
                     let _ = done.send(());
                 });
-                data::run(parts).await;
+                if let Err(error) = data::run(parts).await {
+                    tracing::error!(%error, "the data thread cannot run");
+                }
             });
         })?;
     Ok((node, Http { stop, ended }))
+}
+
+/// Tells the data thread every map.
+async fn tell_maps(mut maps: watch::Receiver<Arc<ClusterMap>>, data: &EventSender) {
+    loop {
+        let map = Arc::clone(&maps.borrow_and_update());
+        data.tell(PlaneEvent::Map(map)).await;
+        if maps.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Gives the data thread the connections that peers dialled for it.
+async fn take_over(inbound: &mut mpsc::Receiver<DataSocket>, data: &EventSender) {
+    while let Some(socket) = inbound.recv().await {
+        let identity = &socket.hello.identity;
+        let peer = Office {
+            member: identity.storage,
+            incarnation: identity.incarnation,
+        };
+        let socket = socket.stream;
+        data.send(Event::Inbound { peer, socket }).await;
+    }
 }
 
 /// The HTTP surface, to be ended.

@@ -63,9 +63,11 @@ impl Node {
         let asked = Event::Remembered(shown.storage, asker);
         self.shared.data.send(asked).await;
         let control = &self.shared.control;
+        let remembered = remembered.await.unwrap_or_default();
         let remembered = Remembered {
+            commits: remembered.commits,
+            acknowledged: remembered.acknowledged,
             matched: control.matched(shown.storage),
-            ..remembered.await.unwrap_or_default()
         };
         let map = self.map();
         let others = map.members.keys().copied();

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use tablestore_dataplane::Counts;
+
 use crate::metrics::{Counter, Metrics};
 
 /// Handles to the counters of the data thread.
 #[derive(Debug, Clone)]
 pub(crate) struct Counters {
+    /// What the plane had counted when it was last asked.
+    seen: Counts,
     pub(crate) writes: Arc<Counter>,
     pub(crate) reads: Arc<Counter>,
     pub(crate) bad_frames: Arc<Counter>,
@@ -22,6 +26,7 @@ impl Counters {
     pub(crate) fn new(metrics: &Metrics) -> Self {
         let counter = |name, help| metrics.counter(name, help, &[]);
         Self {
+            seen: Counts::default(),
             writes: counter(
                 "tablestore_writes_total",
                 "Writes that this node committed.",
@@ -55,6 +60,34 @@ impl Counters {
                 "tablestore_partitions_put_aside_total",
                 "Partitions on disk of which the cluster map knows nothing, moved to rows-aside.",
             ),
+        }
+    }
+
+    /// Adds what the plane has counted since this was last called.
+    pub(crate) fn follow(&mut self, counts: Counts) {
+        let seen = std::mem::replace(&mut self.seen, counts);
+        if seen == counts {
+            return;
+        }
+        for (counter, before, now) in [
+            (&self.writes, seen.writes, counts.writes),
+            (&self.reads, seen.reads, counts.reads),
+            (
+                &self.connections_overrun,
+                seen.connections_overrun,
+                counts.connections_overrun,
+            ),
+            (
+                &self.foreign_answers,
+                seen.foreign_answers,
+                counts.foreign_answers,
+            ),
+            (&self.copies_ended, seen.copies_ended, counts.copies_ended),
+            (&self.mismatches, seen.mismatches, counts.mismatches),
+            (&self.snapshots, seen.snapshots, counts.snapshots),
+            (&self.put_aside, seen.put_aside, counts.put_aside),
+        ] {
+            counter.add(now - before);
         }
     }
 }

@@ -1,42 +1,22 @@
-//! The data thread: replication cores, the requests of clients, data connections.
+//! The data thread: the host of the data plane, which gives it what happens and carries out what
+//! follows.
 //!
-//! One task owns everything here and nothing is locked. It takes all events that wait, feeds
-//! them to the replicas, carries out what the replicas ask, and then hands one group to the
-//! journal and one frame to each peer. Knows nothing of raft or of failure detection: it follows
-//! the cluster map and reports its progress.
+//! One task takes all events that wait, hands them to the plane in one turn, and then gives one
+//! group to the journal, one frame to each peer, and jobs to the lanes. It decides nothing.
 
-mod apply;
-mod checksum;
-mod copies;
 mod counters;
-mod dispatch;
 mod event;
-mod flush;
-mod flushing;
-mod full;
-mod hosted;
+mod host;
 mod journal;
 mod links;
-mod mismatch;
-mod outputs;
-mod peers;
-mod plane;
 mod progress;
-mod recover;
-pub(crate) mod request;
-mod sessions;
-mod snapshot;
 mod stopped;
-mod strays;
-pub(crate) mod transfer;
-mod unsynced;
-mod upkeep;
+mod storage;
 mod workers;
 
 pub(crate) use counters::Counters;
-pub(crate) use event::{Event, EventSender, channel};
+pub(crate) use event::{Asked, Event, EventSender, channel};
+pub(crate) use host::{Parts, run};
 pub(crate) use journal::JournalQueue;
-pub(crate) use plane::{Parts, run};
 pub(crate) use progress::Progress;
-pub(crate) use recover::{RecoveredPartition, Storage, open_storage};
-pub(crate) use workers::Workers;
+pub(crate) use storage::{Storage, open_storage};

@@ -7,23 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tablestore_placement::{Epoch, PartitionId};
-use tablestore_replication::Role;
+use tablestore_dataplane::ReplicaProgress;
+use tablestore_placement::PartitionId;
 
 use super::journal::JournalState;
 use crate::room::Room;
-
-/// One replica as last seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ReplicaProgress {
-    pub(crate) role: Role,
-    pub(crate) epoch: Epoch,
-    pub(crate) serving: bool,
-    pub(crate) end: u64,
-    pub(crate) commit: u64,
-    /// Why it stopped, if it did.
-    pub(crate) stopped: Option<String>,
-}
 
 /// Shared between threads.
 #[derive(Debug)]
@@ -95,41 +83,13 @@ impl Progress {
         self.leaving.load(Ordering::Acquire)
     }
 
-    pub(crate) fn role(&self, partition: PartitionId, role: Role, epoch: Epoch, serving: bool) {
+    /// What became of a replica; nothing if it is here no more.
+    pub(crate) fn show(&self, partition: PartitionId, shown: Option<ReplicaProgress>) {
         let mut replicas = self.lock();
-        let entry = replicas.entry(partition).or_insert(ReplicaProgress {
-            role,
-            epoch,
-            serving,
-            end: 0,
-            commit: 0,
-            stopped: None,
-        });
-        (entry.role, entry.epoch, entry.serving) = (role, epoch, serving);
-    }
-
-    pub(crate) fn stopped(&self, partition: PartitionId, why: &str) {
-        let mut replicas = self.lock();
-        let entry = replicas.entry(partition).or_insert(ReplicaProgress {
-            role: Role::Outsider,
-            epoch: Epoch(0),
-            serving: false,
-            end: 0,
-            commit: 0,
-            stopped: None,
-        });
-        entry.stopped = Some(why.to_owned());
-        entry.serving = false;
-    }
-
-    pub(crate) fn log(&self, partition: PartitionId, end: u64, commit: u64) {
-        if let Some(entry) = self.lock().get_mut(&partition) {
-            (entry.end, entry.commit) = (end, commit);
-        }
-    }
-
-    pub(crate) fn forget(&self, partition: PartitionId) {
-        self.lock().remove(&partition);
+        match shown {
+            Some(shown) => replicas.insert(partition, shown),
+            None => replicas.remove(&partition),
+        };
     }
 
     /// All replicas of this node.

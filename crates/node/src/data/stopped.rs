@@ -8,6 +8,8 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use tablestore_dataplane::Notes;
+
 /// The folder of the data directory that holds the files.
 const FOLDER: &str = "stopped";
 
@@ -48,9 +50,10 @@ impl StoppedReplicas {
         }
         Ok(stopped)
     }
+}
 
-    /// Notes durably that a replica has stopped. Blocks for a sync.
-    pub(crate) fn keep(&self, partition: u64, why: &str) -> io::Result<()> {
+impl Notes for StoppedReplicas {
+    fn keep(&self, partition: u64, why: &str) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
         let unfinished = self.folder.join(format!("{partition:016x}.new"));
         let mut file = File::create(&unfinished)?;
@@ -64,8 +67,7 @@ impl StoppedReplicas {
         Ok(())
     }
 
-    /// Forgets it: the replica is gone or is built anew.
-    pub(crate) fn clear(&self, partition: u64) -> io::Result<()> {
+    fn clear(&self, partition: u64) -> io::Result<()> {
         match fs::remove_file(self.file(partition)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),

@@ -1,26 +1,24 @@
 //! Threads for what may block: reads of ranges and of the journal, copies, and niced housekeeping.
 //!
-//! Knows nothing of what a job does; a job reports by an event.
+//! Knows nothing of what a job does. The plane gives each lane only so many jobs at once.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
-type Job = Box<dyn FnOnce() + Send>;
+use tablestore_dataplane::{Event, Host, Job, Lane};
+use tablestore_store::{JournalReader, LsmEngine};
 
-/// Jobs that may wait for the reading thread.
-const READS_WAITING_MAX: usize = 1_024;
-/// Jobs that may wait for the housekeeping thread.
-const UPKEEP_WAITING_MAX: usize = 4_096;
-/// Jobs that may wait for the copying thread: far more than there are copies at once.
-const COPIES_WAITING_MAX: usize = 64;
+use super::event::EventSender;
+use super::stopped::StoppedReplicas;
+
 /// How far housekeeping steps back behind requests.
 const NICE: i32 = 10;
 
 /// The lanes of background work.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Workers {
-    reads: mpsc::SyncSender<Job>,
-    upkeep: mpsc::SyncSender<Job>,
-    copies: mpsc::SyncSender<Job>,
+    reads: mpsc::Sender<Job>,
+    upkeep: mpsc::Sender<Job>,
+    copies: mpsc::Sender<Job>,
 }
 
 impl Workers {
@@ -28,40 +26,48 @@ impl Workers {
     ///
     /// # Errors
     /// If the system refuses a thread.
-    pub(crate) fn start() -> std::io::Result<Self> {
+    pub(crate) fn start(
+        engine: Arc<LsmEngine>,
+        journal: &JournalReader,
+        notes: &StoppedReplicas,
+        sender: &EventSender,
+    ) -> std::io::Result<Self> {
+        let lane = |name: &str, nice: i32| -> std::io::Result<mpsc::Sender<Job>> {
+            let (to_lane, jobs) = mpsc::channel::<Job>();
+            let (engine, journal) = (Arc::clone(&engine), journal.clone());
+            let (notes, sender) = (notes.clone(), sender.clone());
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(move || {
+                    // Of the thread, not of the process; without it the lane is only less polite.
+                    let _ = rustix::process::nice(nice);
+                    let host = Host {
+                        engine: engine.as_ref(),
+                        journal: &journal,
+                        notes: &notes,
+                    };
+                    for job in jobs {
+                        sender.tell_blocking(Event::Done(job.run(&host)));
+                    }
+                })?;
+            Ok(to_lane)
+        };
         Ok(Self {
-            reads: lane("reads", READS_WAITING_MAX, 0)?,
-            upkeep: lane("upkeep", UPKEEP_WAITING_MAX, NICE)?,
+            reads: lane("reads", 0)?,
+            upkeep: lane("upkeep", NICE)?,
             // Not niced: the other side waits for each piece, and would give the copy up.
-            copies: lane("copies", COPIES_WAITING_MAX, 0)?,
+            copies: lane("copies", 0)?,
         })
     }
 
-    /// Runs a job soon. False if too many wait: nothing will be done.
-    pub(crate) fn read(&self, job: impl FnOnce() + Send + 'static) -> bool {
-        self.reads.try_send(Box::new(job)).is_ok()
+    /// Runs a job soon, on its lane.
+    pub(crate) fn run(&self, job: Job) {
+        let lane = match job.lane() {
+            Lane::Reads => &self.reads,
+            Lane::Upkeep => &self.upkeep,
+            Lane::Copies => &self.copies,
+        };
+        // The threads end only with the process.
+        let _ = lane.send(job);
     }
-
-    /// Runs a job when there is time. False if too many wait: nothing will be done.
-    pub(crate) fn upkeep(&self, job: impl FnOnce() + Send + 'static) -> bool {
-        self.upkeep.try_send(Box::new(job)).is_ok()
-    }
-
-    /// Reads or stores a piece of a copy. False if too many wait: nothing will be done.
-    pub(crate) fn copy(&self, job: impl FnOnce() + Send + 'static) -> bool {
-        self.copies.try_send(Box::new(job)).is_ok()
-    }
-}
-
-/// A thread that does one job after the other.
-fn lane(name: &str, waiting_max: usize, nice: i32) -> std::io::Result<mpsc::SyncSender<Job>> {
-    let (sender, jobs) = mpsc::sync_channel::<Job>(waiting_max);
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || {
-            // Of the thread, not of the process; without it the lane is only less polite.
-            let _ = rustix::process::nice(nice);
-            jobs.into_iter().for_each(|job| job());
-        })?;
-    Ok(sender)
 }

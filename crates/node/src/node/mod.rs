@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use rand::RngExt;
+use tablestore_dataplane::{Answer, Failure, Operation, Reply};
 use tablestore_placement::{ClusterMap, Office, PartitionId, StorageId, Table};
 use tablestore_ring::{PartitionTable, PointHash, Xxh3};
 use tablestore_store::{KeyValue, Mutation, key};
@@ -27,8 +28,7 @@ use crate::api::{
     ScanRequest, Served, WriteReply,
 };
 use crate::control::Control;
-use crate::data::request::{Answer, Failure, Operation, Reply, Request};
-use crate::data::{Event as DataEvent, EventSender, Progress};
+use crate::data::{Asked, Event as DataEvent, EventSender, Progress};
 use crate::metrics::Metrics;
 use crate::settings::NodeSettings;
 
@@ -128,40 +128,30 @@ impl Node {
         context: RequestContext,
     ) -> Result<(Answer, Served), RequestError> {
         let (waiter, reply) = oneshot::channel();
-        let request = Request::of_client(partition, operation, context.deadline, waiter);
+        let asked = Asked {
+            partition,
+            operation,
+            deadline: context.deadline,
+            waiter,
+        };
         let busy = RequestError::NotApplied {
             reason: NotAppliedReason::Busy,
             partition: Some(partition),
         };
-        if self.shared.data.offer(DataEvent::Request(request)).is_err() {
+        if self.shared.data.offer(DataEvent::Asked(asked)).is_err() {
             return Err(busy);
         }
-        match reply.await {
-            Ok((
-                by,
-                Reply {
-                    epoch,
-                    result: Ok(answer),
-                },
-            )) => Ok((
-                answer,
-                Served {
-                    by,
-                    partition,
-                    epoch,
-                },
-            )),
-            Ok((
-                _,
-                Reply {
-                    result: Err(failure),
-                    ..
-                },
-            )) => Err(error_of(failure, partition)),
-            Err(_) => Err(RequestError::OutcomeUnknown {
-                partition: Some(partition),
-            }),
-        }
+        let unknown = RequestError::OutcomeUnknown {
+            partition: Some(partition),
+        };
+        let (by, Reply { epoch, result }) = reply.await.map_err(|_| unknown)?;
+        let answer = result.map_err(|failure| error_of(failure, partition))?;
+        let served = Served {
+            by,
+            partition,
+            epoch,
+        };
+        Ok((answer, served))
     }
 
     /// Carries out one mutation, once.

@@ -4,21 +4,22 @@
 //! by itself, with what it had put aside, where the cluster can do without it; elsewhere the start
 //! is refused, every time. Knows nothing of what runs later.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tablestore_dataplane::{RecoveredPartition, Stored};
 use tablestore_placement::{ClusterId, ClusterMap, Incarnation, PartitionId, StorageId};
 use tablestore_store::engine::Scan;
-use tablestore_store::{DataDirectory, NewIdentity};
+use tablestore_store::{DataDirectory, Engine as _, NewIdentity};
 use tokio::runtime::Runtime;
 
 use super::boot;
 use crate::control::{
     Consulted, Control, ControlStore, Identity, ShownStart, Standing, consult, standing,
 };
-use crate::data::{self, RecoveredPartition, Storage};
+use crate::data::{self, Storage};
 use crate::settings::NodeSettings;
 
 /// Pause before the other voters are asked again.
@@ -59,7 +60,7 @@ pub(super) fn open(settings: &NodeSettings, runtime: &Runtime) -> anyhow::Result
         storage: me,
         begun: directory.starts()?,
         last_log: control_store.last_log(),
-        ends: ends(&storage.recovered),
+        ends: ends(&storage.stored),
     };
     Ok(Opened {
         directory,
@@ -91,10 +92,10 @@ pub struct Inspected {
 /// As a start of the node.
 pub fn inspect(settings: &NodeSettings) -> Result<Vec<Inspected>, super::StartError> {
     let opened = open(settings, &super::runtime()?)?;
-    let engine = &opened.storage.engine;
+    let engine = opened.storage.engine.as_ref();
     let mut found = Vec::new();
-    for (partition, recovered) in &opened.storage.recovered {
-        let unusable = recovered.stopped.as_ref().map(|found| found.why.clone());
+    for (partition, recovered) in opened.storage.stored.partitions() {
+        let unusable = recovered.unusable().map(str::to_owned);
         let mut rows = Vec::new();
         let mut scan = Scan::all(PAGE_ROWS, PAGE_BYTES);
         while unusable.is_none() {
@@ -109,7 +110,7 @@ pub fn inspect(settings: &NodeSettings) -> Result<Vec<Inspected>, super::StartEr
         }
         found.push(Inspected {
             partition: *partition,
-            end: recovered.state.meta.end,
+            end: recovered.meta().end,
             rows,
             unusable,
         });
@@ -179,26 +180,27 @@ fn broken_alone(map: &ClusterMap, me: StorageId, storage: &Storage) -> Option<St
         let assignment = map.assignment(partition);
         assignment.is_some_and(|a| a.in_sync.iter().all(|storage| *storage == me))
     };
-    storage.recovered.iter().find_map(|(number, found)| {
-        let unusable = found.stopped.as_ref().filter(|found| found.broken)?;
+    let stored = storage.stored.partitions();
+    stored.iter().find_map(|(number, found)| {
+        let why = found.broken_because()?;
         let partition = PartitionId::from_u64(*number);
         alone(partition).then(|| {
             format!(
-                "{}; no other node has partition {partition} in sync, so it cannot be built anew: \
-                 restore the whole data directory as it was when the node last ended",
-                unusable.why
+                "{why}; no other node has partition {partition} in sync, so it cannot be built \
+                 anew: restore the whole data directory as it was when the node last ended",
             )
         })
     })
 }
 
 /// A replica that has stopped shows nothing, because it is not to be used.
-fn ends(recovered: &BTreeMap<u64, RecoveredPartition>) -> Vec<(PartitionId, Option<u64>)> {
+fn ends(stored: &Stored) -> Vec<(PartitionId, Option<u64>)> {
     let end = |found: &RecoveredPartition| {
-        let usable = found.stopped.is_none();
-        usable.then_some(found.state.meta.end)
+        let usable = found.unusable().is_none();
+        usable.then_some(found.meta().end)
     };
-    recovered
+    stored
+        .partitions()
         .iter()
         .map(|(number, found)| (PartitionId::from_u64(*number), end(found)))
         .collect()

@@ -1,0 +1,100 @@
+//! Everything that can happen to a data plane. Knows nothing of what is done about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tablestore_placement::{AssignmentVersion, ClusterMap, Office, PartitionId, StorageId};
+
+use crate::job::Done;
+use crate::request::Operation;
+use crate::wire::Frame;
+
+/// The time of a turn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Since the process began; never goes back.
+    pub since_start: Duration,
+    /// The wall clock in milliseconds, for people and for stamps that nothing true rests on.
+    pub wall_ms: u64,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event<W> {
+    /// A client of this node asks; `waiter` comes back with the answer.
+    Request {
+        /// Which partition is asked.
+        partition: PartitionId,
+        /// What is asked of it.
+        operation: Operation,
+        /// When it is answered with a failure at the latest.
+        deadline: Duration,
+        /// Who waits.
+        waiter: W,
+    },
+    /// A frame from a start of a peer that has dialled this node.
+    Frame {
+        /// Who says it.
+        from: Office,
+        /// What is said.
+        frame: Frame,
+    },
+    /// A start of a peer has dialled this node.
+    Inbound(Office),
+    /// A connection that a start of a peer dialled has ended.
+    InboundEnded(Office),
+    /// The connection that was asked for under this number stands.
+    PeerUp {
+        /// To whom.
+        peer: StorageId,
+        /// The number of [`LinkOrder::Dial`](crate::LinkOrder::Dial).
+        link: u64,
+    },
+    /// The connection that was asked for under this number is gone; it is dialled again.
+    PeerDown {
+        /// To whom.
+        peer: StorageId,
+        /// The number of [`LinkOrder::Dial`](crate::LinkOrder::Dial).
+        link: u64,
+    },
+    /// The cluster map changed.
+    Map(Arc<ClusterMap>),
+    /// The first so many records of the journal are durable.
+    Persisted(u64),
+    /// The journal failed for good.
+    JournalFailed,
+    /// Partitions that keep the oldest segment of the journal from being used again, each until it
+    /// is durable in the engine up to this index.
+    Held(BTreeMap<u64, u64>),
+    /// The journal let go of entries: (partition, first index left).
+    Trimmed(Vec<(u64, u64)>),
+    /// A job has come to its end.
+    Done(Done),
+    /// The map's answer to a proposal: `None` is a lost reply.
+    Proposed {
+        /// Whose proposal it was.
+        partition: PartitionId,
+        /// The version that it was for, if it was refused.
+        refused: Option<AssignmentVersion>,
+    },
+    /// A linearizable read of the map ended; `None` if it could not be had.
+    MapRead {
+        /// For whom it was made.
+        rounds: Vec<(PartitionId, u64)>,
+        /// What it showed.
+        map: Option<Arc<ClusterMap>>,
+    },
+    /// Whether disks are full.
+    Room {
+        /// This node's.
+        full: bool,
+        /// Of which members, as the controller last told.
+        members: BTreeSet<StorageId>,
+    },
+    /// Stop taking writes; [`Effects::resigned`](crate::Effects::resigned) when all is committed
+    /// everywhere.
+    Resign,
+    /// Flush everything; [`Effects::flushed_all`](crate::Effects::flushed_all) when that is done.
+    FlushAll,
+}

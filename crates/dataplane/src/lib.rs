@@ -1,0 +1,54 @@
+//! The data plane of one node as a state machine: all its replicas, the requests that pass through
+//! it, what it says to other nodes, the copies it sends and takes in, and what it asks of its disk.
+//!
+//! A [`Plane`] is told what happened ([`Event`]) at a time ([`Now`]) and says what follows
+//! ([`Effects`]): records for the journal, frames for peers, answers for those who asked, jobs that
+//! may block. **The contract of the loop:** [`Plane::begin_turn`], any number of
+//! [`Plane::handle`], [`Plane::end_turn`], then carry out all effects and wait for the next event
+//! or for [`Plane::next_deadline`]. The crate knows no socket, file, thread or clock, so that the
+//! simulation runs the very code that a server runs.
+
+mod apply;
+mod checksum;
+mod copies;
+mod counts;
+mod dispatch;
+mod effects;
+mod event;
+mod flush;
+mod flushing;
+mod full;
+mod hosted;
+mod job;
+mod journal;
+mod lanes;
+mod links;
+mod mismatch;
+mod outputs;
+mod peers;
+mod plane;
+mod progress;
+mod recover;
+mod request;
+mod requests;
+mod sessions;
+pub mod settings;
+mod snapshot;
+mod strays;
+mod timers;
+mod transfer;
+mod unsynced;
+mod upkeep;
+mod wire;
+
+pub use counts::Counts;
+pub use effects::{Effects, LinkOrder, Notice, Proposal};
+pub use event::{Event, Now};
+pub use job::{Done, Host, Job, Lane, Notes};
+pub use journal::{Committed, GroupCommit, Record};
+pub use plane::Plane;
+pub use progress::{Remembers, ReplicaProgress};
+pub use recover::{RecoverError, RecoveredPartition, Stored, recover};
+pub use request::{Answer, Failure, Operation, Reply};
+pub use settings::Settings;
+pub use wire::{Frame, WireError};
