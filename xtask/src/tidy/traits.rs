@@ -6,7 +6,7 @@
 use super::{Offence, RustFile, text};
 
 /// Public traits and the most methods that each may require.
-const LIMITS: [(&str, usize); 11] = [
+const LIMITS: [(&str, usize); 13] = [
     ("Locate", 1),
     ("PointHash", 1),
     ("StableBytes", 1),
@@ -14,6 +14,8 @@ const LIMITS: [(&str, usize); 11] = [
     ("Sample", 1),
     ("Strategy", 3),
     ("Engine", 17),
+    ("Disk", 6),
+    ("SegmentFile", 3),
     ("Snapshot", 3),
     ("Replacement", 3),
     ("Backend", 19),
