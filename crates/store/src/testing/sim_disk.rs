@@ -2,6 +2,7 @@
 //! in a crash, writes fail, go astray or rot, room runs out. Knows nothing of what is written.
 
 mod crash;
+mod log_place;
 mod state;
 
 use std::fmt;
@@ -98,24 +99,23 @@ impl SimDisk {
         SimMark(self.lock().step_next)
     }
 
-    /// What was done in this folder until now is durable.
+    /// What was synced in this folder until now is durable, and with it which files there are.
+    /// Writes that no sync followed are not.
     pub fn settle(&self) {
         self.settle_to(self.mark());
     }
 
-    /// What was done in this folder until then is durable.
+    /// The same for what was synced until then.
     pub fn settle_to(&self, mark: SimMark) {
         self.lock().settle(&self.folder, mark.0);
     }
 
-    /// Whether something in this folder is not durable.
+    /// Whether something in this folder waits to be [settled](Self::settle).
     #[must_use]
     pub fn is_unsettled(&self) -> bool {
         let state = self.lock();
-        state
-            .steps
-            .iter()
-            .any(|step| step.name.starts_with(&self.folder))
+        let mut synced = state.steps.iter().filter(|step| step.is_synced());
+        synced.any(|step| step.name.starts_with(&self.folder))
     }
 
     /// The whole disk as it is after a crash now, as the same folder of it. What was not settled

@@ -58,6 +58,13 @@ pub(super) enum What {
     },
 }
 
+impl Step {
+    /// Whether it ends what was done to the file, so that it can become durable.
+    pub(super) fn is_synced(&self) -> bool {
+        !matches!(self.what, What::Write { .. })
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct State {
     /// All steps included.
@@ -218,21 +225,30 @@ impl State {
     }
 
     fn push(&mut self, name: &str, what: What) {
-        let is_done = !matches!(what, What::Write { .. });
-        self.steps.push_back(Step {
+        let step = Step {
             number: self.step_next,
             name: name.to_owned(),
             what,
-        });
+        };
         self.step_next += 1;
+        let is_done = step.is_synced();
+        self.steps.push_back(step);
         if self.is_prompt && is_done {
             self.steps.retain(|step| step.name != name);
         }
     }
 
+    /// What was synced in a folder before this step is durable. Writes that no sync followed are
+    /// not, however long ago they were made.
     pub(super) fn settle(&mut self, folder: &str, before: u64) {
+        let mut done: BTreeMap<String, u64> = BTreeMap::new();
+        for step in &self.steps {
+            if step.number < before && step.name.starts_with(folder) && step.is_synced() {
+                done.insert(step.name.clone(), step.number);
+            }
+        }
         self.steps
-            .retain(|step| step.number >= before || !step.name.starts_with(folder));
+            .retain(|step| done.get(&step.name).is_none_or(|last| step.number > *last));
     }
 
     /// The files without the steps.

@@ -137,3 +137,26 @@ fn a_prompt_disk_loses_nothing_that_was_synced() {
     assert!(!disk.is_unsettled());
     assert_eq!(disk.crash().names(), ["f", "note"]);
 }
+
+#[test]
+fn what_was_written_without_a_sync_is_never_durable() {
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..50 {
+        let disk = SimDisk::new(seed);
+        let mut file = disk.log_place("log").replace(&[1; 600]).unwrap();
+        file.write(&[2; 10], 5).unwrap();
+        file.write(&[3; 10], 600).unwrap();
+        disk.settle();
+        assert!(!disk.is_unsettled());
+        let after = content(&disk.crash(), "log").unwrap();
+        seen.insert((after[5], after.get(600).copied()));
+        file.sync().unwrap();
+        disk.settle();
+        assert_eq!(content(&disk.crash(), "log"), Some(file.read().unwrap()));
+    }
+    let old_and_new = [(1, None), (2, Some(3)), (1, Some(3)), (2, None)];
+    assert!(
+        old_and_new.iter().all(|kind| seen.contains(kind)),
+        "{seen:?}"
+    );
+}
