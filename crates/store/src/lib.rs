@@ -6,6 +6,7 @@
 //! - [`directory`]: the layout, lock and format file of a node's data directory.
 //! - [`journal`]: one durable, ordered log shared by all partitions of a node.
 //! - [`maplog`]: the raft log of a node, of which the raft library is only a user.
+//! - [`stopped`]: which replicas stopped because they differ.
 //! - [`engine`]: where rows live: an LSM engine and its oracle in memory.
 
 pub mod directory;
@@ -15,6 +16,7 @@ pub mod journal;
 pub mod limits;
 pub mod maplog;
 pub mod mutation;
+pub mod stopped;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 

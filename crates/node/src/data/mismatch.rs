@@ -10,9 +10,9 @@ use tablestore_placement::{PartitionId, StorageId};
 use tablestore_replication::Input;
 use tablestore_store::engine::{Checksums, EngineError};
 use tablestore_store::key;
+use tablestore_store::stopped::StoppedReplicas;
 
 use super::plane::Plane;
-use super::stopped::StoppedReplicas;
 use super::strays::PutOff;
 use crate::wire::DataMessage;
 

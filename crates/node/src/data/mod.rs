@@ -26,7 +26,6 @@ mod recover;
 pub(crate) mod request;
 mod sessions;
 mod snapshot;
-mod stopped;
 mod strays;
 pub(crate) mod transfer;
 mod unsynced;

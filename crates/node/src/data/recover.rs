@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use tablestore_placement::{Epoch, PartitionId};
 use tablestore_replication::{Entry, EpochStartsAt, Outcome, PartitionMeta, Recovered};
+use tablestore_store::stopped::StoppedReplicas;
 use tablestore_store::{
     DataDirectory, Engine, Journal, JournalReader, JournalSettings, JournalWriter, LsmEngine,
     LsmSettings,
 };
 
 use super::apply::{Pieces, apply_entries, decode_remembered};
-use super::stopped::StoppedReplicas;
 use crate::settings::NodeSettings;
 
 /// What a replica starts from.

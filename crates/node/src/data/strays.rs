@@ -11,13 +11,13 @@ use std::sync::Arc;
 
 use tablestore_placement::{ClusterMap, Epoch, PartitionId};
 use tablestore_replication::Entry;
+use tablestore_store::stopped::StoppedReplicas;
 use tablestore_store::{Engine, JournalReader};
 
 use super::apply::apply_entries;
 use super::event::Event;
 use super::journal::Job;
 use super::plane::Plane;
-use super::stopped::StoppedReplicas;
 
 /// Bytes of entries that are read at once from the log of a partition that is put aside.
 const TAIL_BYTES: usize = 4 << 20;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tablestore_placement::{ClusterMap, MemberState, PartitionId, StorageId};
 use tablestore_replication::{Input, Replica, Role, Settings, View};
+use tablestore_store::stopped::StoppedReplicas;
 
 use super::hosted::Hosted;
 use super::journal::{Job, JournalState};
@@ -11,7 +12,6 @@ use super::outputs::journal_meta;
 use super::plane::Plane;
 use super::recover::{RecoveredPartition, Unusable};
 use super::request::Failure;
-use super::stopped::StoppedReplicas;
 
 /// How often memory and the journal's size are looked at.
 const UPKEEP_EVERY: Duration = Duration::from_millis(500);

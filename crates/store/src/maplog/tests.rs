@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use super::extent::Extent;
 use super::frame::{self, FILE_HEADER_BYTES};
 use super::*;
+use crate::testing::{Disk as _, SimDisk};
 
 const CHUNK: usize = 1 << 20;
 const REWRITE_BYTES: u64 = 8 << 20;
@@ -134,10 +135,11 @@ fn three_frames() -> (TempDir, Vec<u8>) {
     (directory, bytes)
 }
 
-fn replayed(directory: &TempDir, bytes: &[u8]) -> Result<MapLog, LogOpenError> {
-    let file = directory.path().join("copy.log");
-    fs::write(&file, bytes).unwrap();
-    open_file(&file, Expected::Surely).map(|found| found.log)
+fn replayed(bytes: &[u8]) -> Result<MapLog, LogOpenError> {
+    let disk = SimDisk::new(0);
+    disk.write_small("copy.log", bytes).unwrap();
+    let place = disk.log_place("copy.log");
+    Log::open_at(place, LogSettings::default(), Expected::Surely).map(|found| found.log)
 }
 
 /// The bytes as if the process had been killed right after the last write: the header knows
@@ -235,27 +237,27 @@ fn a_log_in_use_is_not_opened_twice() {
 
 #[test]
 fn l05_a_torn_last_write_is_dropped_wherever_it_is_torn() {
-    let (directory, whole) = three_frames();
+    let (_, whole) = three_frames();
     let ends = frame_ends(&whole);
     let whole = as_before_the_last_write(&whole);
     for cut in ends[2]..ends[3] {
         let mut torn = whole.clone();
         torn[cut..ends[3]].fill(0);
-        let contents = replayed(&directory, &torn).unwrap();
+        let contents = replayed(&torn).unwrap();
         assert_eq!(contents.last(), Some(id(1, 2)), "cut at {cut}");
     }
 }
 
 #[test]
 fn a_file_that_was_cut_is_refused_wherever_it_ends() {
-    let (directory, whole) = three_frames();
+    let (_, whole) = three_frames();
     let ends = frame_ends(&whole);
     assert_eq!(whole.len(), CHUNK);
     let mut cuts: Vec<usize> = (0..ends[3] + 64).step_by(7).collect();
     cuts.extend(ends.iter().copied());
     cuts.extend([1, CHUNK / 2, CHUNK - 1]);
     for cut in cuts {
-        let refused = replayed(&directory, &whole[..cut]);
+        let refused = replayed(&whole[..cut]);
         let Err(error @ LogOpenError::Corrupt { .. }) = refused else {
             panic!("cut at {cut}: {refused:?}");
         };
@@ -277,9 +279,9 @@ fn a_file_that_was_cut_to_whole_chunks_is_refused() {
     // As after a kill: nothing was closed.
     let bytes = fs::read(path(&directory)).unwrap();
     drop(log);
-    assert!(replayed(&directory, &bytes).is_ok());
+    assert!(replayed(&bytes).is_ok());
     for cut in (CHUNK..bytes.len()).step_by(CHUNK) {
-        let refused = replayed(&directory, &bytes[..cut]);
+        let refused = replayed(&bytes[..cut]);
         assert!(
             matches!(refused, Err(LogOpenError::Corrupt { offset, .. }) if offset == cut as u64),
             "cut at {cut}: {refused:?}"
@@ -289,12 +291,12 @@ fn a_file_that_was_cut_to_whole_chunks_is_refused() {
 
 #[test]
 fn what_the_header_knows_to_be_durable_is_no_torn_write() {
-    let (directory, whole) = three_frames();
+    let (_, whole) = three_frames();
     let ends = frame_ends(&whole);
     for at in ends[2]..ends[3] {
         let mut damaged = whole.clone();
         damaged[at] ^= 4;
-        let refused = replayed(&directory, &damaged);
+        let refused = replayed(&damaged);
         let due = ends[2] as u64;
         assert!(
             matches!(refused, Err(LogOpenError::Corrupt { offset, .. }) if offset == due),
@@ -359,7 +361,7 @@ fn after_a_torn_write_the_log_goes_on_and_is_read_again() {
 
 #[test]
 fn damage_to_an_acknowledged_write_is_refused_with_the_name_of_the_file() {
-    let (directory, whole) = three_frames();
+    let (_, whole) = three_frames();
     let ends = frame_ends(&whole);
     // Of the two statements about the length one may be damaged: a crash may tear it.
     let stated = |at: &usize| {
@@ -370,7 +372,7 @@ fn damage_to_an_acknowledged_write_is_refused_with_the_name_of_the_file() {
     for at in (0..ends[2]).filter(|at| !stated(at)) {
         let mut damaged = whole.clone();
         damaged[at] ^= 0x10;
-        let refused = replayed(&directory, &damaged);
+        let refused = replayed(&damaged);
         let Err(error @ LogOpenError::Corrupt { .. }) = refused else {
             panic!("byte {at}: {refused:?}");
         };
@@ -392,17 +394,17 @@ fn two_writes_torn_by_one_crash_are_no_damage() {
     let reached = frame::encode(2, end as u64, b"reached it, and was not acknowledged");
     let at = end + lost.len();
     bytes[at..at + reached.len()].copy_from_slice(&reached);
-    let contents = replayed(&directory, &bytes).unwrap();
+    let contents = replayed(&bytes).unwrap();
     assert_eq!(contents.last(), Some(id(1, 1)));
 }
 
 #[test]
 fn a_newer_format_is_refused() {
-    let (directory, mut bytes) = three_frames();
+    let (_, mut bytes) = three_frames();
     bytes[8..12].copy_from_slice(&3u32.to_le_bytes());
     let crc = crc32c::crc32c(&bytes[..12]);
     bytes[12..16].copy_from_slice(&crc.to_le_bytes());
-    let refused = replayed(&directory, &bytes).map(|_| ());
+    let refused = replayed(&bytes).map(|_| ());
     let newer = matches!(
         refused,
         Err(LogOpenError::NewerFormat {

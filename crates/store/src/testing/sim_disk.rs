@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use self::state::{Files, State};
 use crate::journal::disk::{Disk, SegmentFile};
 use crate::journal::format::BLOCK;
+use crate::stopped::Notes;
 
 /// What fails next on a [`SimDisk`], once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,6 +240,28 @@ impl Disk for SimDisk {
         let (name, mut state) = (self.full_name(name), self.lock());
         state.length(&name)?;
         state.put(&name, None)
+    }
+}
+
+impl Notes for SimDisk {
+    fn names(&self) -> io::Result<Vec<String>> {
+        Ok(self.names())
+    }
+
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        let found = self.read_small(name)?;
+        found.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.write_small(name, content)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        match Disk::remove(self, name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 
