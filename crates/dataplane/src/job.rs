@@ -6,13 +6,13 @@
 mod run;
 
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
 
 use tablestore_placement::{Epoch, PartitionId};
 use tablestore_replication::{Entry, Remembered, SnapshotMeta};
 use tablestore_store::JournalReader;
 use tablestore_store::engine::{Checksums, EngineError, Page, Replacement, Scan, Snapshot};
+use tablestore_store::stopped::StoppedReplicas;
 
 use crate::apply::Pieces;
 use crate::copies::{CopyId, CopyPage, Source};
@@ -29,21 +29,6 @@ pub enum Lane {
     Copies = 2,
 }
 
-/// The notes of replicas that have stopped, for the starts to come.
-pub trait Notes: Send + Sync {
-    /// Notes durably that a replica has stopped, and why.
-    ///
-    /// # Errors
-    /// If that cannot be written.
-    fn keep(&self, partition: u64, why: &str) -> io::Result<()>;
-
-    /// Forgets it; nothing happens if there is no note.
-    ///
-    /// # Errors
-    /// If the note cannot be removed.
-    fn clear(&self, partition: u64) -> io::Result<()>;
-}
-
 /// What a job works on.
 pub struct Host<'a, E> {
     /// The rows.
@@ -51,7 +36,7 @@ pub struct Host<'a, E> {
     /// What the journal has.
     pub journal: &'a JournalReader,
     /// The notes of replicas that have stopped.
-    pub notes: &'a dyn Notes,
+    pub notes: &'a StoppedReplicas,
 }
 
 impl<E: fmt::Debug> fmt::Debug for Host<'_, E> {

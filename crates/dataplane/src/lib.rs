@@ -44,7 +44,7 @@ mod wire;
 pub use counts::Counts;
 pub use effects::{Effects, LinkOrder, Notice, Proposal};
 pub use event::{Event, Now};
-pub use job::{Done, Host, Job, Lane, Notes};
+pub use job::{Done, Host, Job, Lane};
 pub use journal::{Committed, GroupCommit, Record};
 pub use plane::Plane;
 pub use progress::{Remembers, ReplicaProgress};

@@ -11,16 +11,15 @@
 //! end of each names the next one's file, and the newest header names the oldest.
 
 mod book;
-mod buffer;
-mod disk;
+pub(crate) mod buffer;
+pub(crate) mod disk;
 #[cfg(test)]
 mod faulty;
-mod format;
+pub(crate) mod format;
 mod pool;
 mod prepare;
 mod reader;
 mod recovery;
-mod sync_state;
 mod writer;
 
 use std::io;
@@ -29,8 +28,9 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use self::pool::Preparing;
+
 pub use reader::{JournalReader, ReadEntry, ReadError};
-pub use sync_state::SyncState;
 pub use writer::{JournalStats, JournalWriter, Pressure};
 
 /// The largest record. The node's own limits are far below; this one bounds memory.
@@ -203,14 +203,38 @@ impl Journal {
             path: directory.to_owned(),
             source,
         })?;
-        Self::open_on(Arc::new(disk), directory, settings, replay)
+        Self::open_preparing(
+            Arc::new(disk),
+            directory,
+            settings,
+            replay,
+            Preparing::Beside,
+        )
     }
 
-    fn open_on(
+    /// The same on another disk, without a thread and without a clock: the next segment is made
+    /// when it is needed, or when [`JournalWriter::prepare`] is called. `directory` is what errors
+    /// name.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    #[cfg(any(test, feature = "testing"))]
+    pub fn open_on(
+        disk: Arc<dyn disk::Disk>,
+        directory: impl AsRef<Path>,
+        settings: &JournalSettings,
+        replay: &mut dyn FnMut(Replayed<'_>),
+    ) -> Result<(JournalWriter, JournalReader), OpenError> {
+        let directory = directory.as_ref();
+        Self::open_preparing(disk, directory, settings, replay, Preparing::WhenNeeded)
+    }
+
+    fn open_preparing(
         disk: Arc<dyn disk::Disk>,
         directory: &Path,
         settings: &JournalSettings,
         replay: &mut dyn FnMut(Replayed<'_>),
+        preparing: Preparing,
     ) -> Result<(JournalWriter, JournalReader), OpenError> {
         let segment_bytes = settings
             .segment_bytes
@@ -225,7 +249,7 @@ impl Journal {
             });
         }
         let recovered = recovery::recover(&*disk, directory, &settings, replay)?;
-        let writer = JournalWriter::new(disk, directory.to_owned(), settings, recovered);
+        let writer = JournalWriter::new(disk, directory.to_owned(), settings, recovered, preparing);
         let reader = writer.reader();
         Ok((writer, reader))
     }

@@ -5,6 +5,8 @@
 //! - [`mutation`]: what a log entry asks of a row, and how it is applied, the same everywhere.
 //! - [`directory`]: the layout, lock and format file of a node's data directory.
 //! - [`journal`]: one durable, ordered log shared by all partitions of a node.
+//! - [`maplog`]: the raft log of a node, of which the raft library is only a user.
+//! - [`stopped`]: which replicas stopped because they differ.
 //! - [`engine`]: where rows live: an LSM engine and its oracle in memory.
 
 pub mod directory;
@@ -12,7 +14,9 @@ pub mod engine;
 pub mod item;
 pub mod journal;
 pub mod limits;
+pub mod maplog;
 pub mod mutation;
+pub mod stopped;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 

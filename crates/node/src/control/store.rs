@@ -10,7 +10,7 @@ use tablestore_placement::{ClusterMap, Command};
 use tokio::sync::watch;
 
 use super::handle::ControlError;
-use super::log::{Expected, RaftLog};
+use super::log::{Expected, RaftLog, committed_from};
 use super::machine::Machine;
 use super::types::LogId;
 
@@ -55,7 +55,7 @@ impl ControlStore {
         let log = RaftLog::open::<ControlError>(directory, expected, |log| {
             machine.check_reach("begins behind entry", log.begins_behind())?;
             machine.check_reach("was committed up to entry", log.committed_beyond())?;
-            let commands = log.committed_from(behind(&machine));
+            let commands = committed_from(log, behind(&machine));
             match refused(&applied(&map.borrow(), &commands)) {
                 Some(why) => Err(ControlError::Refused(why)),
                 None => Ok(()),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tablestore_dataplane::{self as dataplane, Effects, Notice, Now, Plane, Proposal, Stored};
 use tablestore_placement::{Office, PartitionId};
+use tablestore_store::stopped::StoppedReplicas;
 use tablestore_store::{JournalReader, LsmEngine};
 use tokio::sync::oneshot;
 
@@ -14,7 +15,6 @@ use super::event::{Event, EventReceiver, EventSender, Waiter};
 use super::journal::{JournalQueue, JournalState};
 use super::links::{Sockets, read_frames};
 use super::progress::Progress;
-use super::stopped::StoppedReplicas;
 use super::workers::Workers;
 use crate::control::{Control, Dialler, ProposeError};
 use crate::node::{Events, wall_ms};

@@ -10,7 +10,6 @@ mod host;
 mod journal;
 mod links;
 mod progress;
-mod stopped;
 mod storage;
 mod workers;
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tablestore_dataplane::{Stored, recover};
+use tablestore_store::stopped::StoppedReplicas;
 use tablestore_store::{
     DataDirectory, Journal, JournalReader, JournalSettings, JournalWriter, LsmEngine, LsmSettings,
 };
 
-use super::stopped::StoppedReplicas;
 use crate::settings::NodeSettings;
 
 /// The opened store of a node.

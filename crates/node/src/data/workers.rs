@@ -5,10 +5,10 @@
 use std::sync::{Arc, mpsc};
 
 use tablestore_dataplane::{Event, Host, Job, Lane};
+use tablestore_store::stopped::StoppedReplicas;
 use tablestore_store::{JournalReader, LsmEngine};
 
 use super::event::EventSender;
-use super::stopped::StoppedReplicas;
 
 /// How far housekeeping steps back behind requests.
 const NICE: i32 = 10;

@@ -7,7 +7,7 @@ use super::format::BLOCK;
 
 /// A growing buffer whose content begins at a multiple of the block size.
 #[derive(Debug, Default)]
-pub(super) struct AlignedBuffer {
+pub(crate) struct AlignedBuffer {
     /// Longer than the content by up to a block, so that an aligned start lies in it.
     raw: Vec<u8>,
     start: usize,
@@ -15,7 +15,7 @@ pub(super) struct AlignedBuffer {
 }
 
 impl AlignedBuffer {
-    pub(super) fn zeroed(len: usize) -> Self {
+    pub(crate) fn zeroed(len: usize) -> Self {
         let mut buffer = Self::default();
         buffer.reserve(len);
         buffer.len = len;
@@ -26,11 +26,11 @@ impl AlignedBuffer {
         self.len
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.raw[self.start..self.start + self.len]
     }
 
-    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.raw[self.start..self.start + self.len]
     }
 

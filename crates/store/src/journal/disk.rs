@@ -19,7 +19,11 @@ const UNFINISHED: &str = ".tmp";
 const PIECE_BYTES: usize = 1024 * 1024;
 
 /// Where a journal's files are.
-pub(super) trait Disk: fmt::Debug + Send + Sync {
+#[cfg_attr(
+    not(any(test, feature = "testing")),
+    expect(unreachable_pub, reason = "reached through `testing`")
+)]
+pub trait Disk: fmt::Debug + Send + Sync {
     /// The files there are; unfinished ones are removed.
     fn list(&self) -> io::Result<Vec<String>>;
 
@@ -41,7 +45,11 @@ pub(super) trait Disk: fmt::Debug + Send + Sync {
 }
 
 /// A file of a journal. Reads and writes are of whole, aligned blocks in aligned memory.
-pub(super) trait SegmentFile: fmt::Debug + Send + Sync {
+#[cfg_attr(
+    not(any(test, feature = "testing")),
+    expect(unreachable_pub, reason = "reached through `testing`")
+)]
+pub trait SegmentFile: fmt::Debug + Send + Sync {
     /// Writes within the length of the file; durable when this returns.
     fn write_durable(&self, bytes: &[u8], at: u64) -> io::Result<()>;
 

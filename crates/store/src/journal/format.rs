@@ -19,7 +19,7 @@ use super::{Meta, Replayed};
 use crate::item::codec::Input;
 
 /// The unit of writes: a disk's block or a multiple of it.
-pub(super) const BLOCK: usize = 4096;
+pub(crate) const BLOCK: usize = 4096;
 /// The format this version writes, and the newest that it reads.
 pub(super) const JOURNAL_FORMAT: u32 = 1;
 

@@ -10,6 +10,16 @@ use super::disk::Disk;
 use super::format::BLOCK;
 use super::prepare::{Prepared, Preparer, file_name};
 
+/// Who makes the next segment while the present one fills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Preparing {
+    /// A thread.
+    Beside,
+    /// Nobody: it is made by whoever needs it.
+    #[cfg(any(test, feature = "testing"))]
+    WhenNeeded,
+}
+
 #[derive(Debug)]
 pub(super) struct Pool {
     disk: Arc<dyn Disk>,
@@ -29,13 +39,12 @@ impl Pool {
         segment_bytes: u64,
         free: Vec<Arc<Segment>>,
         file_next: u32,
+        preparing: Preparing,
     ) -> Self {
-        let preparer = match Preparer::start(Arc::clone(&disk)) {
-            Ok(preparer) => Some(preparer),
-            Err(error) => {
-                tracing::warn!(%error, "no thread to prepare segments: commits will wait for them");
-                None
-            }
+        let preparer = match preparing {
+            Preparing::Beside => start_preparer(&disk),
+            #[cfg(any(test, feature = "testing"))]
+            Preparing::WhenNeeded => None,
         };
         Self {
             disk,
@@ -72,17 +81,33 @@ impl Pool {
                 return Ok(found);
             }
         }
-        let bytes = bytes.next_multiple_of(BLOCK as u64).max(self.segment_bytes);
-        let file = self
-            .disk
-            .create(&file_name(self.file_next), bytes, &|| ())?;
+        self.make(bytes.next_multiple_of(BLOCK as u64).max(self.segment_bytes))
+    }
+
+    fn make(&mut self, bytes: u64) -> io::Result<Segment> {
+        let name = file_name(self.file_next);
         let made = Prepared {
             file_number: self.file_next,
-            file,
+            file: self.disk.create(&name, bytes, &|| ())?,
             bytes,
         };
         self.file_next += 1;
         Ok(self.segment(made))
+    }
+
+    /// Makes a free segment now, unless there is one or it is being prepared.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn prepare_now(&mut self) -> io::Result<()> {
+        if !self.has_free() && self.preparer.is_none() {
+            let made = self.make(self.segment_bytes)?;
+            self.free.push(Arc::new(made));
+        }
+        Ok(())
+    }
+
+    fn has_free(&self) -> bool {
+        let bytes = self.segment_bytes;
+        self.free.iter().any(|segment| segment.bytes >= bytes)
     }
 
     /// A free file that is large enough and that nobody reads.
@@ -122,11 +147,7 @@ impl Pool {
 
     /// Sees to it that there is a free segment when this one is full.
     pub(super) fn prepare_next(&mut self) {
-        if self
-            .free
-            .iter()
-            .any(|segment| segment.bytes >= self.segment_bytes)
-        {
+        if self.has_free() {
             return;
         }
         if let Some(preparer) = &mut self.preparer
@@ -151,5 +172,15 @@ impl Pool {
             }
             is_kept
         });
+    }
+}
+
+fn start_preparer(disk: &Arc<dyn Disk>) -> Option<Preparer> {
+    match Preparer::start(Arc::clone(disk)) {
+        Ok(preparer) => Some(preparer),
+        Err(error) => {
+            tracing::warn!(%error, "no thread to prepare segments: commits will wait for them");
+            None
+        }
     }
 }

@@ -15,10 +15,9 @@ use super::book::{Chain, Position, Segment, SharedBook};
 use super::buffer::AlignedBuffer;
 use super::disk::Disk;
 use super::format::{BLOCK, GroupHeader, Record, encode_meta};
-use super::pool::Pool;
+use super::pool::{Pool, Preparing};
 use super::reader::JournalReader;
 use super::recovery::Recovered;
-use super::sync_state::SyncState;
 use super::{JournalFailed, JournalSettings, Meta, RECORD_BYTES_MAX};
 
 /// A group is closed at this size, or a quarter of a segment; the rest goes into another.
@@ -40,7 +39,6 @@ pub struct JournalWriter {
     groups: Groups,
     /// The ends of logs with what was pushed and not yet committed.
     pushed_ends: BTreeMap<u64, u64>,
-    sync: Arc<SyncState>,
     failed: Option<JournalFailed>,
     stats: JournalStats,
 }
@@ -81,6 +79,7 @@ impl JournalWriter {
         directory: PathBuf,
         settings: JournalSettings,
         recovered: Recovered,
+        preparing: Preparing,
     ) -> Self {
         let Recovered {
             free, file_next, ..
@@ -91,6 +90,7 @@ impl JournalWriter {
             settings.segment_bytes,
             free,
             file_next,
+            preparing,
         );
         let quarter = usize::try_from(settings.segment_bytes / 4).unwrap_or(GROUP_BYTES_MAX);
         let group_bytes_max = quarter.min(GROUP_BYTES_MAX);
@@ -105,7 +105,6 @@ impl JournalWriter {
             generation_next: recovered.generation_next,
             groups: Groups::closing_at(group_bytes_max),
             pushed_ends: BTreeMap::new(),
-            sync: Arc::default(),
             failed: None,
             stats: JournalStats::default(),
         };
@@ -125,10 +124,14 @@ impl JournalWriter {
         &self.directory
     }
 
-    /// Since when a write has been waiting for the disk, for other threads to watch.
-    #[must_use]
-    pub fn sync_state(&self) -> Arc<SyncState> {
-        Arc::clone(&self.sync)
+    /// Makes the next segment now if none is ready: what a thread does beside the commits of a
+    /// journal on a real disk.
+    ///
+    /// # Errors
+    /// If the file cannot be made. Nothing is lost: it is tried again when it is needed.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn prepare(&mut self) -> io::Result<()> {
+        self.pool.prepare_now()
     }
 
     /// Counts and sizes.
@@ -218,11 +221,9 @@ impl JournalWriter {
         if self.groups.closed.is_empty() {
             return Ok(());
         }
-        self.sync.begin();
         let mut groups = std::mem::take(&mut self.groups);
         for group in &groups.closed {
             if let Err(error) = self.write_group(&mut groups.buffer, group) {
-                // `sync` stays begun: this write never finishes.
                 let failed = JournalFailed {
                     file: self.active_path(),
                     reason: error.to_string(),
@@ -235,7 +236,6 @@ impl JournalWriter {
                 group.bytes.len() as u64,
             );
         }
-        self.sync.end();
         self.pushed_ends.clear();
         groups.clear();
         self.groups = groups;

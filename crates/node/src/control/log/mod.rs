@@ -1,41 +1,35 @@
-//! The raft log of a node: votes, entries and the commit mark in one append-only file.
+//! The raft log of a node, as the raft library wants it: its types, and a thread for the file.
 //!
-//! All of it is in memory as well; the file is read only at start. Knows nothing of the cluster
-//! map or of other nodes.
+//! What is in the file and what is accepted at start is the business of
+//! [`maplog`](tablestore_store::maplog). Knows nothing of the cluster map or of other nodes.
 
-mod error;
-mod extent;
-mod file;
-mod frame;
-mod record;
+mod form;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 use std::fmt::{self, Debug};
 use std::io;
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
 use tablestore_placement::Command;
+pub use tablestore_store::maplog::LogOpenError;
+pub(super) use tablestore_store::maplog::REMEDY;
+pub(crate) use tablestore_store::maplog::{Expected, LogContents};
+use tablestore_store::maplog::{LogFile, LogPlace, LogSettings, MapLog, RealPlace, VoteRecord};
 use tokio::sync::oneshot;
 
-pub use self::error::LogOpenError;
-pub(super) use self::error::REMEDY;
-pub(crate) use self::file::Expected;
-use self::file::{Faults, LogFile};
-pub(super) use self::record::LogContents;
-use self::record::Record;
+pub(super) use self::form::committed_from;
+use self::form::{entry, entry_id, log_id, readable, stored_entry, stored_vote, vote};
 use self::writer::{Operation, Waiter, Writer};
 use super::types::{Entry, LogId, TypeConfig, Vote};
 
 /// The name of the file in the control directory.
 const LOG_FILE: &str = "raft.log";
-/// The file is rewritten when it is longer than this and mostly stale: start-up reads all of it.
-const REWRITE_BYTES: u64 = 8 << 20;
 
 /// The raft log; a cheap handle.
 #[derive(Clone)]
@@ -44,10 +38,8 @@ pub(crate) struct RaftLog {
 }
 
 struct Shared {
-    contents: LogContents,
+    log: MapLog,
     writer: Writer,
-    /// The file is rewritten beyond this.
-    rewrite_at: u64,
 }
 
 impl Debug for RaftLog {
@@ -64,24 +56,21 @@ impl RaftLog {
         expected: Expected,
         check: impl FnOnce(&LogContents) -> Result<(), E>,
     ) -> Result<Self, E> {
-        Self::open_with(directory, expected, Faults::default(), check)
+        let place = Arc::new(RealPlace::new(directory.join(LOG_FILE)));
+        Self::open_at(place, expected, check)
     }
 
-    fn open_with<E: From<LogOpenError>>(
-        directory: &Path,
+    fn open_at<E: From<LogOpenError>>(
+        place: Arc<dyn LogPlace>,
         expected: Expected,
-        faults: Faults,
         check: impl FnOnce(&LogContents) -> Result<(), E>,
     ) -> Result<Self, E> {
-        let path = directory.join(LOG_FILE);
-        let (file, contents) = LogFile::open(&path, expected, faults, check)?;
+        let path = place.path().to_owned();
+        let settings = LogSettings::default();
+        let (file, log) = LogFile::open(place, settings, expected, &readable, check)?;
         let writer =
             Writer::start(file).map_err(|source| LogOpenError::Io { file: path, source })?;
-        let shared = Shared {
-            contents,
-            writer,
-            rewrite_at: REWRITE_BYTES,
-        };
+        let shared = Shared { log, writer };
         Ok(Self {
             shared: Arc::new(Mutex::new(shared)),
         })
@@ -89,17 +78,17 @@ impl RaftLog {
 
     /// Bytes of the entries that are kept; a reason to take a snapshot.
     pub(crate) fn entry_bytes(&self) -> usize {
-        self.lock().contents.entry_bytes
+        self.lock().log.entry_bytes()
     }
 
-    /// See [`LogContents::committed_from`].
+    /// The commands among the entries from `index` on that are known to be committed.
     pub(crate) fn committed_from(&self, index: u64) -> Vec<Command> {
-        self.lock().contents.committed_from(index)
+        committed_from(&self.lock().log, index)
     }
 
     /// The last entry's id, synced or not.
     pub(crate) fn last(&self) -> Option<LogId> {
-        self.lock().contents.last()
+        self.lock().log.last().map(log_id)
     }
 
     /// Makes everything durable and notes it in the file, so that damage to the last write is
@@ -123,20 +112,9 @@ impl Shared {
     }
 
     fn rewrite_if_long(&mut self) -> io::Result<()> {
-        if self.writer.file_bytes() < self.rewrite_at {
-            return Ok(());
-        }
-        let records = self.contents.encode_whole()?;
-        // Twice what is alive: otherwise a log that cannot shrink would be rewritten for ever.
-        self.rewrite_at = REWRITE_BYTES.max(2 * records.len() as u64) + self.writer.file_bytes();
-        self.writer.push(Operation::Rewrite { records })
-    }
-
-    /// Once the rewritten file is in place, the limit counts from it.
-    fn settle_rewrite(&mut self) {
-        let calm = REWRITE_BYTES.max(2 * self.contents.entry_bytes as u64);
-        if self.writer.file_bytes() < calm {
-            self.rewrite_at = calm;
+        match self.log.rewrite_if_long(self.writer.file_bytes()) {
+            Some(records) => self.writer.push(Operation::Rewrite { records }),
+            None => Ok(()),
         }
     }
 }
@@ -146,30 +124,13 @@ impl RaftLogReader<TypeConfig> for RaftLog {
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
-        if is_empty(&range) {
-            return Ok(Vec::new());
-        }
         let shared = self.lock();
-        let entries = shared.contents.entries.range(range);
-        Ok(entries.map(|(_, kept)| kept.entry.clone()).collect())
+        let entries = shared.log.entries(range).map(entry);
+        entries.collect::<Result<_, _>>().map_err(io::Error::other)
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
-        Ok(self.lock().contents.vote)
-    }
-}
-
-/// A `BTreeMap` panics on a range whose start lies behind its end.
-fn is_empty(range: &impl RangeBounds<u64>) -> bool {
-    let start = match range.start_bound() {
-        Bound::Included(start) => *start,
-        Bound::Excluded(start) => start.saturating_add(1),
-        Bound::Unbounded => 0,
-    };
-    match range.end_bound() {
-        Bound::Included(end) => start > *end,
-        Bound::Excluded(end) => start >= *end,
-        Bound::Unbounded => false,
+        Ok(self.lock().log.vote().map(vote))
     }
 }
 
@@ -179,8 +140,8 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
         let shared = self.lock();
         Ok(LogState {
-            last_purged_log_id: shared.contents.purged,
-            last_log_id: shared.contents.last(),
+            last_purged_log_id: shared.log.purged().map(log_id),
+            last_log_id: shared.log.last().map(log_id),
         })
     }
 
@@ -188,19 +149,17 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
         self.clone()
     }
 
-    /// Returns when the vote is durable, but for one case: a committed vote of a leader whose
-    /// uncommitted vote is durable already. What a vote promises is to follow nobody lower, and
-    /// the uncommitted vote of the same leader promises that as well: the only vote between the
-    /// two is that very one. So the committed one may ride on the next sync, which comes before
-    /// any entry of this leader is acknowledged. It saves a sync on the way to a new leader.
+    /// Returns when the vote is durable, unless it may ride on the next sync: see
+    /// [`MapLog::vote_record`].
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
-        let mut records = Vec::new();
-        Record::Vote(*vote).encode(&mut records)?;
+        let vote = stored_vote(vote);
         let synced = {
             let mut shared = self.lock();
-            let before = shared.contents.vote;
-            if vote.committed && before.is_some_and(|before| before.leader_id == vote.leader_id) {
-                shared.contents.vote = Some(*vote);
+            let VoteRecord {
+                records,
+                is_awaited,
+            } = shared.log.vote_record(vote);
+            if !is_awaited {
                 return shared.push(records, Waiter::Nobody);
             }
             let (sender, synced) = oneshot::channel();
@@ -209,20 +168,18 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
         };
         let result = synced.await;
         result.map_err(|_| io::Error::other("the raft log's thread has ended"))??;
-        self.lock().contents.vote = Some(*vote);
+        self.lock().log.voted(vote);
         Ok(())
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
-        let mut records = Vec::new();
-        Record::Committed(committed).encode(&mut records)?;
         let mut shared = self.lock();
-        shared.contents.committed = committed;
+        let records = shared.log.commit(committed.map(entry_id));
         shared.push(records, Waiter::Nobody)
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
-        Ok(self.lock().contents.committed)
+        Ok(self.lock().log.committed().map(log_id))
     }
 
     async fn append<I>(
@@ -234,36 +191,24 @@ impl RaftLogStorage<TypeConfig> for RaftLog {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let mut records = Vec::new();
+        let entries = entries.into_iter().map(|entry| stored_entry(&entry));
+        let entries = entries.collect::<io::Result<Vec<_>>>()?;
         let mut shared = self.lock();
-        for entry in entries {
-            let before = records.len();
-            let record = Record::Entry(entry);
-            record.encode(&mut records)?;
-            if let Record::Entry(entry) = record {
-                shared.contents.append(entry, records.len() - before);
-            }
-        }
+        let records = shared.log.append(entries);
         shared.push(records, Waiter::Flushed(callback))?;
-        shared.settle_rewrite();
         shared.rewrite_if_long()
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
-        let mut records = Vec::new();
-        Record::TruncateAfter(last_log_id).encode(&mut records)?;
         let mut shared = self.lock();
-        shared.contents.truncate_after(last_log_id);
+        let records = shared.log.truncate_after(last_log_id.map(entry_id));
         shared.push(records, Waiter::Nobody)
     }
 
-    async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
-        let mut records = Vec::new();
-        Record::Purge(log_id).encode(&mut records)?;
+    async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
         let mut shared = self.lock();
-        shared.contents.purge(log_id);
+        let records = shared.log.purge(entry_id(upto));
         shared.push(records, Waiter::Nobody)?;
-        shared.settle_rewrite();
         shared.rewrite_if_long()
     }
 }

@@ -1,6 +1,5 @@
 //! The thread that writes the raft log: takes everything queued, writes it as one frame, syncs
-//! once, then tells everyone. After a failure it does nothing any more but answer with it: a sync
-//! that failed once cannot be repeated (what it was to write may be gone).
+//! once, then tells everyone. After a failure the file does nothing any more but answer with it.
 
 use std::io;
 use std::sync::Arc;
@@ -9,9 +8,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use openraft::storage::IOFlushed;
+use tablestore_store::maplog::LogFile;
 use tokio::sync::oneshot;
 
-use super::file::LogFile;
 use crate::control::types::TypeConfig;
 
 /// A group takes no more operations once it has this many bytes.
@@ -68,14 +67,7 @@ impl Writer {
         let published = Arc::clone(&file_bytes);
         std::thread::Builder::new()
             .name("raft-log".to_owned())
-            .spawn(move || {
-                Worker {
-                    file,
-                    published,
-                    failed: None,
-                }
-                .run(&operations)
-            })?;
+            .spawn(move || Worker { file, published }.run(&operations))?;
         Ok(Self { queue, file_bytes })
     }
 
@@ -94,7 +86,6 @@ impl Writer {
 struct Worker {
     file: LogFile,
     published: Arc<AtomicU64>,
-    failed: Option<String>,
 }
 
 impl Worker {
@@ -110,10 +101,8 @@ impl Worker {
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     idle = true;
-                    if self.failed.is_none() {
-                        let result = self.file.rest();
-                        self.remember(&result);
-                    }
+                    // A failure stays with the file, for the next operation.
+                    let _ = self.file.rest();
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -132,16 +121,11 @@ impl Worker {
                 }
                 Operation::Rewrite { records } => {
                     self.finish(&mut group, &mut waiters);
-                    self.rewrite(&records);
+                    let _ = self.file.rewrite(&records);
                 }
                 Operation::Finish { done } => {
                     self.finish(&mut group, &mut waiters);
-                    let result = match &self.failed {
-                        Some(reason) => Err(io::Error::other(reason.clone())),
-                        None => self.file.finish(),
-                    };
-                    self.remember(&result);
-                    drop(done.send(result));
+                    drop(done.send(self.file.finish()));
                 }
             }
             if group.len() < GROUP_BYTES_MAX {
@@ -156,43 +140,19 @@ impl Worker {
         if waiters.is_empty() {
             return;
         }
-        let result = match &self.failed {
-            Some(reason) => Err(io::Error::other(reason.clone())),
-            None => {
-                let awaited = waiters
-                    .iter()
-                    .any(|waiter| !matches!(waiter, Waiter::Nobody));
-                let written = self.file.append(group);
-                if awaited {
-                    written.and_then(|()| self.file.sync())
-                } else {
-                    written
-                }
-            }
-        };
-        self.remember(&result);
+        let awaited = waiters
+            .iter()
+            .any(|waiter| !matches!(waiter, Waiter::Nobody));
+        let mut result = self.file.append(group);
+        if awaited && result.is_ok() {
+            result = self.file.sync();
+        }
         group.clear();
         for waiter in waiters.drain(..) {
             waiter.tell(match &result {
                 Ok(()) => Ok(()),
                 Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
             });
-        }
-    }
-
-    fn rewrite(&mut self, records: &[u8]) {
-        if self.failed.is_none() {
-            let result = self.file.rewrite(records);
-            self.remember(&result);
-        }
-    }
-
-    fn remember(&mut self, result: &io::Result<()>) {
-        if let Err(error) = result
-            && self.failed.is_none()
-        {
-            tracing::error!(%error, "the raft log failed");
-            self.failed = Some(format!("the raft log failed before: {error}"));
         }
     }
 }

@@ -140,6 +140,16 @@ impl Workload {
         writer.recycle(|partition| checkpoints.get(&partition).copied());
     }
 
+    /// How many records are acknowledged.
+    pub(super) fn acknowledged(&self) -> usize {
+        self.acknowledged
+    }
+
+    /// Only so many records are acknowledged after all.
+    pub(super) fn doubt_after(&mut self, acknowledged: usize) {
+        self.acknowledged = acknowledged;
+    }
+
     /// The journal holds exactly what was acknowledged.
     pub(super) fn check_exact(&self, reader: &JournalReader) {
         assert_eq!(self.acknowledged, self.states.len() - 1);

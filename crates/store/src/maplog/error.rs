@@ -53,5 +53,5 @@ pub enum LogOpenError {
 }
 
 /// What a person can do about a file of the control plane that is lost.
-pub(in crate::control) const REMEDY: &str = "restore the whole data directory as it was when the \
+pub const REMEDY: &str = "restore the whole data directory as it was when the \
      node last ended, or start the node with an empty one and let it join";
