@@ -5,7 +5,7 @@ use crate::workspace::{DependencyKind, Package, Workspace};
 
 /// Every crate of the workspace and the crates it may depend on, in tests as well. A new crate
 /// is entered here together with the reason for its arrows in ARCHITECTURE.md.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("tablestore-bench", &[]),
     ("tablestore-ring", &[]),
     ("tablestore-health", &[]),
@@ -13,6 +13,10 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("tablestore-item", &[]),
     ("tablestore-store", &["tablestore-item"]),
     ("tablestore-replication", &["tablestore-placement"]),
+    (
+        "tablestore-controller",
+        &["tablestore-health", "tablestore-placement"],
+    ),
     (
         "tablestore-client",
         &["tablestore-ring", "tablestore-placement", "tablestore-item"],
@@ -25,6 +29,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
             "tablestore-placement",
             "tablestore-store",
             "tablestore-replication",
+            "tablestore-controller",
             "tablestore-client",
         ],
     ),
@@ -36,6 +41,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
             "tablestore-placement",
             "tablestore-store",
             "tablestore-replication",
+            "tablestore-controller",
             "tablestore-client",
         ],
     ),

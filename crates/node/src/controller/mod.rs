@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tablestore_controller::Hearing;
 use tablestore_health::{
     AccrualDetector, Belief, Detector, DetectorSettings, Evidence, Probe, Work,
 };
@@ -27,7 +28,7 @@ use tokio::time::MissedTickBehavior;
 
 pub(crate) use service::Service;
 
-use crate::control::{Hearing, HeartbeatAnswer, LinkEvent};
+use crate::control::{HeartbeatAnswer, LinkEvent};
 use crate::node::Node;
 
 /// How often the map is looked over for something to do.

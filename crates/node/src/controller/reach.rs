@@ -6,11 +6,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tablestore_controller::HEARD_WITHIN;
 use tablestore_health::{Detector, Evidence};
 use tablestore_placement::{Decision, DecisionKind, StorageId, plan};
 
 use super::{Controller, Job};
-use crate::control::HEARD_WITHIN;
 use crate::node::wall_ms;
 
 /// The leadership does not move again within this because of a broken connection.
