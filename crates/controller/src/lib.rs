@@ -32,6 +32,7 @@
 
 mod calm;
 mod controller;
+mod group;
 mod hearing;
 mod heartbeat;
 mod input;
@@ -47,6 +48,7 @@ mod tests;
 mod timer;
 
 pub use controller::{Controller, ControllerSettings};
+pub use group::{Group, GroupStep, has_caught_up, next_step};
 pub use hearing::{HEARD_WITHIN, Hearing};
 pub use input::{Answer, Input, LinkNews, Now, ReplicaProgress};
 pub use output::{Job, Notice, NoticeKind, Output, Proposal};
