@@ -13,12 +13,13 @@ use openraft::raft::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tablestore_controller::{Look, Sign};
+use tablestore_placement::identity::SeenStart;
 use tablestore_placement::{
     Applied, ClusterId, Command, Epoch, Incarnation, MapVersion, PartitionId, Refused,
     Registration, StorageId,
 };
 
-use super::shown::{SeenStart, ShownStart};
+use super::shown::ShownStart;
 use super::types::{LogId, SnapshotMeta, TypeConfig, Vote};
 
 /// A request between nodes.

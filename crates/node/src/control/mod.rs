@@ -58,6 +58,7 @@ pub use self::propose::ProposeError;
 pub use self::read::ReadError;
 pub use self::session::CallError;
 pub use self::settings::ControlSettings;
-pub use self::shown::{Others, Remembered, SeenStart, ShownStart, Standing, judge, standing};
+pub use self::shown::ShownStart;
 pub use self::store::ControlStore;
 pub use self::types::LogId;
+pub use tablestore_placement::identity::Remembered;

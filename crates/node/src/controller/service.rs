@@ -3,13 +3,13 @@
 use std::sync::OnceLock;
 
 use tablestore_placement::StorageId;
+use tablestore_placement::identity::{Others, Remembered, SeenStart, judge};
 use tablestore_replication::Role;
 use tokio::sync::oneshot;
 
 use crate::control::message::{Blob, LogEnd, PartitionProgress, ReplicaRole};
 use crate::control::{
-    ControlReply, ControlRequest, ControlService, HeartbeatAnswer, Others, PeerIdentity,
-    Remembered, SeenStart, ShownStart, judge,
+    ControlReply, ControlRequest, ControlService, HeartbeatAnswer, PeerIdentity, ShownStart,
 };
 use crate::data::Event;
 use crate::node::Node;
@@ -64,7 +64,7 @@ impl Node {
         self.shared.data.send(asked).await;
         let control = &self.shared.control;
         let remembered = Remembered {
-            matched: control.matched(shown.storage),
+            matched: control.matched(shown.storage).map(|log| log.index),
             ..remembered.await.unwrap_or_default()
         };
         let map = self.map();
@@ -77,7 +77,7 @@ impl Node {
             voters: &voters,
             reached: &reached,
         };
-        judge(&map, others, shown, &remembered)
+        judge(&map, others, &shown.directory(), &remembered)
     }
 
     /// This node's sign of work.

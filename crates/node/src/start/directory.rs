@@ -9,15 +9,14 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tablestore_placement::identity::{Standing, may_vote, standing};
 use tablestore_placement::{ClusterId, ClusterMap, Incarnation, PartitionId, StorageId};
 use tablestore_store::engine::Scan;
 use tablestore_store::{DataDirectory, NewIdentity};
 use tokio::runtime::Runtime;
 
 use super::boot;
-use crate::control::{
-    Consulted, Control, ControlStore, Identity, ShownStart, Standing, consult, standing,
-};
+use crate::control::{Consulted, Control, ControlStore, Identity, ShownStart, consult};
 use crate::data::{self, RecoveredPartition, Storage};
 use crate::settings::NodeSettings;
 
@@ -255,14 +254,11 @@ pub(super) async fn confirm_votes(
             .filter_map(|voter| Some(map.members.get(voter)?.peer_address.clone()))
             .collect();
         let seen = consult(&others, ours, &identity, &shown).await.seen;
-        match standing(&seen) {
-            Standing::Current if (seen.len() + 1) * 2 > voters.len() => {
-                return control.release_votes();
-            }
-            Standing::Current => {}
-            Standing::Replaceable { why } | Standing::Needed { why, .. } => {
-                tracing::debug!(%why, "votes are held back");
-            }
+        if may_vote(&seen, voters.len()) {
+            return control.release_votes();
+        }
+        if let Standing::Replaceable { why } | Standing::Needed { why, .. } = standing(&seen) {
+            tracing::debug!(%why, "votes are held back");
         }
         tokio::time::sleep(CONFIRM_AGAIN_AFTER).await;
     }
