@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tablestore_health::Probe;
 use tablestore_placement::testing::{catch_up, cluster, create_table, definition, registration};
 use tablestore_placement::{
     ClusterMap, Command, DecisionKind, Incarnation, MemberState, Office, StorageId, plan,
@@ -36,6 +37,8 @@ struct Bench {
     reached: BTreeSet<StorageId>,
     /// Whom those say that they hear.
     hears: BTreeSet<StorageId>,
+    /// What others find when they look at a member; none looks by itself.
+    found: Option<Probe>,
     /// All that was put out, with the time; heartbeats are answered instead.
     done: Vec<(Duration, Output)>,
 }
@@ -62,6 +65,7 @@ impl Bench {
             map: map.clone(),
             reached: ALL.into(),
             hears: ALL.into(),
+            found: None,
             done: Vec::new(),
         };
         bench.handle(Input::Voters(ALL.into()));
@@ -92,7 +96,26 @@ impl Bench {
             match output {
                 Output::Heartbeat { to } if self.reached.contains(&to) => self.answer(now, to),
                 Output::Heartbeat { .. } => {}
-                output => self.done.push((self.at, output)),
+                output => {
+                    let probe = match output {
+                        Output::Probe {
+                            by,
+                            node,
+                            incarnation,
+                        } => Some((by, node, incarnation)),
+                        _ => None,
+                    };
+                    self.done.push((self.at, output));
+                    if let (Some((by, node, incarnation)), Some(found)) = (probe, self.found) {
+                        let probed = Input::Probed {
+                            by,
+                            node,
+                            incarnation,
+                            found,
+                        };
+                        self.controller.handle(now, probed);
+                    }
+                }
             }
         }
     }
@@ -343,6 +366,7 @@ fn silence_is_asked_about_and_then_acted_on_without_a_hint() {
 fn l34_the_leadership_leaves_a_broken_connection_at_most_every_five_seconds() {
     let mut bench = Bench::leading();
     bench.reached.remove(&THIRD);
+    bench.found = Some(Probe::Answered);
     let from = bench.at;
     bench.run(ms(14_000));
     let after: Vec<Duration> = bench.hand_overs().iter().map(|at| *at - from).collect();
@@ -350,6 +374,55 @@ fn l34_the_leadership_leaves_a_broken_connection_at_most_every_five_seconds() {
     assert!(after[0] > ms(400) && after[0] < ms(550), "{after:?}");
     let rests = after.windows(2).all(|pair| pair[1] - pair[0] > ms(5_000));
     assert!(rests, "{after:?}");
+    // Until the leadership has moved nobody is called dead; offices move away, a little later.
+    let (at, proposal) = &bench.proposals()[0];
+    let planned = Planned::OfficesOff { storage: THIRD };
+    assert_eq!(proposal.planned, planned);
+    assert!(*at - from > ms(550), "after {:?}", *at - from);
+}
+
+#[test]
+fn a_voter_that_was_silent_before_the_leadership_is_asked_about_at_once() {
+    let mut bench = Bench::new();
+    bench.run(ms(500));
+    bench.reached.remove(&THIRD);
+    bench.hears.remove(&THIRD);
+    bench.run(ms(550));
+    bench.lead(1);
+    let probe = Output::Probe {
+        by: SECOND,
+        node: THIRD,
+        incarnation: START,
+    };
+    let asked = |(_, output): &(Duration, Output)| *output == probe;
+    assert!(bench.done.iter().any(asked), "{:?}", bench.done);
+    assert_eq!(bench.jobs(), [], "and is not convicted unheard");
+}
+
+#[test]
+fn l17_what_was_silent_while_nobody_was_heard_is_not_dead_for_that() {
+    let mut bench = Bench::leading();
+    bench.reached = [ME].into();
+    bench.run(ms(5_000));
+    (bench.reached, bench.hears) = ([ME, SECOND].into(), [ME, SECOND].into());
+    bench.done.clear();
+    bench.run(ms(250));
+    assert_eq!(bench.jobs(), [], "its silence is counted from now");
+    bench.run(ms(1_000));
+    assert_eq!(bench.jobs(), [Job::Down(THIRD)]);
+}
+
+#[test]
+fn after_a_pause_of_its_own_a_controller_blames_nobody() {
+    let mut bench = Bench::leading();
+    bench.at += ms(2_000);
+    // The first ping has come through, the others are about to.
+    bench.reached = [ME, SECOND].into();
+    bench.ping();
+    bench.handle(Input::Tick);
+    bench.reached = ALL.into();
+    bench.run(ms(2_000));
+    assert_eq!(bench.done, []);
 }
 
 #[test]
