@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClusterMap, Epoch, MapVersion, PartitionId, StorageId};
+use crate::{ClusterMap, Epoch, MapVersion, MemberState, Office, PartitionId, StorageId};
 
 /// What a node found in its directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -191,6 +191,22 @@ pub fn may_vote(answers: &[SeenStart], voters: usize) -> bool {
     standing(answers) == Standing::Current && (answers.len() + 1) * 2 > voters
 }
 
+/// Whether the map holds this start of a member dead: a process of it that still runs must end.
+#[must_use]
+pub fn is_held_dead(map: &ClusterMap, start: Office) -> bool {
+    map.members.get(&start.member).is_some_and(|member| {
+        member.incarnation == start.incarnation && member.state == MemberState::Down
+    })
+}
+
+/// Whether no other member has the partition in sync: what is broken in this one's replica cannot
+/// be built anew.
+#[must_use]
+pub fn is_only_copy(map: &ClusterMap, partition: PartitionId, storage: StorageId) -> bool {
+    let assignment = map.assignment(partition);
+    assignment.is_some_and(|a| a.in_sync.iter().all(|other| *other == storage))
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failure is the test's result")]
@@ -343,7 +359,7 @@ mod tests {
         );
         let mut dead = map.clone();
         let third = dead.members.get_mut(&ALL[2]).unwrap();
-        third.state = crate::MemberState::Down;
+        third.state = MemberState::Down;
         assert!(needed(&dead, &ALL, &ALL[1..]), "one of the others is dead");
         assert!(!needed(&dead, &ALL[1..2], &ALL[1..]), "it is no voter");
         let mut alone = map.clone();
@@ -364,6 +380,24 @@ mod tests {
         assert!(may_vote(&[answer(false)], 3));
         assert!(!may_vote(&[answer(false)], 4), "two of four");
         assert!(!may_vote(&[answer(false), answer(true)], 3));
+    }
+
+    #[test]
+    fn only_the_start_that_the_map_calls_dead_must_end() {
+        let (mut map, partition) = three();
+        let start = |incarnation| Office {
+            member: ME,
+            incarnation: Incarnation(incarnation),
+        };
+        assert!(!is_held_dead(&map, start(2)));
+        map.members.get_mut(&ME).unwrap().state = MemberState::Down;
+        assert!(is_held_dead(&map, start(2)));
+        assert!(!is_held_dead(&map, start(3)), "it is about to register");
+        assert!(!is_only_copy(&map, partition, ME));
+        let single = create_table(&mut map, "single", &definition(1, 1, 1)).unwrap();
+        let single = PartitionId::new(single, 0);
+        let holder = map.assignment(single).unwrap().in_sync[0];
+        assert!(is_only_copy(&map, single, holder) && !is_only_copy(&map, single, ME));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tablestore_placement::identity::{Standing, may_vote, standing};
+use tablestore_placement::identity::{Standing, is_only_copy, may_vote, standing};
 use tablestore_placement::{ClusterId, ClusterMap, Incarnation, PartitionId, StorageId};
 use tablestore_store::engine::Scan;
 use tablestore_store::{DataDirectory, NewIdentity};
@@ -174,14 +174,10 @@ fn open_when_closed(settings: &NodeSettings, runtime: &Runtime) -> anyhow::Resul
 /// A broken replica is built anew from the others; of a partition that no other node has in sync
 /// that cannot be, and to go on without it would be to lose it.
 fn broken_alone(map: &ClusterMap, me: StorageId, storage: &Storage) -> Option<String> {
-    let alone = |partition: PartitionId| {
-        let assignment = map.assignment(partition);
-        assignment.is_some_and(|a| a.in_sync.iter().all(|storage| *storage == me))
-    };
     storage.recovered.iter().find_map(|(number, found)| {
         let unusable = found.stopped.as_ref().filter(|found| found.broken)?;
         let partition = PartitionId::from_u64(*number);
-        alone(partition).then(|| {
+        is_only_copy(map, partition, me).then(|| {
             format!(
                 "{}; no other node has partition {partition} in sync, so it cannot be built anew: \
                  restore the whole data directory as it was when the node last ended",
