@@ -4,7 +4,8 @@
 //! answer on every node. A [`Command`] changes a [`ClusterMap`] by [`ClusterMap::apply`];
 //! planners ([`plan`]) compute the next [`Change`] from a map, asking the [`Strategy`] of each
 //! table; the framework's rules ([`check`]) refuse whatever would be unsafe, whoever planned it.
-//! [`explain`] runs the same planners on a copy; [`health`] counts.
+//! [`explain`] runs the same planners on a copy; [`health`] counts; [`identity`] tells older
+//! copies of directories.
 //!
 //! ```
 //! use tablestore_placement::{ClusterId, ClusterMap, Command, Incarnation, Registration};
@@ -35,6 +36,7 @@ mod command;
 mod decision;
 pub mod explain;
 pub mod health;
+pub mod identity;
 mod ids;
 mod map;
 pub mod plan;

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tablestore_placement::ClusterId;
+use tablestore_placement::identity::SeenStart;
 
 use super::greeting::{GreetError, Hello, Identity, Purpose, Unfit, WIRE_FORMAT, dial};
 use super::message::{ControlReply, ControlRequest};
 use super::session::Session;
-use super::shown::{SeenStart, ShownStart};
+use super::shown::ShownStart;
 
 /// All are asked at once and a start waits for the answers; who takes longer is not asked further.
 const GREETING_WITHIN: Duration = Duration::from_millis(500);

@@ -17,8 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::core::Core;
 use super::link::LinkEvent;
-use super::message::{ControlReply, ControlRequest, Probe};
-use super::reach::LEADER_SILENT_FOR;
+use super::message::{ControlReply, ControlRequest};
 use super::types::{LogId, StoredMembership, Vote};
 
 /// How often voters tell each other the ends of their logs.
@@ -110,15 +109,13 @@ impl Elector {
     }
 
     async fn link_event(&mut self, event: &LinkEvent) {
-        match *event {
-            LinkEvent::RefusedTwice { storage, .. } | LinkEvent::NewIncarnation { storage, .. } => {
-                self.gone(storage).await;
-            }
-            LinkEvent::Up { storage, .. } => {
-                // Raft may be waiting before it tries this node again.
-                let _ = self.core.raft.trigger().reset_backoff([storage.0]).await;
-            }
-            _ => {}
+        if let Some((storage, sign)) = event.sign()
+            && sign.is_hint()
+        {
+            self.gone(storage).await;
+        } else if let LinkEvent::Up { storage, .. } = event {
+            // Raft may be waiting before it tries this node again.
+            let _ = self.core.raft.trigger().reset_backoff([storage.0]).await;
         }
     }
 
@@ -146,12 +143,8 @@ impl Elector {
     fn look(&self, storage: StorageId, incarnation: Incarnation) {
         let core = self.core.clone();
         tokio::spawn(async move {
-            let gone = match core.peers.probe(storage).await {
-                Probe::Refused => true,
-                Probe::Alive { incarnation: found } => found > incarnation,
-                Probe::Unknown => false,
-            };
-            if gone {
+            let found = core.peers.probe(storage).await;
+            if found.sign(incarnation).is_hint() {
                 let _ = core.sightings.try_send(Sighting::Gone { storage });
             }
         });
@@ -165,22 +158,18 @@ impl Elector {
         Some((StorageId(leader), now.vote))
     }
 
-    /// The leader answers neither this voter nor, as they say, so many others that all of them are
-    /// a majority: it is cut off, though its heartbeats may still arrive. Sooner than raft's
-    /// timers, and by more than the ears of one.
+    /// A leader that is cut off is gone, though its heartbeats may still arrive.
     async fn act_on_silence(&mut self) {
         let Some((leader, _)) = self.followed_leader() else {
             return;
         };
-        let reach = &self.core.reach;
-        if !reach.is_silent(leader, LEADER_SILENT_FOR) {
-            return;
-        }
         let membership = self.membership();
-        let mut deaf: BTreeSet<u64> = reach.deaf_to(leader).iter().map(|id| id.0).collect();
-        deaf.insert(self.core.me.0);
-        let mut configs = membership.get_joint_config().iter();
-        if configs.all(|config| config.intersection(&deaf).count() > config.len() / 2) {
+        let configs = membership.get_joint_config().iter();
+        let configs: Vec<BTreeSet<StorageId>> = configs
+            .map(|config| config.iter().copied().map(StorageId).collect())
+            .collect();
+        let me = self.core.me;
+        if self.core.reach.is_cut_off(me, leader, &configs) {
             self.gone(leader).await;
         }
     }

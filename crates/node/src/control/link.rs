@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use tablestore_controller::Sign;
 use tablestore_placement::{ClusterId, Incarnation, StorageId};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
@@ -93,6 +94,30 @@ pub enum LinkEvent {
         /// The name of the node that said so.
         by: String,
     },
+}
+
+impl LinkEvent {
+    /// What it tells of the end of a node's start, if anything.
+    pub(crate) fn sign(&self) -> Option<(StorageId, Sign)> {
+        match *self {
+            Self::RefusedTwice {
+                storage,
+                incarnation,
+            } => Some((storage, Sign::RefusedTwice(incarnation))),
+            Self::NewIncarnation {
+                storage,
+                incarnation,
+                same_boot,
+            } => Some((
+                storage,
+                Sign::StartedAnew {
+                    incarnation,
+                    same_boot,
+                },
+            )),
+            _ => None,
+        }
+    }
 }
 
 /// The link to one node.

@@ -12,12 +12,14 @@ use openraft::raft::{
     VoteRequest, VoteResponse,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use tablestore_controller::{Look, Sign};
+use tablestore_placement::identity::SeenStart;
 use tablestore_placement::{
     Applied, ClusterId, Command, Epoch, Incarnation, MapVersion, PartitionId, Refused,
     Registration, StorageId,
 };
 
-use super::shown::{SeenStart, ShownStart};
+use super::shown::ShownStart;
 use super::types::{LogId, SnapshotMeta, TypeConfig, Vote};
 
 /// A request between nodes.
@@ -164,6 +166,18 @@ pub enum Probe {
     },
     /// Neither; this says nothing.
     Unknown,
+}
+
+impl Probe {
+    /// What it tells of a node that was known with this start.
+    pub(crate) fn sign(self, known: Incarnation) -> Sign {
+        let found = match self {
+            Self::Refused => Look::Refused,
+            Self::Alive { incarnation } => Look::Alive(incarnation),
+            Self::Unknown => Look::Unknown,
+        };
+        Sign::Looked { known, found }
+    }
 }
 
 /// The controller asks for a sign of work.

@@ -3,17 +3,14 @@
 //!
 //! Knows nothing of what follows from it.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tablestore_controller::Hearing;
 use tablestore_placement::StorageId;
 use tokio::time::Instant;
 
-use super::hearing::Hearing;
-
-/// A leader that was silent for so long to this voter, and is not heard by enough others, is gone.
-/// More than a short pause of the way costs, see the fresh connections of a link.
-pub(super) const LEADER_SILENT_FOR: Duration = Duration::from_millis(350);
 /// Who has been silent for longer is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 
@@ -55,13 +52,19 @@ impl Reach {
             .collect()
     }
 
-    /// Whether a voter that answered before does not any more.
-    pub(super) fn is_silent(&self, storage: StorageId, limit: Duration) -> bool {
-        self.lock().is_silent(self.origin.elapsed(), storage, limit)
+    /// Whether a voter that answered before is not heard any more.
+    pub(super) fn is_missed(&self, storage: StorageId) -> bool {
+        self.lock().is_missed(self.origin.elapsed(), storage)
     }
 
-    /// The voters that are heard and say that they do not hear this one.
-    pub(super) fn deaf_to(&self, storage: StorageId) -> Vec<StorageId> {
-        self.lock().deaf_to(self.origin.elapsed(), storage)
+    /// Whether a majority of each config, this node included, does not hear the leader any more.
+    pub(super) fn is_cut_off(
+        &self,
+        me: StorageId,
+        leader: StorageId,
+        configs: &[BTreeSet<StorageId>],
+    ) -> bool {
+        let now = self.origin.elapsed();
+        self.lock().is_cut_off(now, me, leader, configs)
     }
 }

@@ -14,8 +14,7 @@ use tablestore_placement::StorageId;
 use tokio::time::timeout;
 
 use super::core::Core;
-use super::hearing::HEARD_WITHIN;
-use super::message::{ControlReply, PeerIdentity, Probe};
+use super::message::{ControlReply, PeerIdentity};
 use super::types::{TypeConfig, Vote};
 
 /// The leader's announcement may arrive shortly after the candidate's request.
@@ -100,7 +99,7 @@ fn followed_leader(core: &Core, candidate: u64) -> Option<(StorageId, Vote)> {
 
 /// Whether this node itself knows that the leader leads no more.
 async fn is_gone(core: &Core, leader: StorageId, hand_over: Option<HandOver>) -> bool {
-    if core.reach.is_silent(leader, HEARD_WITHIN) {
+    if core.reach.is_missed(leader) {
         return true;
     }
     let announced = async {
@@ -112,11 +111,8 @@ async fn is_gone(core: &Core, leader: StorageId, hand_over: Option<HandOver>) ->
         matches!(timeout(ANNOUNCEMENT_WAIT, waited).await, Ok(Ok(_)))
     };
     let looked = async {
-        match core.peers.probe(leader).await {
-            Probe::Refused => true,
-            Probe::Alive { incarnation } => incarnation > core.incarnation_of(leader),
-            Probe::Unknown => false,
-        }
+        let found = core.peers.probe(leader).await;
+        found.sign(core.incarnation_of(leader)).is_hint()
     };
     if hand_over.is_none() {
         return looked.await;

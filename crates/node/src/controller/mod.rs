@@ -1,39 +1,28 @@
-//! The controller: notices who fails, decides what follows, and proposes it to the map.
+//! The driver of the controller: tells the core of `tablestore-controller` what happens, and does
+//! what it wants done.
 //!
-//! Runs on the control thread of every node and acts only on the one that leads. What it decides
-//! comes from the pure planners of `tablestore-placement`; what it believes comes from the
-//! detector of `tablestore-health`. A wrong belief costs a fail-over, never data: every change is
-//! checked and compared when it is applied. Knows nothing of rows.
+//! Runs on the control thread of every node. Decides nothing: what is believed and what follows is
+//! the core's. Knows nothing of rows.
 
-mod calm;
 mod heartbeat;
-mod reach;
-mod review;
-mod room;
 mod service;
-mod stopped;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tablestore_health::{
-    AccrualDetector, Belief, Detector, DetectorSettings, Evidence, Probe, Work,
+use tablestore_controller::{
+    Controller, ControllerSettings, Input, LinkNews, Notice, NoticeKind, Now, Output, Proposal,
 };
-use tablestore_placement::plan::{Plan, Settling};
-use tablestore_placement::{ClusterMap, Incarnation, StorageId};
-use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tablestore_placement::{ClusterMap, StorageId};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 
 pub(crate) use service::Service;
 
-use crate::control::{Hearing, HeartbeatAnswer, LinkEvent};
-use crate::node::Node;
+use crate::control::{HeartbeatAnswer, LinkEvent};
+use crate::node::{Node, wall_ms};
 
-/// How often the map is looked over for something to do.
-const REVIEW_EVERY: Duration = Duration::from_millis(200);
-/// How often the detector is told the time; a longer gap is a pause of our own.
-const DETECTOR_TICK: Duration = Duration::from_millis(40);
 /// Answers and results of proposals that may wait.
 const REPORTS_MAX: usize = 4_096;
 
@@ -45,317 +34,206 @@ enum Report {
         sent: Duration,
         answer: HeartbeatAnswer,
     },
-    Probed {
-        by: StorageId,
-        node: StorageId,
-        incarnation: Incarnation,
-        found: Probe,
-    },
-    Proposed {
-        job: Job,
-        /// It was committed.
-        done: bool,
-    },
+    Other(Input),
 }
 
-/// Proposals under way; one of each at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Job {
-    Down(StorageId),
-    Stall(StorageId),
-    Restart(StorageId),
-    Stopped,
-    Room(StorageId),
-    Review,
-}
-
-/// A leadership of this node.
-#[derive(Debug, Clone, Copy)]
-struct Lead {
-    since: Duration,
-    term: u64,
-}
-
-/// The controller's state on one node.
-struct Controller {
+/// The core with what it needs to be run.
+struct Driver {
     node: Node,
     origin: Instant,
-    detector: AccrualDetector<StorageId>,
-    /// Starts that were seen dead, also while another node led.
-    gone: BTreeMap<StorageId, (Incarnation, u64)>,
-    /// Whom the voters hear, also while another node leads.
-    hearing: Hearing,
-    /// Since when this node has not heard a majority.
-    alone_since: Option<Duration>,
-    /// When this node last gave the leadership away because of a broken connection.
-    handed_over: Option<Duration>,
-    /// Since when each member has been whole.
-    whole_since: BTreeMap<StorageId, Duration>,
-    ticked: Duration,
-    jobs: BTreeSet<Job>,
+    core: Controller,
+    maps: watch::Receiver<Arc<ClusterMap>>,
+    /// As the core knows them.
+    voters: BTreeSet<StorageId>,
     reports: mpsc::Sender<Report>,
-    lead: Option<Lead>,
-    log_ends: BTreeMap<StorageId, HeartbeatAnswer>,
-    changed_at: Duration,
-    /// Too many members are missing to copy what they held; said once.
-    copying_refused: bool,
-    /// Whether balancing comes to rest.
-    settling: Settling,
-    /// Balancing did not; said once.
-    balancing_refused: bool,
-    /// The balancing that was proposed, and the map that it was made from.
-    balancing: Option<(ClusterMap, Plan)>,
-}
-
-fn seen(incarnation: Incarnation) -> tablestore_health::Incarnation {
-    tablestore_health::Incarnation(incarnation.0)
 }
 
 /// Runs until the node ends.
 pub(crate) async fn run(node: Node, mut links: mpsc::Receiver<LinkEvent>) {
     let (reports, mut reported) = mpsc::channel(REPORTS_MAX);
-    let detector = DetectorSettings::with_heartbeat(node.settings().heartbeat_every)
-        .unwrap_or_else(|_| DetectorSettings::default());
-    let mut controller = Controller {
-        origin: Instant::now(),
-        detector: AccrualDetector::new(detector),
-        gone: BTreeMap::new(),
-        hearing: Hearing::default(),
-        alone_since: None,
-        handed_over: None,
-        whole_since: BTreeMap::new(),
-        ticked: Duration::ZERO,
-        jobs: BTreeSet::new(),
-        reports,
-        lead: None,
-        log_ends: BTreeMap::new(),
-        changed_at: Duration::ZERO,
-        copying_refused: false,
-        settling: Settling::default(),
-        balancing_refused: false,
-        balancing: None,
-        node,
-    };
-    let mut leadership = controller.node.shared.control.watch_leadership();
-    let mut maps = controller.node.shared.control.watch_map();
-    let mut beats = tokio::time::interval(controller.node.settings().heartbeat_every);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut ticks = tokio::time::interval(DETECTOR_TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut reviews = tokio::time::interval(REVIEW_EVERY);
-    reviews.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut leadership = node.shared.control.watch_leadership();
+    let mut maps = node.shared.control.watch_map();
+    let mut driver = Driver::new(node, reports);
     loop {
+        let due = driver.origin + driver.core.next_deadline();
+        // Whatever has arrived comes before what is due: silence is told only when all is heard.
         tokio::select! {
             biased;
-            Some(event) = links.recv() => controller.link(event),
+            Some(event) = links.recv() => driver.link(event),
             changed = leadership.changed() => {
                 if changed.is_err() {
                     return;
                 }
                 let now = *leadership.borrow_and_update();
-                controller.lead(now.is_me_and_ready.then_some(now.term));
+                let term = now.is_me_and_ready.then_some(now.term);
+                driver.take(Input::Leadership { term });
             }
-            Some(report) = reported.recv() => controller.report(report),
+            Some(report) = reported.recv() => driver.report(report),
             changed = maps.changed() => {
                 if changed.is_err() {
                     return;
                 }
-                let map = Arc::clone(&maps.borrow_and_update());
-                controller.map_changed(&map);
+                maps.mark_unchanged();
+                driver.look();
             }
-            _ = beats.tick() => controller.beat(),
-            _ = ticks.tick() => controller.tick(),
-            _ = reviews.tick() => controller.review(),
+            () = sleep_until(due) => driver.take(Input::Tick),
         }
     }
 }
 
-impl Controller {
-    fn now(&self) -> Duration {
-        self.origin.elapsed()
-    }
-
-    fn leads(&self) -> bool {
-        self.lead.is_some()
-    }
-
-    /// Leadership came or went. A new controller knows nobody's answers: it starts counting now,
-    /// but for the voters that it has pinged all along.
-    fn lead(&mut self, term: Option<u64>) {
-        let Some(term) = term else {
-            self.lead = None;
-            return;
+impl Driver {
+    fn new(node: Node, reports: mpsc::Sender<Report>) -> Self {
+        let settings = node.settings();
+        let settings = ControllerSettings {
+            heartbeat_every: settings.heartbeat_every,
+            cold_start_wait: settings.cold_start_wait,
+            rereplicate_after: settings.rereplicate_after,
         };
-        if self.lead.is_some_and(|lead| lead.term == term) {
-            return;
-        }
-        let since = self.now();
-        self.lead = Some(Lead { since, term });
-        self.whole_since.clear();
-        self.log_ends.clear();
-        let settings = self.detector.settings().clone();
-        self.detector = AccrualDetector::new(settings);
-        let map = self.node.map();
-        self.know_members(&map);
-        self.recall_voters(&map);
-        self.beat();
-        self.node
-            .shared
-            .timeline
-            .publish("controller", None, serde_json::Value::Null);
-        // The silence that made this node the controller has lasted long enough to ask the others
-        // at once.
-        self.tick();
-        self.probe_suspects();
-    }
-
-    fn know_members(&mut self, map: &ClusterMap) {
-        let now = self.now();
-        for member in map.members.values() {
-            if member.is_live() && member.storage != self.node.me() {
-                let (node, incarnation) = (member.storage, seen(member.incarnation));
-                self.detector
-                    .take(now, Evidence::NewIncarnation { node, incarnation });
-            }
+        let mut maps = node.shared.control.watch_map();
+        maps.mark_changed();
+        Self {
+            origin: Instant::now(),
+            core: Controller::new(node.shared.me, &settings),
+            maps,
+            voters: BTreeSet::new(),
+            reports,
+            node,
         }
     }
 
-    /// Tells a new detector when the voters were last heard, so that the silence which made this
-    /// node the controller counts. None is convicted by it unheard: at most it is suspect now.
-    fn recall_voters(&mut self, map: &ClusterMap) {
-        let now = self.now();
-        let suspect_after = self.detector.settings().suspect_after_max;
-        for (node, heard) in self.hearing.last_heard() {
-            let Some(member) = map.members.get(&node).filter(|member| member.is_live()) else {
-                continue;
-            };
-            let heard = heard.max(now.saturating_sub(suspect_after));
-            let evidence = Evidence::HeartbeatAnswered {
-                node,
-                incarnation: seen(member.incarnation),
-                sent: heard,
-                work: Work::default(),
-            };
-            self.detector.take(heard, evidence);
-        }
+    /// Tells the core what happened, with the newest map and voters, and does what it wants.
+    fn take(&mut self, input: Input) {
+        self.look();
+        self.handle(input);
+        self.carry_out();
     }
 
-    /// What happens to the connections of this node, noted whoever leads.
+    /// The core decides by what this node has applied, not by what it was last told.
+    fn look(&mut self) {
+        let control = &self.node.shared.control;
+        let voters: BTreeSet<StorageId> = control.voters().into_iter().collect();
+        if voters != self.voters {
+            self.voters.clone_from(&voters);
+            self.handle(Input::Voters(voters));
+        }
+        if self.maps.has_changed().unwrap_or_default() {
+            let map = Arc::clone(&self.maps.borrow_and_update());
+            self.handle(Input::Map(map));
+        }
+        self.carry_out();
+    }
+
+    fn handle(&mut self, input: Input) {
+        let now = Now {
+            since_start: self.origin.elapsed(),
+            wall_ms: wall_ms(),
+        };
+        self.core.handle(now, input);
+    }
+
     fn link(&mut self, event: LinkEvent) {
-        let now = self.now();
-        match event {
-            LinkEvent::Heard { storage, hears } => {
-                if let Some(incarnation) = self.node.shared.control.peers().incarnation(storage) {
-                    let (node, incarnation) = (storage, seen(incarnation));
-                    self.detector
-                        .take(now, Evidence::Heard { node, incarnation });
-                }
-                self.hearing.note(storage, hears, now);
-            }
+        let news = match event {
+            LinkEvent::Heard { storage, hears } => LinkNews::Heard {
+                storage,
+                incarnation: self.node.shared.control.peers().incarnation(storage),
+                hears: hears.into_iter().collect(),
+            },
             LinkEvent::Up {
                 storage,
                 incarnation,
-            } => {
-                let incarnation = seen(incarnation);
-                self.detector.take(
-                    now,
-                    Evidence::Connected {
-                        node: storage,
-                        incarnation,
-                    },
-                );
-            }
+            } => LinkNews::Up {
+                storage,
+                incarnation,
+            },
             LinkEvent::Lost {
                 storage,
                 incarnation,
-            } => {
-                let incarnation = seen(incarnation);
-                self.detector.take(
-                    now,
-                    Evidence::ConnectionLost {
-                        node: storage,
-                        incarnation,
-                    },
-                );
-            }
-            LinkEvent::RefusedTwice {
+            } => LinkNews::Lost {
                 storage,
                 incarnation,
-            } => {
-                self.gone
-                    .insert(storage, (incarnation, crate::node::wall_ms()));
-                self.node.shared.control.crash_hint(storage, incarnation);
-                let name = self.name(storage);
-                let timeline = &self.node.shared.timeline;
-                timeline.publish_about(name, "crash_hint", None, serde_json::Value::Null);
-                self.act_on_deaths(&self.node.map());
-            }
-            LinkEvent::NewIncarnation {
-                storage,
-                incarnation,
-                same_boot: true,
-            } => {
-                let before = Incarnation(incarnation.0.saturating_sub(1));
-                self.gone.insert(storage, (before, crate::node::wall_ms()));
-                self.act_on_deaths(&self.node.map());
-            }
-            _ => {}
-        }
-    }
-
-    fn name(&self, storage: StorageId) -> Option<String> {
-        self.node
-            .map()
-            .members
-            .get(&storage)
-            .map(|member| member.name.clone())
+            },
+            other => match other.sign() {
+                Some((storage, sign)) => LinkNews::Seen { storage, sign },
+                None => return,
+            },
+        };
+        self.take(Input::Link(news));
     }
 
     fn report(&mut self, report: Report) {
         match report {
-            Report::Answer { node, sent, answer } => self.answered(node, sent, answer),
-            Report::Probed {
-                by,
-                node,
-                incarnation,
-                found,
-            } => {
-                let (now, incarnation) = (self.now(), seen(incarnation));
-                self.detector.take(
-                    now,
-                    Evidence::Probed {
-                        by,
-                        node,
-                        incarnation,
-                        found,
-                    },
-                );
-                self.tick();
+            Report::Answer { node, sent, answer } => {
+                self.look();
+                self.answered(node, sent, answer);
+                self.carry_out();
             }
-            Report::Proposed { job, done } => {
-                self.jobs.remove(&job);
-                if job == Job::Review
-                    && let Some((map, plan)) = self.balancing.take().filter(|_| done)
-                {
-                    self.settling.note(&map, &plan);
+            Report::Other(input) => self.take(input),
+        }
+    }
+
+    /// Does all that the core wants done.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Heartbeat { to } => self.heartbeat(to),
+                Output::Probe {
+                    by,
+                    node,
+                    incarnation,
+                } => self.probe(by, node, incarnation),
+                Output::Propose(proposal) => self.propose(*proposal),
+                Output::HandOver { to, broken } => {
+                    tracing::warn!(successor = %to, ?broken, "another voter hears more: it leads");
+                    let control = self.node.shared.control.clone();
+                    tokio::spawn(async move { control.hand_over_to(to).await });
                 }
-                self.changed_at = self.now();
-                self.review();
+                Output::CrashHint {
+                    storage,
+                    incarnation,
+                } => self.node.shared.control.crash_hint(storage, incarnation),
+                Output::Notice(notice) => self.publish(notice),
             }
         }
     }
 
-    fn map_changed(&mut self, map: &Arc<ClusterMap>) {
-        self.know_members(map);
-        if self.leads() {
-            self.act_on_deaths(map);
-            self.act_on_restarts(map);
-        }
+    fn propose(&self, proposal: Proposal) {
+        let (job, term) = (proposal.job, proposal.term);
+        let (control, reports) = (self.node.shared.control.clone(), self.reports.clone());
+        tokio::spawn(async move {
+            let decide = move |map: &ClusterMap| proposal.change(map);
+            let decided = control.decide(term, decide).await;
+            if let Err(error) = &decided {
+                tracing::warn!(?job, %error, "a change of the map was not made");
+            }
+            let done = matches!(decided, Ok(Some(_)));
+            let proposed = Report::Other(Input::Proposed { job, done });
+            let _ = reports.send(proposed).await;
+        });
     }
 
-    /// What the detector believes of a member at its present start.
-    fn belief(&self, storage: StorageId, incarnation: Incarnation) -> Belief {
-        self.detector
-            .belief(self.now(), &storage, seen(incarnation))
+    fn publish(&self, notice: Notice) {
+        let Notice { kind, member, why } = notice;
+        let timeline = &self.node.shared.timeline;
+        match (kind, &why) {
+            (NoticeKind::CopyingRefused, Some(refused)) => {
+                tracing::warn!(%refused, "nothing is copied: remove nodes that will not come back");
+            }
+            (NoticeKind::BalancingRefused, Some(why)) => {
+                tracing::warn!(%why, "nothing is copied for an even spread");
+            }
+            _ => {}
+        }
+        let detail = match why {
+            Some(why) => serde_json::json!({ "why": why }),
+            None => serde_json::Value::Null,
+        };
+        match member {
+            None => timeline.publish(kind.name(), None, detail),
+            Some(about) => {
+                let map = self.node.map();
+                let name = map.members.get(&about).map(|member| member.name.clone());
+                timeline.publish_about(name, kind.name(), None, detail);
+            }
+        }
     }
 }

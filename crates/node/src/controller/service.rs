@@ -3,13 +3,13 @@
 use std::sync::OnceLock;
 
 use tablestore_placement::StorageId;
+use tablestore_placement::identity::{Others, Remembered, SeenStart, judge};
 use tablestore_replication::Role;
 use tokio::sync::oneshot;
 
 use crate::control::message::{Blob, LogEnd, PartitionProgress, ReplicaRole};
 use crate::control::{
-    ControlReply, ControlRequest, ControlService, HeartbeatAnswer, Others, PeerIdentity,
-    Remembered, SeenStart, ShownStart, judge,
+    ControlReply, ControlRequest, ControlService, HeartbeatAnswer, PeerIdentity, ShownStart,
 };
 use crate::data::Event;
 use crate::node::Node;
@@ -67,7 +67,7 @@ impl Node {
         let remembered = Remembered {
             commits: remembered.commits,
             acknowledged: remembered.acknowledged,
-            matched: control.matched(shown.storage),
+            matched: control.matched(shown.storage).map(|log| log.index),
         };
         let map = self.map();
         let others = map.members.keys().copied();
@@ -79,7 +79,7 @@ impl Node {
             voters: &voters,
             reached: &reached,
         };
-        judge(&map, others, shown, &remembered)
+        judge(&map, others, &shown.directory(), &remembered)
     }
 
     /// This node's sign of work.

@@ -10,15 +10,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tablestore_dataplane::{RecoveredPartition, Stored};
+use tablestore_placement::identity::{Standing, is_only_copy, may_vote, standing};
 use tablestore_placement::{ClusterId, ClusterMap, Incarnation, PartitionId, StorageId};
 use tablestore_store::engine::Scan;
 use tablestore_store::{DataDirectory, Engine as _, NewIdentity};
 use tokio::runtime::Runtime;
 
 use super::boot;
-use crate::control::{
-    Consulted, Control, ControlStore, Identity, ShownStart, Standing, consult, standing,
-};
+use crate::control::{Consulted, Control, ControlStore, Identity, ShownStart, consult};
 use crate::data::{self, Storage};
 use crate::settings::NodeSettings;
 
@@ -176,15 +175,11 @@ fn open_when_closed(settings: &NodeSettings, runtime: &Runtime) -> anyhow::Resul
 /// A broken replica is built anew from the others; of a partition that no other node has in sync
 /// that cannot be, and to go on without it would be to lose it.
 fn broken_alone(map: &ClusterMap, me: StorageId, storage: &Storage) -> Option<String> {
-    let alone = |partition: PartitionId| {
-        let assignment = map.assignment(partition);
-        assignment.is_some_and(|a| a.in_sync.iter().all(|storage| *storage == me))
-    };
     let stored = storage.stored.partitions();
     stored.iter().find_map(|(number, found)| {
         let why = found.broken_because()?;
         let partition = PartitionId::from_u64(*number);
-        alone(partition).then(|| {
+        is_only_copy(map, partition, me).then(|| {
             format!(
                 "{why}; no other node has partition {partition} in sync, so it cannot be built \
                  anew: restore the whole data directory as it was when the node last ended",
@@ -257,14 +252,11 @@ pub(super) async fn confirm_votes(
             .filter_map(|voter| Some(map.members.get(voter)?.peer_address.clone()))
             .collect();
         let seen = consult(&others, ours, &identity, &shown).await.seen;
-        match standing(&seen) {
-            Standing::Current if (seen.len() + 1) * 2 > voters.len() => {
-                return control.release_votes();
-            }
-            Standing::Current => {}
-            Standing::Replaceable { why } | Standing::Needed { why, .. } => {
-                tracing::debug!(%why, "votes are held back");
-            }
+        if may_vote(&seen, voters.len()) {
+            return control.release_votes();
+        }
+        if let Standing::Replaceable { why } | Standing::Needed { why, .. } = standing(&seen) {
+            tracing::debug!(%why, "votes are held back");
         }
         tokio::time::sleep(CONFIRM_AGAIN_AFTER).await;
     }

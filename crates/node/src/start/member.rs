@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
-use tablestore_placement::{ClusterId, Command, Incarnation, MemberState, Refused, Registration};
+use tablestore_placement::identity::is_held_dead;
+use tablestore_placement::{ClusterId, ClusterMap, Command, Incarnation, Refused, Registration};
 use tablestore_store::DataDirectory;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -153,11 +154,7 @@ async fn wait_for(node: &Node, fits: impl Fn(Incarnation) -> bool) {
 pub(super) async fn convicted(node: &Node) {
     let me = node.shared.me;
     let mut maps = node.shared.control.watch_map();
-    let held_dead = |map: &Arc<tablestore_placement::ClusterMap>| {
-        map.members.get(&me.member).is_some_and(|member| {
-            member.incarnation == me.incarnation && member.state == MemberState::Down
-        })
-    };
+    let held_dead = |map: &Arc<ClusterMap>| is_held_dead(map, me);
     // An error means that the control plane has ended, which `failed` tells.
     if maps.wait_for(held_dead).await.is_err() {
         std::future::pending().await

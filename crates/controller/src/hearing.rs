@@ -1,6 +1,6 @@
 //! Whom the voters hear, as one of them knows it from the answers to its pings, and what follows:
-//! who is silent, who is behind a broken connection, who hears more. Asked by the elector and by
-//! the controller.
+//! who is silent, who is behind a broken connection, who is cut off, who hears more. Asked by the
+//! elector and by the controller.
 //!
 //! Knows nothing of clocks, pings and sockets.
 
@@ -11,7 +11,10 @@ use tablestore_health::reach;
 use tablestore_placement::StorageId;
 
 /// A voter that has answered none of the last six pings is not heard.
-pub(crate) const HEARD_WITHIN: Duration = Duration::from_millis(300);
+pub const HEARD_WITHIN: Duration = Duration::from_millis(300);
+/// A leader that was silent for so long to this voter, and is not heard by enough others, is gone.
+/// More than a short pause of the way costs, see the fresh connections of a link.
+const LEADER_SILENT_FOR: Duration = Duration::from_millis(350);
 /// A voter that was silent for so long here, and is heard by another, is behind a broken
 /// connection: by now a dead one would be heard by nobody.
 const BROKEN_AFTER: Duration = Duration::from_millis(450);
@@ -25,11 +28,11 @@ struct Heard {
 
 /// Whom the voters hear, as far as this node knows.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Hearing(BTreeMap<StorageId, Heard>);
+pub struct Hearing(BTreeMap<StorageId, Heard>);
 
 impl Hearing {
     /// A voter answered a ping at this time.
-    pub(crate) fn note(
+    pub fn note(
         &mut self,
         storage: StorageId,
         hears: impl IntoIterator<Item = StorageId>,
@@ -40,34 +43,59 @@ impl Hearing {
     }
 
     /// Nothing is known any more.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.0.clear();
     }
 
     /// Forgets who has been silent for so long.
-    pub(crate) fn forget_silent(&mut self, now: Duration, limit: Duration) {
+    pub fn forget_silent(&mut self, now: Duration, limit: Duration) {
         self.0.retain(|_, heard| now < heard.at + limit);
     }
 
     /// When each voter was heard last.
-    pub(crate) fn last_heard(&self) -> impl Iterator<Item = (StorageId, Duration)> + '_ {
+    pub fn last_heard(&self) -> impl Iterator<Item = (StorageId, Duration)> + '_ {
         self.0.iter().map(|(storage, heard)| (*storage, heard.at))
     }
 
     /// The voters that this node hears.
-    pub(crate) fn heard(&self, now: Duration) -> BTreeSet<StorageId> {
+    pub fn heard(&self, now: Duration) -> BTreeSet<StorageId> {
         let lately = self.0.iter().filter(|(_, h)| now <= h.at + HEARD_WITHIN);
         lately.map(|(storage, _)| *storage).collect()
     }
 
     /// Whether a voter that answered before does not any more.
-    pub(crate) fn is_silent(&self, now: Duration, storage: StorageId, limit: Duration) -> bool {
+    pub fn is_silent(&self, now: Duration, storage: StorageId, limit: Duration) -> bool {
         let known = self.0.get(&storage);
         known.is_some_and(|known| now > known.at + limit)
     }
 
+    /// Whether a voter that answered before is not heard any more.
+    pub fn is_missed(&self, now: Duration, storage: StorageId) -> bool {
+        self.is_silent(now, storage, HEARD_WITHIN)
+    }
+
+    /// Whether a leader answers neither this voter nor, as they say, so many others that all of
+    /// them are a majority of each of `configs`: it is cut off, though its heartbeats may still
+    /// arrive. Sooner than raft's timers, and by more than the ears of one.
+    pub fn is_cut_off<'a>(
+        &self,
+        now: Duration,
+        me: StorageId,
+        leader: StorageId,
+        configs: impl IntoIterator<Item = &'a BTreeSet<StorageId>>,
+    ) -> bool {
+        if !self.is_silent(now, leader, LEADER_SILENT_FOR) {
+            return false;
+        }
+        let mut deaf: BTreeSet<StorageId> = self.deaf_to(now, leader).into_iter().collect();
+        deaf.insert(me);
+        let most =
+            |config: &BTreeSet<StorageId>| config.intersection(&deaf).count() > config.len() / 2;
+        configs.into_iter().all(most)
+    }
+
     /// The voters that are heard and say that they do not hear this one.
-    pub(crate) fn deaf_to(&self, now: Duration, storage: StorageId) -> Vec<StorageId> {
+    fn deaf_to(&self, now: Duration, storage: StorageId) -> Vec<StorageId> {
         let deaf = |by: &StorageId| {
             let known = self.0.get(by);
             *by != storage && known.is_some_and(|known| !known.hears.contains(&storage))
@@ -76,18 +104,13 @@ impl Hearing {
     }
 
     /// Whether this node hears a majority of the voters, itself included.
-    pub(crate) fn is_majority(
-        &self,
-        now: Duration,
-        me: StorageId,
-        voters: &BTreeSet<StorageId>,
-    ) -> bool {
+    pub fn is_majority(&self, now: Duration, me: StorageId, voters: &BTreeSet<StorageId>) -> bool {
         let heard = self.heard(now);
         !reach(&me, voters, &heard).suspects_itself()
     }
 
     /// Voters that this node has not heard for long and another voter hears, each with who does.
-    pub(crate) fn behind_broken_links(
+    pub fn behind_broken_links(
         &self,
         now: Duration,
         me: StorageId,
@@ -108,7 +131,7 @@ impl Hearing {
     }
 
     /// The voter that hears everybody whom this node hears, and most beyond.
-    pub(crate) fn better_placed(
+    pub fn better_placed(
         &self,
         now: Duration,
         me: StorageId,
@@ -260,6 +283,28 @@ mod tests {
         assert!(
             !known.is_silent(later, StorageId(3), HEARD_WITHIN),
             "never heard"
+        );
+    }
+
+    #[test]
+    fn a_leader_is_cut_off_when_a_majority_of_each_config_misses_it() {
+        let leader = StorageId(3);
+        let configs = [voters(3)];
+        let missed = hearing(&[(2, 1_000, &[1]), (3, 700, &[1, 2])]);
+        assert!(
+            !missed.is_cut_off(ms(1_050), ME, leader, &configs),
+            "a pause"
+        );
+        assert!(missed.is_cut_off(ms(1_051), ME, leader, &configs));
+        let changing = [voters(3), voters(5)];
+        assert!(
+            !missed.is_cut_off(ms(1_051), ME, leader, &changing),
+            "two of five"
+        );
+        let heard = hearing(&[(2, 1_000, &[1, 3]), (3, 700, &[1, 2])]);
+        assert!(
+            !heard.is_cut_off(ms(1_051), ME, leader, &configs),
+            "one ear is no majority"
         );
     }
 

@@ -4,15 +4,15 @@
 //! map that follows. Knows nothing of how failures are noticed.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tablestore_health::Belief;
 use tablestore_placement::plan::{self, CopyCaps, OfficeCaps, Plan};
 use tablestore_placement::{ClusterMap, Decision, DecisionKind, MemberState, StorageId};
 
-use super::Controller;
-use super::stopped::reports;
-use crate::node::wall_ms;
+use crate::stopped::reports;
+use crate::{Controller, NoticeKind};
 
 /// No balancing within this time after anything changed.
 const CALM_FOR: Duration = Duration::from_millis(1_000);
@@ -24,15 +24,17 @@ const MOVES_MAX: usize = 8;
 /// A plan with the decision that explains it; `None` if there is nothing to do.
 type Proposed = Option<(Plan, Decision)>;
 
-fn made(plan: Plan, kind: DecisionKind, why: &str) -> Proposed {
-    (!plan.is_empty()).then(|| (plan, Decision::new(kind, wall_ms()).because(why)))
-}
-
 impl Controller {
+    fn made(&self, plan: Plan, kind: DecisionKind, why: &str) -> Proposed {
+        let decision = || Decision::new(kind, self.now.wall_ms).because(why);
+        (!plan.is_empty()).then(|| (plan, decision()))
+    }
+
     /// The most urgent of what can wait.
-    pub(super) fn what_can_wait(&mut self, map: &ClusterMap, leads_since: Duration) -> Proposed {
-        let now = self.now();
-        let dead = made(
+    pub(crate) fn what_can_wait(&mut self, leads_since: Duration) -> Proposed {
+        let (now, map) = (self.at(), Arc::clone(&self.map));
+        let map = map.as_ref();
+        let dead = self.made(
             plan::remove_dead(map),
             DecisionKind::InSync,
             "dead members leave the in-sync sets",
@@ -40,7 +42,7 @@ impl Controller {
         if dead.is_some() {
             return dead;
         }
-        if now > leads_since + self.node.settings().cold_start_wait {
+        if now > leads_since + self.settings.cold_start_wait {
             let vacant = self.cold_start(map);
             if vacant.is_some() {
                 return vacant;
@@ -53,8 +55,8 @@ impl Controller {
     }
 
     fn cold_start(&self, map: &ClusterMap) -> Proposed {
-        let reports = reports(map, &self.log_ends);
-        made(
+        let reports = reports(map, &self.answers);
+        self.made(
             plan::cold_start(map, &reports),
             DecisionKind::ColdStart,
             "no primary is left",
@@ -65,14 +67,14 @@ impl Controller {
     fn make_whole(&mut self, map: &ClusterMap) -> Proposed {
         let caps = CopyCaps::DEFAULT;
         let kind = DecisionKind::Rereplicate;
-        let filled = made(plan::fill(map, caps), kind, "tables get their copies");
+        let filled = self.made(plan::fill(map, caps), kind, "tables get their copies");
         if filled.is_some() {
             return filled;
         }
         let missing = self.missing(map);
         if self.may_copy(map, &missing) {
             let plan = plan::rereplicate(map, &missing, caps);
-            let copied = made(plan, kind, "a replica was missing for too long");
+            let copied = self.made(plan, kind, "a replica was missing for too long");
             if copied.is_some() {
                 return copied;
             }
@@ -82,7 +84,7 @@ impl Controller {
             .iter()
             .find_map(|storage| Some((*storage, plan::remove(map, *storage).ok()?)));
         if let Some((storage, plan)) = gone {
-            let decision = Decision::new(DecisionKind::Drain, wall_ms())
+            let decision = Decision::new(DecisionKind::Drain, self.now.wall_ms)
                 .about(storage)
                 .because("a new data directory took its name over");
             return Some((plan, decision));
@@ -92,11 +94,11 @@ impl Controller {
             .values()
             .find(|m| m.state == MemberState::Draining)?;
         let plan = plan::drain(map, draining.storage, caps);
-        made(plan, DecisionKind::Drain, "the node is being drained")
+        self.made(plan, DecisionKind::Drain, "the node is being drained")
     }
 
     fn make_even(&mut self, map: &ClusterMap) -> Proposed {
-        let surplus = made(
+        let surplus = self.made(
             plan::drop_surplus(map),
             DecisionKind::Rereplicate,
             "copies beyond the wanted",
@@ -108,7 +110,7 @@ impl Controller {
                 unfit: self.unfit(map),
             };
             let plan = plan::balance_primaries(map, &caps);
-            made(plan, DecisionKind::Rebalance, "primaries are spread evenly")
+            self.made(plan, DecisionKind::Rebalance, "primaries are spread evenly")
         };
         surplus.or_else(offices).or_else(|| self.even_copies(map))
     }
@@ -117,10 +119,8 @@ impl Controller {
     fn even_copies(&mut self, map: &ClusterMap) -> Proposed {
         let unsettled = self.settling.allows(map).err();
         if let Some(why) = unsettled.as_ref().filter(|_| !self.balancing_refused) {
-            tracing::warn!(%why, "nothing is copied for an even spread");
-            let detail = serde_json::json!({ "why": why.to_string() });
-            let timeline = &self.node.shared.timeline;
-            timeline.publish("balancing_refused", None, detail);
+            let why = Some(why.to_string());
+            self.notice(NoticeKind::BalancingRefused, None, why);
         }
         self.balancing_refused = unsettled.is_some();
         if self.balancing_refused {
@@ -128,16 +128,16 @@ impl Controller {
         }
         let plan = plan::balance_replicas(map, CopyCaps::DEFAULT);
         if !plan.is_empty() {
-            self.balancing = Some((map.clone(), plan.clone()));
+            self.balancing = Some((Arc::clone(&self.map), plan.clone()));
         }
-        made(plan, DecisionKind::Rebalance, "copies are spread evenly")
+        self.made(plan, DecisionKind::Rebalance, "copies are spread evenly")
     }
 
     /// Members that are down for longer than replicas may be missing, or will not come back.
     fn missing(&self, map: &ClusterMap) -> Vec<StorageId> {
-        let patience = self.node.settings().rereplicate_after;
+        let patience = self.settings.rereplicate_after;
         let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-        let now_ms = wall_ms();
+        let now_ms = self.now.wall_ms;
         map.members
             .values()
             .filter(|m| m.state == MemberState::Down)
@@ -150,10 +150,7 @@ impl Controller {
     fn may_copy(&mut self, map: &ClusterMap, missing: &[StorageId]) -> bool {
         let refused = plan::copying_allowed(map, missing).err();
         if let Some(refused) = refused.filter(|_| !self.copying_refused) {
-            tracing::warn!(%refused, "nothing is copied: remove nodes that will not come back");
-            let detail = serde_json::json!({ "why": refused.to_string() });
-            let timeline = &self.node.shared.timeline;
-            timeline.publish("copying_refused", None, detail);
+            self.notice(NoticeKind::CopyingRefused, None, Some(refused.to_string()));
         }
         self.copying_refused = refused.is_some();
         refused.is_none()
@@ -164,15 +161,15 @@ impl Controller {
         map.live_members()
             .filter(|m| !matches!(self.belief(m.storage, m.incarnation), Belief::Alive))
             .map(|m| m.storage)
-            .chain(self.with_stopped(map))
-            .chain(self.full())
+            .chain(self.with_stopped())
+            .chain(self.full_members())
             .chain(self.not_whole_for_long(map))
             .collect()
     }
 
     /// Notes since when each member works and is in sync wherever it has a copy.
-    pub(super) fn note_whole(&mut self, map: &ClusterMap) {
-        let now = self.now();
+    pub(crate) fn note_whole(&mut self) {
+        let (now, map) = (self.at(), Arc::clone(&self.map));
         let behind: BTreeSet<StorageId> = map
             .partitions()
             .flat_map(|(_, _, a)| a.replicas.iter().filter(|r| !a.in_sync.contains(r)))
@@ -192,7 +189,7 @@ impl Controller {
     /// Members that came back a moment ago or keep failing: an office that goes there now may have
     /// to leave again, and each move makes writers wait.
     fn not_whole_for_long(&self, map: &ClusterMap) -> Vec<StorageId> {
-        let now = self.now();
+        let now = self.at();
         let rests = |storage: &StorageId| {
             let since = self.whole_since.get(storage);
             since.is_none_or(|since| now < *since + WHOLE_FOR)

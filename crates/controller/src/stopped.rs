@@ -3,35 +3,29 @@
 //! Knows nothing of why a replica stops.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use tablestore_placement::plan;
 use tablestore_placement::{ClusterMap, Decision, DecisionKind, PartitionId, Reports, StorageId};
 
-use super::{Controller, Job};
-use crate::control::HeartbeatAnswer;
-use crate::control::message::ReplicaRole;
-use crate::node::wall_ms;
+use crate::{Answer, Controller, Job, Planned};
 
-type Answers = BTreeMap<StorageId, HeartbeatAnswer>;
+type Answers = BTreeMap<StorageId, Answer>;
 
 /// How far the logs of all members go; a stopped replica has nothing to offer, nor has a start
 /// that has not registered: whether its disk is the one that the map knows is not yet said.
-pub(super) fn reports(map: &ClusterMap, answers: &Answers) -> Reports {
-    let works = |role: ReplicaRole| role != ReplicaRole::Stopped;
+pub(crate) fn reports(map: &ClusterMap, answers: &Answers) -> Reports {
     answers
         .iter()
         .filter(|(node, answer)| is_registered(map, **node, answer))
         .map(|(node, answer)| {
-            let working = answer.partitions.iter().filter(|p| works(p.role));
-            let ends = working.map(|p| (p.partition, p.epoch, p.end));
+            let working = answer.replicas.iter().filter(|r| r.stopped.is_none());
+            let ends = working.map(|r| (r.partition, r.epoch, r.end));
             (*node, ends.collect())
         })
         .collect()
 }
 
 /// Whether the answer is of the start that the map shows.
-fn is_registered(map: &ClusterMap, node: StorageId, answer: &HeartbeatAnswer) -> bool {
+fn is_registered(map: &ClusterMap, node: StorageId, answer: &Answer) -> bool {
     let member = map.members.get(&node).filter(|member| member.is_live());
     member.is_some_and(|member| member.incarnation == answer.incarnation)
 }
@@ -43,11 +37,10 @@ fn stopped(map: &ClusterMap, answers: &Answers) -> Vec<(PartitionId, StorageId, 
         .iter()
         .filter(|(node, answer)| is_registered(map, **node, answer));
     for (node, answer) in registered {
-        for replica in &answer.partitions {
+        for replica in &answer.replicas {
             let assignment = map.assignment(replica.partition);
             let counts = assignment.is_some_and(|a| a.in_sync.contains(node));
-            if replica.role == ReplicaRole::Stopped && counts {
-                let why = replica.stopped.clone().unwrap_or_default();
+            if let Some(why) = replica.stopped.clone().filter(|_| counts) {
                 found.push((replica.partition, *node, why));
             }
         }
@@ -56,23 +49,22 @@ fn stopped(map: &ClusterMap, answers: &Answers) -> Vec<(PartitionId, StorageId, 
 }
 
 impl Controller {
-    pub(super) fn act_on_stopped(&mut self, map: &Arc<ClusterMap>) {
-        let stopped = stopped(map, &self.log_ends);
+    pub(crate) fn act_on_stopped(&mut self) {
+        let stopped = stopped(&self.map, &self.answers);
         let Some((_, storage, why)) = stopped.first() else {
             return;
         };
-        let decision = Decision::new(DecisionKind::Stall, wall_ms())
+        let decision = Decision::new(DecisionKind::Stall, self.now.wall_ms)
             .about(*storage)
             .on_evidence(format!("{} replicas stopped; {why}", stopped.len()));
-        let stopped: Vec<_> = stopped.iter().map(|(p, s, _)| (*p, *s)).collect();
-        self.propose(Job::Stopped, decision, move |map| {
-            plan::on_replicas_stopped(map, &stopped)
-        });
+        let replicas = stopped.iter().map(|(p, s, _)| (*p, *s)).collect();
+        let planned = Planned::ReplicasStopped { replicas };
+        self.propose(Job::Stopped, planned, decision);
     }
 
     /// Members with a stopped replica that still counts.
-    pub(super) fn with_stopped(&self, map: &ClusterMap) -> Vec<StorageId> {
-        let stopped = stopped(map, &self.log_ends);
+    pub(crate) fn with_stopped(&self) -> Vec<StorageId> {
+        let stopped = stopped(&self.map, &self.answers);
         stopped.into_iter().map(|(_, storage, _)| storage).collect()
     }
 }

@@ -1,17 +1,14 @@
 //! What this node may conclude from whom it hears: nothing about others while it hears no majority
 //! itself, and of a broken connection only that, while another voter hears the node behind it.
 //!
-//! Knows nothing of how that is known, see `control::hearing`.
+//! Knows nothing of how that is known, see `hearing`.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tablestore_health::{Detector, Evidence};
-use tablestore_placement::{Decision, DecisionKind, StorageId, plan};
+use tablestore_placement::{Decision, DecisionKind};
 
-use super::{Controller, Job};
-use crate::control::HEARD_WITHIN;
-use crate::node::wall_ms;
+use crate::{Controller, HEARD_WITHIN, Job, Output, Planned};
 
 /// The leadership does not move again within this because of a broken connection.
 const HAND_OVER_EVERY: Duration = Duration::from_secs(5);
@@ -19,28 +16,21 @@ const HAND_OVER_EVERY: Duration = Duration::from_secs(5);
 const UNREACHED_MAX: Duration = Duration::from_millis(600);
 
 impl Controller {
-    /// The voters of the raft group.
-    fn voters(&self) -> BTreeSet<StorageId> {
-        let control = &self.node.shared.control;
-        control.voters().into_iter().collect()
+    fn hears_majority(&self) -> bool {
+        self.hearing.is_majority(self.at(), self.me, &self.voters)
     }
 
     /// The term in which this node may decide; none if it does not lead, or does not hear a
     /// majority of the voters and must rather doubt itself.
-    pub(super) fn decides(&self) -> Option<u64> {
+    pub(crate) fn decides(&self) -> Option<u64> {
         let lead = self.lead?;
-        let hears = self
-            .hearing
-            .is_majority(self.now(), self.node.me(), &self.voters());
-        hears.then_some(lead.term)
+        self.hears_majority().then_some(lead.term)
     }
 
     /// Tells the detector the time, unless nobody is heard: then it is this node that is cut off,
     /// and the silence of that time is nobody's.
-    pub(super) fn tell_time(&mut self, now: Duration) {
-        let hears = self
-            .hearing
-            .is_majority(now, self.node.me(), &self.voters());
+    pub(crate) fn tell_time(&mut self) {
+        let (now, hears) = (self.at(), self.hears_majority());
         match (hears, self.alone_since) {
             (false, None) => self.alone_since = Some(now),
             (true, Some(since)) => {
@@ -57,20 +47,18 @@ impl Controller {
 
     /// One broken connection is not the end: the voter that hears more leads; where there is none,
     /// those whom only others hear hold no office: they could not ask for anything.
-    pub(super) fn act_on_broken_links(&mut self) {
-        let (now, me, voters) = (self.now(), self.node.me(), self.voters());
-        let broken = self.hearing.behind_broken_links(now, me, &voters);
+    pub(crate) fn act_on_broken_links(&mut self) {
+        let (now, me) = (self.at(), self.me);
+        let broken = self.hearing.behind_broken_links(now, me, &self.voters);
         if broken.is_empty() || self.decides().is_none() {
             return;
         }
         let rested = |at: Duration| now > at + HAND_OVER_EVERY;
         if self.handed_over.is_none_or(rested)
-            && let Some(successor) = self.hearing.better_placed(now, me, &voters)
+            && let Some(to) = self.hearing.better_placed(now, me, &self.voters)
         {
             self.handed_over = Some(now);
-            tracing::warn!(%successor, ?broken, "another voter hears more: it leads");
-            let control = self.node.shared.control.clone();
-            tokio::spawn(async move { control.hand_over_to(successor).await });
+            self.output(Output::HandOver { to, broken });
             return;
         }
         for (storage, by) in broken {
@@ -78,12 +66,11 @@ impl Controller {
                 continue;
             }
             let by = self.name(by).unwrap_or_else(|| by.to_string());
-            let decision = Decision::new(DecisionKind::Stall, wall_ms())
+            let decision = Decision::new(DecisionKind::Stall, self.now.wall_ms)
                 .about(storage)
                 .on_evidence(format!("the controller cannot reach it, though {by} can"));
-            self.propose(Job::Stall(storage), decision, move |map| {
-                plan::move_offices_off(map, storage)
-            });
+            let planned = Planned::OfficesOff { storage };
+            self.propose(Job::Stall(storage), planned, decision);
         }
     }
 }
