@@ -15,8 +15,13 @@ use super::frame::{self, FILE_HEADER_BYTES};
 use super::*;
 use crate::testing::{Disk as _, SimDisk};
 
-const CHUNK: usize = 1 << 20;
-const REWRITE_BYTES: u64 = 8 << 20;
+/// Smaller than a node's, so that thousands of damaged files are read in a moment.
+const CHUNK: usize = 16 << 10;
+const REWRITE_BYTES: u64 = 256 << 10;
+const SETTINGS: LogSettings = LogSettings {
+    chunk_bytes: CHUNK as u64,
+    rewrite_bytes: REWRITE_BYTES,
+};
 
 fn id(term: u64, index: u64) -> EntryId {
     EntryId {
@@ -103,7 +108,7 @@ fn path(directory: &TempDir) -> PathBuf {
 
 fn open_file(file: &Path, expected: Expected) -> Result<Log, LogOpenError> {
     let place = Arc::new(RealPlace::new(file));
-    Log::open_at(place, LogSettings::default(), expected)
+    Log::open_at(place, SETTINGS, expected)
 }
 
 fn open(directory: &TempDir) -> Result<Log, LogOpenError> {
@@ -139,7 +144,7 @@ fn replayed(bytes: &[u8]) -> Result<MapLog, LogOpenError> {
     let disk = SimDisk::new(0);
     disk.write_small("copy.log", bytes).unwrap();
     let place = disk.log_place("copy.log");
-    Log::open_at(place, LogSettings::default(), Expected::Surely).map(|found| found.log)
+    Log::open_at(place, SETTINGS, Expected::Surely).map(|found| found.log)
 }
 
 /// The bytes as if the process had been killed right after the last write: the header knows
@@ -215,8 +220,7 @@ fn an_entry_that_its_reader_refuses_is_named_with_its_place() {
         2 => Err("it is odd".to_owned()),
         _ => Ok(()),
     };
-    let settings = LogSettings::default();
-    let refused = LogFile::open(place, settings, Expected::Surely, &readable, |_| {
+    let refused = LogFile::open(place, SETTINGS, Expected::Surely, &readable, |_| {
         Ok::<_, LogOpenError>(())
     });
     let text = refused.unwrap_err().to_string();
@@ -274,7 +278,7 @@ fn a_file_that_was_cut_to_whole_chunks_is_refused() {
     let directory = TempDir::new().unwrap();
     let mut log = open(&directory).unwrap();
     for index in 1..=5 {
-        log.append(vec![large_entry(index, 1 << 19)]).unwrap();
+        log.append(vec![large_entry(index, CHUNK / 2)]).unwrap();
     }
     // As after a kill: nothing was closed.
     let bytes = fs::read(path(&directory)).unwrap();
@@ -422,9 +426,9 @@ fn a_long_log_is_rewritten_to_what_is_alive() {
     let mut log = open(&directory).unwrap();
     log.vote(vote(5, 7, false)).unwrap();
     let mut index = 0;
-    for _ in 0..3 * REWRITE_BYTES / (1 << 20) {
+    for _ in 0..3 * REWRITE_BYTES / CHUNK as u64 {
         index += 1;
-        log.append(vec![large_entry(index, 1 << 20)]).unwrap();
+        log.append(vec![large_entry(index, CHUNK)]).unwrap();
         log.purge(id(1, index)).unwrap();
     }
     log.append(vec![large_entry(index + 1, 10)]).unwrap();
