@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tablestore_placement::{PartitionId, StorageId};
-use tablestore_replication::{Input, Replica};
+use tablestore_replication::{Input, Replica, Status};
 use tablestore_store::Engine;
 
 use crate::apply::Pieces;
@@ -118,6 +118,13 @@ impl<E: Engine, W> Plane<E, W> {
                     .push((partition, Some(hosted.shown.clone())));
             }
         }
+    }
+
+    /// How the replica of a partition is now; none if there is none or it has stopped.
+    #[must_use]
+    pub fn status(&self, partition: PartitionId) -> Option<Status> {
+        let hosted = self.replicas.get(&partition)?;
+        hosted.stopped.is_none().then(|| hosted.replica.status())
     }
 
     /// What is known to be committed, and what a member has acknowledged to primaries here.

@@ -7,6 +7,7 @@
 mod authority;
 mod checker;
 mod client;
+mod cluster;
 mod control;
 mod disk;
 mod engine;
@@ -35,6 +36,8 @@ use crate::world::World;
 pub struct Options {
     /// The deliberate bug to run with.
     pub mutant: Option<Mutant>,
+    /// Whole nodes, not the replication cores alone.
+    pub whole: bool,
     /// Keep a line for everything that happens.
     pub trace: bool,
 }
@@ -90,6 +93,9 @@ impl Totals {
 /// Runs one seed.
 #[must_use]
 pub fn run(seed: u64, options: Options) -> Report {
+    if options.whole {
+        return run_whole(seed, options);
+    }
     let mut chance = Chance::new(seed);
     let scenario = Scenario::new(&mut chance);
     let mut settings = scenario::settings(&mut chance);
@@ -110,6 +116,25 @@ pub fn run(seed: u64, options: Options) -> Report {
             ways: std::mem::take(&mut world.ways),
         },
         trace: world.trace.take().unwrap_or_default(),
+    }
+}
+
+fn run_whole(seed: u64, options: Options) -> Report {
+    let outcome = cluster::run(seed, options.trace);
+    Report {
+        seed,
+        violation: outcome.violation,
+        trace_hash: outcome.trace_hash,
+        totals: Totals {
+            runs: 1,
+            events: outcome.events,
+            offices: outcome.offices,
+            writes: outcome.writes,
+            reads: outcome.reads,
+            simulated_us: outcome.simulated_us,
+            ways: outcome.ways,
+        },
+        trace: outcome.trace,
     }
 }
 

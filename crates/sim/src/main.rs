@@ -38,6 +38,10 @@ fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
         threads: 2,
     };
     while let Some(flag) = given.next() {
+        if flag == "--whole" {
+            arguments.options.whole = true;
+            continue;
+        }
         if flag == "--trace" {
             arguments.options.trace = true;
             continue;

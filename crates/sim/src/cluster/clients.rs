@@ -1,0 +1,290 @@
+//! Clients: what they ask, of whom, how long they wait, and when they ask again.
+//! Knows nothing of whether an answer is right.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use tablestore_dataplane::{Answer, Event as PlaneEvent, Failure, Operation, Reply};
+use tablestore_placement::{PartitionId, StorageId};
+use tablestore_store::mutation::Condition;
+use tablestore_store::{Decimal, Item, KeyValue, Mutation, Value, key};
+
+use super::event::{Event, Life, Slot, Waiter};
+use super::{MS, World};
+
+/// What a client wants done, over all its attempts.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) partition: PartitionId,
+    pub(crate) operation: Operation,
+    pub(crate) attempts: u32,
+}
+
+/// An attempt under way.
+#[derive(Clone, Debug)]
+struct Attempt {
+    client: usize,
+    slot: Slot,
+}
+
+/// All clients.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    wanted: Vec<Option<Wanted>>,
+    attempts: BTreeMap<u64, Attempt>,
+    last_attempt: u64,
+    last_value: u64,
+    pub(crate) writes: u64,
+    pub(crate) reads: u64,
+    /// What was acknowledged: by partition and index, the key.
+    pub(crate) acknowledged: BTreeMap<(PartitionId, u64), Bytes>,
+}
+
+impl Clients {
+    pub(crate) fn new(clients: usize) -> Self {
+        Self {
+            wanted: vec![None; clients],
+            attempts: BTreeMap::new(),
+            last_attempt: 0,
+            last_value: 0,
+            writes: 0,
+            reads: 0,
+            acknowledged: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn are_idle(&self) -> bool {
+        self.wanted.iter().all(Option::is_none)
+    }
+}
+
+impl World {
+    /// A client that waits for nothing begins something.
+    pub(super) fn client(&mut self, client: usize) {
+        let open = self.agreement.map.partitions().next().is_some();
+        if self.clients.wanted[client].is_none() {
+            if self.healed {
+                return;
+            }
+            if !open {
+                return self.queue.push(self.now + 20 * MS, Event::Client(client));
+            }
+            let wanted = self.next_operation();
+            self.clients.wanted[client] = Some(wanted);
+        }
+        self.attempt(client);
+    }
+
+    fn next_operation(&mut self) -> Wanted {
+        let partitions: Vec<PartitionId> = self
+            .agreement
+            .map
+            .partitions()
+            .map(|(id, _, _)| id)
+            .collect();
+        let number = self.chance.below(self.scenario.keys);
+        // A key lives in one partition.
+        let table = self.chance.below(partitions.len() as u64 / 8);
+        let at = (table * 8 + number % 8) as usize;
+        let partition = partitions[at.min(partitions.len() - 1)];
+        let key = KeyValue::String(format!("k{number}"));
+        let key = Bytes::from(key::encode_row_key(&key, None));
+        let operation = if self.chance.happens(self.scenario.writes_per_mille) {
+            self.next_write(&key)
+        } else if self.chance.happens(100) {
+            Operation::Scan {
+                from: Bytes::new(),
+                until: Bytes::new(),
+                limit: 10,
+                reverse: self.chance.happens(300),
+                strong: self.chance.happens(700),
+            }
+        } else {
+            let strong = self.chance.happens(800);
+            Operation::Get { key, strong }
+        };
+        Wanted {
+            partition,
+            operation,
+            attempts: 0,
+        }
+    }
+
+    fn next_write(&mut self, key: &Bytes) -> Operation {
+        self.clients.last_value += 1;
+        let value = self.clients.last_value;
+        let mut item = Item::default();
+        let number = i64::try_from(value).unwrap_or(0);
+        if let Ok(number) = Decimal::parse(number.to_string().as_bytes(), true) {
+            item.insert("v".to_owned(), Value::Number(number));
+        }
+        let key = key.to_vec();
+        let condition = Condition::default();
+        let mutation = match self.chance.below(10) {
+            0 => Mutation::Delete { key, condition },
+            1..=3 => Mutation::Patch {
+                key,
+                set: item,
+                remove: Vec::new(),
+                condition,
+            },
+            _ => Mutation::Put {
+                key,
+                item,
+                condition,
+            },
+        };
+        let payload = Bytes::from(mutation.encode());
+        let (high, low) = (self.chance.below(u64::MAX), self.chance.below(u64::MAX));
+        Operation::Write {
+            request: u128::from(high) << 64 | u128::from(low),
+            digest: xxhash(&payload),
+            payload,
+        }
+    }
+
+    /// Sends what a client wants to some node.
+    fn attempt(&mut self, client: usize) {
+        let slot = self.chance.below(self.machines.len() as u64) as usize;
+        let there = self.machines[slot].process.as_ref().map(|p| p.life);
+        let Some(life) = there else {
+            self.queue.push(self.now + 5 * MS, Event::Client(client));
+            return;
+        };
+        self.clients.last_attempt += 1;
+        let attempt = self.clients.last_attempt;
+        if let Some(wanted) = &mut self.clients.wanted[client] {
+            wanted.attempts += 1;
+        }
+        self.clients
+            .attempts
+            .insert(attempt, Attempt { client, slot });
+        let at = self.now + self.network.delay(&mut self.chance);
+        self.queue.push(at, Event::Asked { to: life, attempt });
+        let patience = self.chance.between(300 * MS, 1_500 * MS);
+        let waiter = Waiter { client, attempt };
+        self.queue.push(self.now + patience, Event::GivenUp(waiter));
+    }
+
+    /// A request arrives at a node.
+    pub(super) fn asked(&mut self, to: Life, attempt: u64) {
+        let Some(client) = self.clients.attempts.get(&attempt).map(|one| one.client) else {
+            return;
+        };
+        let Some(wanted) = self.clients.wanted[client].clone() else {
+            return;
+        };
+        let wait = std::time::Duration::from_micros(self.chance.between(100 * MS, 1_000 * MS));
+        let now = self.now;
+        let Some(process) = self.process(to) else {
+            return;
+        };
+        let deadline = process.since_start(now) + wait;
+        let waiter = Waiter { client, attempt };
+        self.give(
+            to,
+            PlaneEvent::Request {
+                partition: wanted.partition,
+                operation: wanted.operation,
+                deadline,
+                waiter,
+            },
+        );
+    }
+
+    /// An answer arrives at a client.
+    pub(super) fn answered(&mut self, waiter: Waiter, by: StorageId, reply: Reply) {
+        if self.clients.attempts.remove(&waiter.attempt).is_none() {
+            return;
+        }
+        let client = waiter.client;
+        let Some(wanted) = self.clients.wanted[client].clone() else {
+            return;
+        };
+        self.tell(|| format!("client {client}: {by:?} answers {reply:?} to {wanted:?}"));
+        match reply.result {
+            Ok(Answer::Written {
+                version, repeated, ..
+            }) => {
+                self.clients.writes += 1;
+                if repeated {
+                    self.took("a repeated request was answered");
+                }
+                if let Operation::Write { payload, .. } = &wanted.operation {
+                    let at = (wanted.partition, version);
+                    self.clients.acknowledged.insert(at, payload.clone());
+                }
+                self.done(client);
+            }
+            Ok(_) => {
+                self.clients.reads += 1;
+                self.done(client);
+            }
+            Err(failure) => {
+                self.took(failed(failure));
+                self.again(client, wanted.attempts);
+            }
+        }
+    }
+
+    /// A client waits no longer for an attempt.
+    pub(super) fn given_up(&mut self, waiter: Waiter) {
+        if self.clients.attempts.remove(&waiter.attempt).is_some() {
+            self.took("a client gave an attempt up");
+            let attempts = self.clients.wanted[waiter.client].as_ref();
+            let attempts = attempts.map_or(0, |wanted| wanted.attempts);
+            self.again(waiter.client, attempts);
+        }
+    }
+
+    /// Tries again, with the same request id, or gives up for good.
+    fn again(&mut self, client: usize, attempts: u32) {
+        if attempts >= 6 || self.healed {
+            return self.done(client);
+        }
+        let later = self.chance.below(10 * MS) + 1;
+        self.queue.push(self.now + later, Event::Client(client));
+    }
+
+    fn done(&mut self, client: usize) {
+        self.clients.wanted[client] = None;
+        let later = self.chance.below(self.scenario.think_us) + 1;
+        self.queue.push(self.now + later, Event::Client(client));
+    }
+
+    /// The connections of clients to a process that died end.
+    pub(super) fn clients_lose(&mut self, slot: Slot) {
+        let lost = self
+            .clients
+            .attempts
+            .iter()
+            .filter(|(_, one)| one.slot == slot);
+        let lost: Vec<(u64, usize)> = lost.map(|(attempt, one)| (*attempt, one.client)).collect();
+        for (attempt, client) in lost {
+            let at = self.now + self.network.delay(&mut self.chance);
+            self.queue
+                .push(at, Event::GivenUp(Waiter { client, attempt }));
+        }
+    }
+}
+
+fn xxhash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(7, |hash: u64, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+fn failed(failure: Failure) -> &'static str {
+    match failure {
+        Failure::NotHere => "answer: not here",
+        Failure::NotEnoughReplicas => "answer: not enough replicas",
+        Failure::RequestMismatch => "answer: request mismatch",
+        Failure::Unknown => "answer: outcome unknown",
+        Failure::Busy => "answer: busy",
+        Failure::Stopped => "answer: stopped",
+        Failure::Deadline => "answer: deadline",
+        Failure::Unconfirmed => "answer: unconfirmed",
+        Failure::Full => "answer: disk full",
+        Failure::ShuttingDown => "answer: shutting down",
+    }
+}

@@ -1,0 +1,124 @@
+//! The rows of a machine in memory, with a disk that may be full or fail. Knows nothing of when a
+//! flush is run.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use tablestore_store::engine::{EngineError, Page, Replacement, Rows, Scan, Snapshot};
+use tablestore_store::{Engine, MemoryEngine, RowWrite};
+
+/// Rows whose checkpoints lag, and fail.
+#[derive(Debug, Default)]
+pub(crate) struct SimEngine {
+    rows: MemoryEngine,
+    full: AtomicBool,
+    /// The next flush fails.
+    failing: AtomicBool,
+}
+
+impl SimEngine {
+    /// What is left when the process is gone.
+    pub(crate) fn after_crash(&self) -> Self {
+        Self {
+            rows: self.rows.after_crash(),
+            full: AtomicBool::new(self.full.load(Ordering::Relaxed)),
+            failing: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::Relaxed);
+    }
+
+    fn write(&self, partition: u64) -> Result<(), EngineError> {
+        let error = |kind: io::ErrorKind| EngineError::Io {
+            path: format!("rows/{partition:016x}").into(),
+            source: kind.into(),
+        };
+        if self.full.load(Ordering::Relaxed) {
+            return Err(error(io::ErrorKind::StorageFull));
+        }
+        if self.failing.swap(false, Ordering::Relaxed) {
+            return Err(error(io::ErrorKind::Other));
+        }
+        Ok(())
+    }
+}
+
+impl Engine for SimEngine {
+    fn open_partition(&self, partition: u64) -> Result<(), EngineError> {
+        self.rows.open_partition(partition)
+    }
+
+    fn partitions(&self) -> Vec<u64> {
+        self.rows.partitions()
+    }
+
+    fn get(&self, partition: u64, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        self.rows.get(partition, key)
+    }
+
+    fn scan(&self, partition: u64, scan: &Scan) -> Result<Page, EngineError> {
+        self.rows.scan(partition, scan)
+    }
+
+    fn apply(
+        &self,
+        partition: u64,
+        index: u64,
+        writes: &[RowWrite<'_>],
+    ) -> Result<(), EngineError> {
+        self.rows.apply(partition, index, writes)
+    }
+
+    fn applied(&self, partition: u64) -> u64 {
+        self.rows.applied(partition)
+    }
+
+    fn checkpointed(&self, partition: u64) -> u64 {
+        self.rows.checkpointed(partition)
+    }
+
+    fn put_side(&self, partition: u64, side: &[RowWrite<'_>]) -> Result<(), EngineError> {
+        self.rows.put_side(partition, side)
+    }
+
+    fn seal(&self, partition: u64, side: &[RowWrite<'_>]) -> Result<(), EngineError> {
+        self.rows.seal(partition, side)
+    }
+
+    fn flush(&self, partition: u64) -> Result<u64, EngineError> {
+        self.write(partition)?;
+        self.rows.flush(partition)
+    }
+
+    fn side_records(&self, partition: u64) -> Result<Rows, EngineError> {
+        self.rows.side_records(partition)
+    }
+
+    fn snapshot(&self, partition: u64) -> Result<Box<dyn Snapshot>, EngineError> {
+        self.rows.snapshot(partition)
+    }
+
+    fn begin_replace(&self, partition: u64) -> Result<Box<dyn Replacement>, EngineError> {
+        self.write(partition)?;
+        self.rows.begin_replace(partition)
+    }
+
+    fn drop_partition(&self, partition: u64) -> Result<(), EngineError> {
+        self.rows.drop_partition(partition)
+    }
+
+    fn maintain(&self, partition: u64) -> Result<bool, EngineError> {
+        self.rows.maintain(partition)
+    }
+
+    fn memory_bytes_of(&self, partition: u64) -> u64 {
+        self.rows.memory_bytes_of(partition)
+    }
+
+    fn disk_bytes_of(&self, partition: u64) -> u64 {
+        self.rows.disk_bytes_of(partition)
+    }
+}

@@ -1,0 +1,176 @@
+//! What happens when, in order. Knows nothing of what it means.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use bytes::Bytes;
+use tablestore_controller::{Answer, Look};
+use tablestore_dataplane::{Lane, Reply};
+use tablestore_placement::{Incarnation, StorageId};
+
+/// The place of a machine.
+pub(crate) type Slot = usize;
+
+/// One start of a process on a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Life {
+    pub(crate) slot: Slot,
+    /// Unlike that of any other start in the run.
+    pub(crate) number: u64,
+}
+
+/// Who waits for an answer of a plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Waiter {
+    pub(crate) client: usize,
+    /// The number of the attempt, over all clients.
+    pub(crate) attempt: u64,
+}
+
+/// What one process says to another beside its data.
+#[derive(Clone, Debug)]
+pub(crate) enum Told {
+    /// Are you there, and whom do you hear?
+    Ping,
+    Pong {
+        incarnation: Incarnation,
+        hears: Vec<StorageId>,
+    },
+    Heartbeat {
+        sent_us: u64,
+        full: Vec<StorageId>,
+    },
+    Alive {
+        sent_us: u64,
+        answer: Answer,
+    },
+    /// Look at another one.
+    Probe {
+        at: Slot,
+        incarnation: Incarnation,
+    },
+    Probed {
+        at: Slot,
+        incarnation: Incarnation,
+        found: Look,
+    },
+    /// The connection to a process that died was refused twice.
+    Refused {
+        slot: Slot,
+        incarnation: Incarnation,
+    },
+}
+
+/// Something that happens.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A turn of the plane, if it is still wanted at this time.
+    Turn(Life),
+    /// A deadline of the controller.
+    Tick(Life),
+    /// Time to ask the others whether they are there.
+    Pings(Life),
+    /// The sync of a group of records has ended.
+    Synced(Life),
+    /// The job that runs on a lane has ended.
+    JobEnds(Life, Lane),
+    /// An attempt to connect.
+    Dial {
+        from: Life,
+        peer: StorageId,
+        link: u64,
+    },
+    /// The next frame of a session comes to its end.
+    Frame {
+        session: u64,
+    },
+    /// What was sent on a session should have been confirmed by now.
+    Unconfirmed {
+        session: u64,
+        since: u64,
+    },
+    /// The receiver learns that a session is over.
+    SessionOver {
+        session: u64,
+    },
+    /// A process says something to another.
+    Told {
+        from: Life,
+        to: Life,
+        what: Told,
+    },
+    /// The agreement has something to do.
+    Agreement,
+    /// A client goes on.
+    Client(usize),
+    /// A request arrives at a node.
+    Asked {
+        to: Life,
+        attempt: u64,
+    },
+    /// An answer arrives at a client.
+    Answered {
+        waiter: Waiter,
+        by: StorageId,
+        reply: Box<Reply>,
+    },
+    /// A client waits no longer for an attempt.
+    GivenUp(Waiter),
+    /// A planned fault begins or ends.
+    Fault(usize),
+    FaultEnds(usize),
+    /// A process starts on a machine.
+    Start(Slot),
+    /// The operator looks at tables and members.
+    Operator,
+}
+
+#[derive(Debug)]
+struct Queued {
+    at: u64,
+    order: u64,
+    event: Event,
+}
+
+impl PartialEq for Queued {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.order) == (other.at, other.order)
+    }
+}
+
+impl Eq for Queued {}
+
+impl PartialOrd for Queued {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Queued {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+/// Events by time; those of one time in the order in which they were put in.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    heap: BinaryHeap<Reverse<Queued>>,
+    order: u64,
+}
+
+impl Queue {
+    pub(crate) fn push(&mut self, at: u64, event: Event) {
+        self.order += 1;
+        let order = self.order;
+        self.heap.push(Reverse(Queued { at, order, event }));
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<(u64, Event)> {
+        let Reverse(queued) = self.heap.pop()?;
+        Some((queued.at, queued.event))
+    }
+}
+
+/// A frame under way.
+pub(crate) type FrameBytes = Bytes;

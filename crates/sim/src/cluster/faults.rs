@@ -1,0 +1,163 @@
+//! What goes wrong, and how it is put right. Knows nothing of what follows.
+
+use std::collections::BTreeSet;
+
+use tablestore_dataplane::Event as PlaneEvent;
+
+use super::World;
+use super::event::{Event, Life, Slot};
+use super::machine::slot_of;
+use super::scenario::Kind;
+
+impl World {
+    pub(super) fn fault(&mut self, number: usize) {
+        let fault = self.scenario.faults[number];
+        let nodes = self.machines.len();
+        let whom = (fault.whom % nodes as u64) as usize;
+        let other = (whom + 1 + (fault.whom / 64 % (nodes as u64 - 1)) as usize) % nodes;
+        self.tell(|| format!("fault {number}: {:?} at n{whom}", fault.kind));
+        self.took(name(fault.kind));
+        match fault.kind {
+            Kind::Kill => self.kill(whom, false),
+            Kind::PowerOff => self.kill(whom, true),
+            Kind::KillAll => (0..nodes).for_each(|slot| self.kill(slot, false)),
+            Kind::KillLeader => {
+                if let Some(leader) = self.leader() {
+                    self.kill(leader, false);
+                }
+            }
+            Kind::KillPrimary => {
+                if let Some(slot) = self.a_primary(fault.whom) {
+                    self.kill(slot, false);
+                }
+            }
+            Kind::Pause => {
+                let until = self.now + fault.lasts_us;
+                if let Some(process) = &mut self.machines[whom].process {
+                    process.paused_until = until;
+                }
+            }
+            Kind::CutOneWay => self.network.cut(number, [(whom, other)].into()),
+            Kind::Isolate => self.network.cut(number, around(&[whom], nodes)),
+            Kind::Split => {
+                let part: Vec<Slot> = (0..nodes)
+                    .filter(|slot| fault.whom >> slot & 1 == 1)
+                    .collect();
+                self.network.cut(number, around(&part, nodes));
+            }
+            Kind::SlowDisk => self.machines[whom].sync_us = self.scenario.sync_us * 100,
+            Kind::FullDisk => self.set_full(whom, true),
+            Kind::ClockStep => {
+                let step = (fault.whom / 7 % 7_200_000) as i64 - 3_600_000;
+                self.machines[whom].wall_off_ms += step;
+            }
+        }
+        let at = self.now + fault.lasts_us;
+        self.queue.push(at, Event::FaultEnds(number));
+    }
+
+    pub(super) fn fault_ends(&mut self, number: usize) {
+        let fault = self.scenario.faults[number];
+        let nodes = self.machines.len();
+        let whom = (fault.whom % nodes as u64) as usize;
+        match fault.kind {
+            Kind::Kill | Kind::PowerOff | Kind::KillAll | Kind::KillLeader | Kind::KillPrimary => {
+                for slot in 0..nodes {
+                    self.queue.push(self.now, Event::Start(slot));
+                }
+            }
+            Kind::CutOneWay | Kind::Isolate | Kind::Split => {
+                self.network.heal(number);
+                self.release_stuck();
+            }
+            Kind::SlowDisk => self.machines[whom].sync_us = self.scenario.sync_us,
+            Kind::FullDisk => self.set_full(whom, false),
+            Kind::Pause | Kind::ClockStep => {}
+        }
+    }
+
+    /// No fault is left.
+    pub(super) fn heal_all(&mut self) {
+        self.healed = true;
+        self.took("healed");
+        self.tell(|| "everything heals".to_owned());
+        for number in 0..self.scenario.faults.len() {
+            self.network.heal(number);
+        }
+        self.release_stuck();
+        for slot in 0..self.machines.len() {
+            self.machines[slot].sync_us = self.scenario.sync_us;
+            self.set_full(slot, false);
+            if let Some(process) = &mut self.machines[slot].process {
+                process.paused_until = self.now;
+                let life = process.life;
+                self.turn_at(life, self.now);
+            }
+            self.queue.push(self.now, Event::Start(slot));
+        }
+    }
+
+    fn set_full(&mut self, slot: Slot, full: bool) {
+        let machine = &mut self.machines[slot];
+        if machine.is_full == full {
+            return;
+        }
+        machine.is_full = full;
+        machine.engine.set_full(full);
+        if let Some(process) = &machine.process {
+            let life = process.life;
+            let members = process.controller.full_members();
+            self.give(life, PlaneEvent::Room { full, members });
+        }
+    }
+
+    /// A process is told whose disks are full.
+    pub(super) fn told_full(&mut self, life: Life, members: BTreeSet<super::StorageId>) {
+        let full = self.machines[life.slot].is_full;
+        self.give(life, PlaneEvent::Room { full, members });
+    }
+
+    fn leader(&self) -> Option<Slot> {
+        self.agreement.leader.map(|leader| leader.slot)
+    }
+
+    /// A machine that holds an office.
+    fn a_primary(&self, number: u64) -> Option<Slot> {
+        let map = &self.agreement.map;
+        let primaries = map.partitions().filter_map(|(_, _, a)| a.primary_member());
+        let primaries: Vec<Slot> = primaries.map(slot_of).collect();
+        let count = primaries.len().max(1) as u64;
+        primaries.get((number % count) as usize).copied()
+    }
+}
+
+/// All ways between these and the others.
+fn around(part: &[Slot], nodes: usize) -> BTreeSet<(Slot, Slot)> {
+    let inside = |slot: &Slot| part.contains(slot);
+    let mut ways = BTreeSet::new();
+    for one in 0..nodes {
+        for other in 0..nodes {
+            if inside(&one) != inside(&other) {
+                ways.insert((one, other));
+            }
+        }
+    }
+    ways
+}
+
+fn name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Kill => "fault: kill",
+        Kind::PowerOff => "fault: power off",
+        Kind::KillAll => "fault: kill all",
+        Kind::Pause => "fault: pause",
+        Kind::CutOneWay => "fault: cut one way",
+        Kind::Isolate => "fault: isolate",
+        Kind::Split => "fault: split",
+        Kind::SlowDisk => "fault: slow disk",
+        Kind::FullDisk => "fault: full disk",
+        Kind::ClockStep => "fault: clock step",
+        Kind::KillLeader => "fault: kill the leader",
+        Kind::KillPrimary => "fault: kill a primary",
+    }
+}

@@ -1,0 +1,70 @@
+//! A machine: what stays when its process dies. Knows nothing of what the process does.
+
+use std::sync::Arc;
+
+use tablestore_placement::{Incarnation, Office, StorageId};
+use tablestore_store::testing::SimDisk;
+
+use super::engine::SimEngine;
+use super::event::Slot;
+use super::process::Process;
+
+/// Storage ids of one slot differ by their generation.
+const GENERATIONS: u64 = 1_000;
+
+/// A machine and the process that runs on it, if one does.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) slot: Slot,
+    pub(crate) storage: StorageId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) disk: SimDisk,
+    pub(crate) engine: Arc<SimEngine>,
+    /// The random ids of the starts that its directory has begun.
+    pub(crate) begun: Vec<u64>,
+    pub(crate) sync_us: u64,
+    pub(crate) is_full: bool,
+    /// The offset of its wall clock in milliseconds.
+    pub(crate) wall_off_ms: i64,
+    pub(crate) process: Option<Process>,
+}
+
+impl Machine {
+    pub(crate) fn new(slot: Slot, generation: u64, seed: u64, sync_us: u64) -> Self {
+        Self {
+            slot,
+            storage: storage_id(slot, generation),
+            incarnation: Incarnation(0),
+            disk: SimDisk::new(seed),
+            engine: Arc::new(SimEngine::default()),
+            begun: Vec::new(),
+            sync_us,
+            is_full: false,
+            wall_off_ms: 0,
+            process: None,
+        }
+    }
+
+    pub(crate) fn office(&self) -> Office {
+        Office {
+            member: self.storage,
+            incarnation: self.incarnation,
+        }
+    }
+
+    /// The wall clock of the machine.
+    pub(crate) fn wall_ms(&self, now_us: u64) -> u64 {
+        let ms = i64::try_from(now_us / 1_000).unwrap_or(i64::MAX);
+        let wall = 1_000_000_000_i64 + ms + self.wall_off_ms;
+        u64::try_from(wall).unwrap_or(0)
+    }
+}
+
+pub(crate) fn storage_id(slot: Slot, generation: u64) -> StorageId {
+    StorageId((slot as u64 + 1) * GENERATIONS + generation)
+}
+
+/// The machine of a storage id.
+pub(crate) fn slot_of(storage: StorageId) -> Slot {
+    (storage.0 / GENERATIONS).saturating_sub(1) as usize
+}

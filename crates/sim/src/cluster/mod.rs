@@ -1,0 +1,319 @@
+//! A cluster of whole nodes in simulated time: the planes and controllers of servers, real journals
+//! on simulated disks, a network that cuts, clients, faults.
+//!
+//! One seed is one run. Only sockets, disks, clocks and raft's agreement are replaced.
+
+mod clients;
+mod engine;
+mod event;
+mod faults;
+mod machine;
+mod network;
+mod process;
+mod rest;
+mod scenario;
+mod sessions;
+mod talk;
+mod thin;
+mod turn;
+mod wire;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tablestore_placement::{PartitionId, StorageId};
+
+use self::clients::Clients;
+use self::event::{Event, Life, Queue, Slot};
+use self::machine::Machine;
+use self::network::Network;
+use self::process::{Given, Process};
+use self::scenario::Scenario;
+use self::sessions::Sessions;
+use self::thin::Thin;
+use crate::rng::Chance;
+
+/// One millisecond.
+pub(crate) const MS: u64 = 1_000;
+/// A run that needs more events than this does not end by itself.
+const EVENTS_MAX: u64 = 3_000_000;
+/// How often the operator and the agreement look after things.
+const LOOK_EVERY_US: u64 = 50 * MS;
+
+/// What a run came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) violation: Option<String>,
+    pub(crate) events: u64,
+    pub(crate) offices: u64,
+    pub(crate) writes: u64,
+    pub(crate) reads: u64,
+    pub(crate) simulated_us: u64,
+    pub(crate) trace_hash: u64,
+    pub(crate) ways: BTreeMap<&'static str, u64>,
+    pub(crate) trace: Vec<String>,
+}
+
+/// The state of a run.
+pub(crate) struct World {
+    pub(crate) now: u64,
+    pub(crate) chance: Chance,
+    queue: Queue,
+    pub(crate) network: Network,
+    sessions: Sessions,
+    /// The number under which each process last wanted a connection to each peer.
+    wanted: BTreeMap<(Life, StorageId), u64>,
+    pub(crate) machines: Vec<Machine>,
+    /// Machines without power: nobody can tell that their process is gone.
+    machines_off: BTreeSet<Slot>,
+    agreement: Thin,
+    given: Given,
+    pub(crate) scenario: Scenario,
+    clients: Clients,
+    lives: u64,
+    /// No fault is left.
+    healed: bool,
+    violation: Option<String>,
+    events: u64,
+    offices: u64,
+    hash: u64,
+    ways: BTreeMap<&'static str, u64>,
+    trace: Option<Vec<String>>,
+}
+
+/// Runs one seed.
+pub(crate) fn run(seed: u64, trace: bool) -> Outcome {
+    let mut chance = Chance::new(seed);
+    let scenario = Scenario::new(&mut chance);
+    let mut world = World::new(scenario, chance, trace);
+    world.run();
+    world.into_outcome()
+}
+
+impl World {
+    fn new(scenario: Scenario, mut chance: Chance, trace: bool) -> Self {
+        let machines = (0..scenario.nodes)
+            .map(|slot| Machine::new(slot, 0, chance.below(u64::MAX), scenario.sync_us))
+            .collect();
+        let network = Network::new(&mut chance);
+        Self {
+            now: 0,
+            queue: Queue::default(),
+            network,
+            sessions: Sessions::default(),
+            wanted: BTreeMap::new(),
+            machines,
+            machines_off: BTreeSet::new(),
+            agreement: Thin::default(),
+            given: scenario.given.clone(),
+            clients: Clients::new(scenario.clients),
+            scenario,
+            chance,
+            lives: 0,
+            healed: false,
+            violation: None,
+            events: 0,
+            offices: 0,
+            hash: 0xcbf2_9ce4_8422_2325,
+            ways: BTreeMap::new(),
+            trace: trace.then(Vec::new),
+        }
+    }
+
+    fn run(&mut self) {
+        for slot in 0..self.machines.len() {
+            let at = self.chance.below(5 * MS);
+            self.queue.push(at, Event::Start(slot));
+        }
+        self.found();
+        for client in 0..self.scenario.clients {
+            let at = 100 * MS + self.chance.below(50 * MS);
+            self.queue.push(at, Event::Client(client));
+        }
+        for number in 0..self.scenario.faults.len() {
+            let at = self.scenario.faults[number].at_us;
+            self.queue.push(at, Event::Fault(number));
+        }
+        self.queue.push(10 * MS, Event::Operator);
+        while self.now < self.scenario.faults_end_us && self.step() {}
+        self.heal_all();
+        self.rest();
+    }
+
+    /// One event. False when the run is over early.
+    fn step(&mut self) -> bool {
+        let Some((at, event)) = self.queue.pop() else {
+            return false;
+        };
+        self.now = at;
+        self.events += 1;
+        if self.events > EVENTS_MAX {
+            self.fail("End", || "the run does not end".to_owned());
+        }
+        self.note(at ^ kind(&event) << 48);
+        self.dispatch(event);
+        self.violation.is_none()
+    }
+
+    fn dispatch(&mut self, event: Event) {
+        match event {
+            Event::Turn(life) => self.turn(life),
+            Event::Tick(life) => self.tick(life),
+            Event::Pings(life) => self.pings(life),
+            Event::Synced(life) => self.synced(life),
+            Event::JobEnds(life, lane) => self.job_ends(life, lane),
+            Event::Dial { from, peer, link } => self.dial(from, peer, link),
+            Event::Frame { session } => self.frame_arrives(session),
+            Event::Unconfirmed { session, since } => self.unconfirmed(session, since),
+            Event::SessionOver { session } => self.session_over(session),
+            Event::Told { from, to, what } => self.told(from, to, what),
+            Event::Agreement => self.agreement_step(),
+            Event::Client(client) => self.client(client),
+            Event::Asked { to, attempt } => self.asked(to, attempt),
+            Event::Answered { waiter, by, reply } => self.answered(waiter, by, *reply),
+            Event::GivenUp(waiter) => self.given_up(waiter),
+            Event::Fault(number) => self.fault(number),
+            Event::FaultEnds(number) => self.fault_ends(number),
+            Event::Start(slot) => self.start(slot),
+            Event::Operator => self.operator(),
+        }
+    }
+
+    /// The process of a life, if it still runs.
+    pub(crate) fn process(&mut self, life: Life) -> Option<&mut Process> {
+        let process = self.machines.get_mut(life.slot)?.process.as_mut()?;
+        (process.life == life).then_some(process)
+    }
+
+    /// A process starts on a machine, if none runs there.
+    fn start(&mut self, slot: Slot) {
+        if self.machines[slot].process.is_some() {
+            return;
+        }
+        self.machines_off.remove(&slot);
+        self.lives += 1;
+        let life = Life {
+            slot,
+            number: self.lives,
+        };
+        let start = self.chance.below(u64::MAX);
+        let machine = &mut self.machines[slot];
+        machine.incarnation.0 += 1;
+        machine.begun.push(start);
+        match Process::start(machine, &self.given, life, self.now) {
+            Ok(process) => machine.process = Some(process),
+            Err(error) => {
+                return self.fail("Start", || format!("n{slot} does not start: {error}"));
+            }
+        }
+        self.tell(|| format!("{life:?} starts"));
+        self.queue.push(self.now, Event::Pings(life));
+        self.queue.push(self.now, Event::Tick(life));
+        self.turn_at(life, self.now);
+        self.register(life);
+    }
+
+    /// The process of a machine is gone; `silently` with the power of the machine.
+    pub(crate) fn kill(&mut self, slot: Slot, silently: bool) {
+        let machine = &mut self.machines[slot];
+        let Some(process) = machine.process.take() else {
+            return;
+        };
+        let life = process.life;
+        drop(process);
+        machine.engine = machine.engine.after_crash().into();
+        if silently {
+            machine.disk = machine.disk.crash();
+            self.machines_off.insert(slot);
+        }
+        self.tell(|| format!("{life:?} is gone"));
+        self.connections_end(life, silently);
+        if !silently {
+            self.seen_gone(life);
+        }
+        self.clients_lose(slot);
+    }
+
+    /// The operator's part: somebody leads, everybody knows the map, tables are there.
+    fn operator(&mut self) {
+        self.look_at_leader();
+        self.tell_maps();
+        self.create_tables();
+        self.queue.push(self.now + LOOK_EVERY_US, Event::Operator);
+    }
+
+    /// A replica says that it has stopped. That is right only of one that nobody counts on, whose
+    /// process ended while a copy was switched in.
+    fn stopped(&mut self, life: Life, partition: PartitionId, why: &str) {
+        let storage = self.machines[life.slot].storage;
+        let assignment = self.agreement.map.assignment(partition);
+        let counts = assignment.is_some_and(|a| a.in_sync.contains(&storage));
+        if why.contains("what is between them is lost") && !counts {
+            return self.took("a copy was half switched in");
+        }
+        let why = why.to_owned();
+        self.fail("Stopped", || {
+            format!("{life:?}: {partition} stopped: {why}")
+        });
+    }
+
+    pub(crate) fn fail(&mut self, rule: &str, what: impl FnOnce() -> String) {
+        if self.violation.is_none() {
+            self.violation = Some(format!("{rule}: {}", what()));
+        }
+    }
+
+    /// A rarer way was taken.
+    pub(crate) fn took(&mut self, way: &'static str) {
+        *self.ways.entry(way).or_default() += 1;
+    }
+
+    /// Puts a line into the trace, if one is kept.
+    pub(crate) fn tell(&mut self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>10.3} ms  {}", self.now as f64 / 1000.0, line()));
+        }
+    }
+
+    fn note(&mut self, number: u64) {
+        self.hash = (self.hash ^ number).wrapping_mul(0x0000_0100_0000_01b3);
+        self.hash ^= self.hash >> 29;
+    }
+
+    fn into_outcome(self) -> Outcome {
+        Outcome {
+            violation: self.violation,
+            events: self.events,
+            offices: self.offices,
+            writes: self.clients.writes,
+            reads: self.clients.reads,
+            simulated_us: self.now,
+            trace_hash: self.hash,
+            ways: self.ways,
+            trace: self.trace.unwrap_or_default(),
+        }
+    }
+}
+
+fn kind(event: &Event) -> u64 {
+    match event {
+        Event::Turn(life) => life.number << 5,
+        Event::Tick(_) => 1,
+        Event::Pings(_) => 2,
+        Event::Synced(_) => 3,
+        Event::JobEnds(..) => 4,
+        Event::Dial { .. } => 5,
+        Event::Frame { session } => 6 | session << 5,
+        Event::Unconfirmed { .. } => 7,
+        Event::SessionOver { .. } => 8,
+        Event::Told { .. } => 9,
+        Event::Agreement => 10,
+        Event::Client(_) => 11,
+        Event::Asked { .. } => 12,
+        Event::Answered { .. } => 13,
+        Event::GivenUp(_) => 14,
+        Event::Fault(_) => 15,
+        Event::FaultEnds(_) => 16,
+        Event::Start(_) => 17,
+        Event::Operator => 18,
+    }
+}

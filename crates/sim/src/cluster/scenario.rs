@@ -1,0 +1,190 @@
+//! What a seed makes of a run: sizes, limits, faults drawn up front. Knows nothing of how they
+//! come about.
+
+use std::time::Duration;
+
+use tablestore_controller::ControllerSettings;
+use tablestore_dataplane::Settings;
+use tablestore_replication::Settings as ReplicaSettings;
+
+use super::MS;
+use super::process::Given;
+use crate::rng::Chance;
+
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A process is killed and starts again.
+    Kill,
+    /// The power of a machine fails: what was not synced may be torn, and nobody is told.
+    PowerOff,
+    /// All processes are killed at once.
+    KillAll,
+    /// A process stands still.
+    Pause,
+    /// Nothing passes from a machine to another one.
+    CutOneWay,
+    /// A machine is cut off from all others.
+    Isolate,
+    /// The cluster falls into two parts.
+    Split,
+    /// Syncs take a hundred times as long.
+    SlowDisk,
+    /// A disk is full.
+    FullDisk,
+    /// A wall clock leaps.
+    ClockStep,
+    /// The process of the leader is killed.
+    KillLeader,
+    /// The process of a primary is killed.
+    KillPrimary,
+}
+
+impl Kind {
+    const ALL: [Self; 12] = [
+        Self::Kill,
+        Self::PowerOff,
+        Self::KillAll,
+        Self::Pause,
+        Self::CutOneWay,
+        Self::Isolate,
+        Self::Split,
+        Self::SlowDisk,
+        Self::FullDisk,
+        Self::ClockStep,
+        Self::KillLeader,
+        Self::KillPrimary,
+    ];
+}
+
+/// A planned fault.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    pub(crate) at_us: u64,
+    pub(crate) kind: Kind,
+    pub(crate) lasts_us: u64,
+    /// Decides whom it hits.
+    pub(crate) whom: u64,
+}
+
+/// The plan of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) nodes: usize,
+    pub(crate) tables: usize,
+    pub(crate) partitions: u32,
+    pub(crate) replicas: u32,
+    pub(crate) min_in_sync: u32,
+    pub(crate) clients: usize,
+    pub(crate) keys: u64,
+    pub(crate) writes_per_mille: u64,
+    pub(crate) think_us: u64,
+    pub(crate) sync_us: u64,
+    pub(crate) given: Given,
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) faults_end_us: u64,
+}
+
+impl Scenario {
+    pub(crate) fn new(chance: &mut Chance) -> Self {
+        let replicas = if chance.happens(150) { 2 } else { 3 };
+        let nodes = chance.between(3, 7) as usize;
+        let faults_end_us = chance.between(600 * MS, 3_000 * MS);
+        Self {
+            nodes,
+            tables: 2,
+            partitions: 8,
+            replicas,
+            min_in_sync: if chance.happens(250) { 1 } else { 2 },
+            clients: chance.between(2, 5) as usize,
+            keys: chance.between(2, 12),
+            writes_per_mille: chance.between(300, 800),
+            think_us: chance.between(MS, 20 * MS),
+            sync_us: chance.between(100, 3 * MS),
+            given: given(chance),
+            faults: faults(chance, faults_end_us),
+            faults_end_us,
+        }
+    }
+}
+
+fn faults(chance: &mut Chance, end_us: u64) -> Vec<Fault> {
+    let kinds: Vec<Kind> = Kind::ALL
+        .into_iter()
+        .filter(|_| chance.happens(350))
+        .collect();
+    let count = chance.between(0, 8);
+    let mut faults = Vec::new();
+    for _ in 0..count {
+        let Some(kind) = chance.pick(&kinds) else {
+            break;
+        };
+        faults.push(Fault {
+            at_us: chance.between(150 * MS, end_us.max(151 * MS)),
+            kind,
+            lasts_us: chance.pick(&[20 * MS, 200 * MS, 900 * MS]).unwrap_or(MS),
+            whom: chance.below(u64::MAX),
+        });
+    }
+    faults.sort_by_key(|fault| fault.at_us);
+    faults
+}
+
+/// Limits and times that make the rare ways common.
+fn given(chance: &mut Chance) -> Given {
+    let ms = Duration::from_millis;
+    let tiny = |chance: &mut Chance, tiny: usize, odd: usize, usual: usize| {
+        chance.pick(&[tiny, odd, usual]).unwrap_or(usual)
+    };
+    let usual = Settings::default();
+    let plane = Settings {
+        frame_bytes: tiny(chance, 2 << 10, 20 << 10, usual.frame_bytes),
+        crowded_bytes: tiny(chance, 4 << 10, 64 << 10, usual.crowded_bytes),
+        chunk_rows: tiny(chance, 4, 50, usual.chunk_rows),
+        chunk_bytes: tiny(chance, 200, 2_000, usual.chunk_bytes),
+        window_chunks: tiny(chance, 1, 2, 4) as u64,
+        results_a_piece: tiny(chance, 3, 20, usual.results_a_piece),
+        reads_max: tiny(chance, 2, 10, usual.reads_max),
+        upkeep_max: tiny(chance, 2, 10, usual.upkeep_max),
+        copies_max: tiny(chance, 1, 3, usual.copies_max),
+        unflushed_bytes_max: tiny(chance, 500, 5_000, 1 << 20) as u64,
+        upkeep_every: ms(chance.between(30, 500)),
+        checksum_every: ms(chance.between(200, 5_000)),
+        compare_within: ms(chance.between(50, 1_000)),
+        replica: replica(chance),
+        ..usual
+    };
+    Given {
+        plane,
+        controller: ControllerSettings {
+            heartbeat_every: ms(100),
+            cold_start_wait: ms(chance.between(100, 500)),
+            rereplicate_after: ms(chance.between(300, 3_000)),
+        },
+        segment_bytes: 64 << 10,
+        segments_max: chance.between(3, 8) as usize,
+    }
+}
+
+fn replica(chance: &mut Chance) -> ReplicaSettings {
+    let usual = ReplicaSettings::default();
+    let ms = Duration::from_millis;
+    let mut pick =
+        |tiny: usize, odd: usize, usual: usize| chance.pick(&[tiny, odd, usual]).unwrap_or(usual);
+    ReplicaSettings {
+        tail_bytes_max: pick(1, 300, usual.tail_bytes_max),
+        append_bytes_max: pick(1, 300, usual.append_bytes_max),
+        window_bytes_max: pick(1, 1_000, usual.window_bytes_max),
+        apply_entries_max: pick(1, 3, usual.apply_entries_max),
+        read_log_bytes_max: pick(1, 500, usual.read_log_bytes_max),
+        pin_entries_max: pick(3, 30, usize::MAX) as u64,
+        history_max: pick(1, 2, usual.history_max),
+        remember_min: pick(2, 20, usual.remember_min),
+        resend_after: ms(chance.between(20, 200)),
+        confirm_after: ms(chance.between(10, 100)),
+        propose_again_after: ms(chance.between(30, 250)),
+        lag_timeout: ms(chance.between(110, 500)),
+        lost_timeout: ms(chance.between(50, 200)),
+        ..usual
+    }
+}

@@ -1,0 +1,249 @@
+//! Turns of planes and what follows from each: the host of a data plane in simulated time.
+//! Decides nothing but how long things take.
+
+use std::time::Duration;
+
+use tablestore_dataplane::{Event as PlaneEvent, GroupCommit, Host, Lane, LinkOrder, Notice};
+
+use super::World;
+use super::event::{Event, Life, Waiter};
+
+/// As in a server: deadlines of one such time share a turn.
+const TICK: Duration = Duration::from_millis(10);
+/// As in a server: the longest time without a turn.
+const IDLE_MAX: Duration = Duration::from_millis(100);
+/// A turn begins this long after something happened.
+const TURN_US: u64 = 20;
+
+impl World {
+    /// Something happened to the plane of a process, if it still runs.
+    pub(super) fn give(&mut self, life: Life, event: PlaneEvent<Waiter>) {
+        if let Some(process) = self.process(life) {
+            process.inbox.push(event);
+            self.turn_at(life, self.now + TURN_US);
+        }
+    }
+
+    /// Sees to it that there is a turn at this time at the latest.
+    pub(super) fn turn_at(&mut self, life: Life, at: u64) {
+        let Some(process) = self.process(life) else {
+            return;
+        };
+        let at = at.max(process.paused_until);
+        if process.turn_at.is_none_or(|planned| at < planned) {
+            process.turn_at = Some(at);
+            self.queue.push(at, Event::Turn(life));
+        }
+    }
+
+    pub(super) fn turn(&mut self, life: Life) {
+        let (now, wall_ms) = (self.now, self.machines[life.slot].wall_ms(self.now));
+        let unwritten = self.sessions.unwritten(life);
+        let Some(process) = self.process(life) else {
+            return;
+        };
+        if process.turn_at != Some(now) {
+            return;
+        }
+        if process.is_paused(now) {
+            process.turn_at = None;
+            let until = process.paused_until;
+            return self.turn_at(life, until);
+        }
+        (process.turn_at, process.last_turn) = (None, now);
+        let time = process.now(now, wall_ms);
+        process.plane.begin_turn(time);
+        for (peer, bytes) in unwritten {
+            process.plane.unwritten(peer, bytes);
+        }
+        for event in std::mem::take(&mut process.inbox) {
+            process.plane.handle(event);
+        }
+        process.plane.end_turn();
+        self.carry_out(life);
+        if let Some(process) = self.process(life) {
+            let since = process.since_start(now);
+            let next = process.plane.next_deadline();
+            let at = process.at(next.clamp(since + TICK, since + IDLE_MAX));
+            self.turn_at(life, at);
+        }
+    }
+
+    fn carry_out(&mut self, life: Life) {
+        let Some(process) = self.process(life) else {
+            return;
+        };
+        let effects = process.plane.effects();
+        let links = std::mem::take(&mut effects.links);
+        let frames = std::mem::take(&mut effects.frames);
+        let answers = std::mem::take(&mut effects.answers);
+        let jobs = std::mem::take(&mut effects.jobs);
+        let proposals = std::mem::take(&mut effects.proposals);
+        let map_read = effects.map_read.take();
+        let notices = std::mem::take(&mut effects.notices);
+        let progress = std::mem::take(&mut effects.progress);
+        process.journal.waiting.append(&mut effects.journal);
+        for (partition, shown) in progress {
+            match shown {
+                Some(shown) => process.progress.insert(partition, shown),
+                None => process.progress.remove(&partition),
+            };
+        }
+        for order in links {
+            self.link(life, order);
+        }
+        for (peer, frame) in frames {
+            self.send_frame(life, peer, frame);
+        }
+        for (waiter, by, reply) in answers {
+            let at = self.now + self.network.delay(&mut self.chance);
+            let reply = Box::new(reply);
+            self.queue.push(at, Event::Answered { waiter, by, reply });
+        }
+        for job in jobs {
+            let lane = job.lane();
+            if let Some(process) = self.process(life) {
+                process.lanes[lane as usize].waiting.push_back(job);
+                self.run_lane(life, lane);
+            }
+        }
+        for proposal in proposals {
+            self.propose_for_plane(life, proposal);
+        }
+        if let Some(rounds) = map_read {
+            self.read_map(life, rounds);
+        }
+        for notice in notices {
+            self.notice(life, notice);
+        }
+        self.sync(life);
+    }
+
+    fn link(&mut self, life: Life, order: LinkOrder) {
+        match order {
+            LinkOrder::Dial { peer, link, .. } => {
+                let at = self.now + self.network.delay(&mut self.chance);
+                let from = life;
+                self.queue.push(at, Event::Dial { from, peer, link });
+            }
+            LinkOrder::Close { peer } => self.close(life, peer),
+        }
+    }
+
+    fn notice(&mut self, life: Life, notice: Notice) {
+        match &notice {
+            Notice::Promoted { .. } => self.took("an office was given"),
+            Notice::Serving { .. } => {
+                self.offices += 1;
+                self.took("an office serves");
+            }
+            Notice::ReplicaStopped { partition, why } => {
+                let (partition, why) = (*partition, why.clone());
+                self.took("a replica stopped");
+                self.stopped(life, partition, &why);
+            }
+            Notice::ReplicasDiffer { partition, .. } => {
+                let partition = *partition;
+                self.fail("Copies", || format!("replicas of {partition} differ"));
+            }
+            Notice::PutAside { .. } => self.took("a partition was put aside"),
+        }
+        self.tell(|| format!("{life:?} {notice:?}"));
+    }
+
+    /// Begins to make durable what waits, unless that is under way.
+    fn sync(&mut self, life: Life) {
+        let (now, sync_us) = (self.now, self.machines[life.slot].sync_us);
+        let took = self.chance.between(sync_us / 2, sync_us * 2);
+        let disk = self.machines[life.slot].disk.folder("journal");
+        let Some(process) = self.process(life) else {
+            return;
+        };
+        let journal = &mut process.journal;
+        if journal.running.is_some() || journal.waiting.is_empty() || journal.failed {
+            return;
+        }
+        let mut group = GroupCommit::default();
+        for record in journal.waiting.drain(..) {
+            group.push(&mut journal.writer, record);
+        }
+        match group.commit(&mut journal.writer) {
+            Ok(committed) => {
+                journal.running = Some((committed, disk.mark()));
+                journal.running_since = now;
+                self.queue.push(now + took, Event::Synced(life));
+            }
+            Err(_) => {
+                journal.failed = true;
+                self.took("the journal failed");
+                self.give(life, PlaneEvent::JournalFailed);
+            }
+        }
+    }
+
+    /// The group that was being synced is durable.
+    pub(super) fn synced(&mut self, life: Life) {
+        let disk = self.machines[life.slot].disk.folder("journal");
+        let Some(process) = self.process(life) else {
+            return;
+        };
+        let Some((committed, mark)) = process.journal.running.take() else {
+            return;
+        };
+        disk.settle_to(mark);
+        process.journal.persisted += committed.records;
+        let persisted = process.journal.persisted;
+        process.inbox.push(PlaneEvent::Persisted(persisted));
+        process.inbox.push(PlaneEvent::Held(committed.held));
+        if !committed.trimmed.is_empty() {
+            process.inbox.push(PlaneEvent::Trimmed(committed.trimmed));
+            self.took("the journal let go of entries");
+        }
+        self.turn_at(life, self.now + TURN_US);
+        self.sync(life);
+    }
+
+    /// Begins the next job of a lane, if none runs.
+    fn run_lane(&mut self, life: Life, lane: Lane) {
+        let sync_us = self.machines[life.slot].sync_us;
+        let most = match lane {
+            Lane::Reads => 400,
+            Lane::Upkeep => 4 * sync_us + 400,
+            Lane::Copies => sync_us + 400,
+        };
+        let took = self.chance.between(20, most);
+        let at = self.now + took;
+        let Some(process) = self.process(life) else {
+            return;
+        };
+        let host = &mut process.lanes[lane as usize];
+        if host.running.is_none()
+            && let Some(job) = host.waiting.pop_front()
+        {
+            host.running = Some(job);
+            self.queue.push(at, Event::JobEnds(life, lane));
+        }
+    }
+
+    pub(super) fn job_ends(&mut self, life: Life, lane: Lane) {
+        let machine = &self.machines[life.slot];
+        let (engine, disk) = (machine.engine.clone(), machine.disk.folder("stopped"));
+        let Some(process) = self.process(life) else {
+            return;
+        };
+        let Some(job) = process.lanes[lane as usize].running.take() else {
+            return;
+        };
+        let name = job.name();
+        let host = Host {
+            engine: engine.as_ref(),
+            journal: &process.journal.reader,
+            notes: &process.notes,
+        };
+        let done = job.run(&host);
+        disk.settle();
+        self.took(name);
+        self.give(life, PlaneEvent::Done(done));
+        self.run_lane(life, lane);
+    }
+}
