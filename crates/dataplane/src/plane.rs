@@ -187,7 +187,7 @@ impl<E: Engine, W> Plane<E, W> {
     pub fn next_deadline(&self) -> Duration {
         let now = self.now.since_start;
         let soon = !self.later.is_empty() || self.requests.wants_a_turn();
-        let release = (!self.held_back.is_empty()).then_some(self.release_at);
+        let release = self.is_crowded().then_some(self.release_at);
         [self.timers.next(), self.requests.next_deadline(), release]
             .into_iter()
             .flatten()
@@ -359,10 +359,15 @@ impl<E: Engine, W> Plane<E, W> {
         }
     }
 
+    /// Whether so much is on its way to somebody that it is to be looked at again.
+    fn is_crowded(&self) -> bool {
+        !self.held_back.is_empty() || !self.links.crowded().is_empty()
+    }
+
     /// Lets replicas go on that held entries back, each in its turn, for as long as there is room.
     fn release_held_back(&mut self) {
         let now = self.now.since_start;
-        if self.held_back.is_empty() || now < self.release_at {
+        if !self.is_crowded() || now < self.release_at {
             return;
         }
         self.release_at = now + self.settings.again_every;

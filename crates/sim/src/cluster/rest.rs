@@ -83,7 +83,13 @@ impl World {
             };
             let wanted = table.definition.replicas as usize;
             if assignment.in_sync.len() != wanted || assignment.replicas.len() != wanted {
-                return Some(format!("{partition}: {assignment:?}"));
+                let replicas = assignment.replicas.iter();
+                let shown = replicas.map(|member| {
+                    let process = self.machines[slot_of(*member)].process.as_ref();
+                    format!("{member}: {:?}", process.and_then(|p| p.plane.status(partition)))
+                });
+                let shown: Vec<String> = shown.collect();
+                return Some(format!("{partition}: {assignment:?} {shown:#?}"));
             }
             let mut all = Vec::new();
             for member in &assignment.replicas {
