@@ -1,0 +1,8 @@
+//! The judge is judged: clean histories pass, and each damage done to one is noticed by the rule
+//! that is about it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod by_hand;
+mod history;
+mod oracle;
