@@ -220,6 +220,14 @@ impl Check {
             Err(failure) => End::Failed(*failure),
         };
         let begun = ended.begun;
+        if let Ok(answer) = &result {
+            let operation = &mut self.operations[op.0 as usize];
+            operation.answered.get_or_insert_with(|| Answered {
+                begun,
+                ended: when,
+                answer: answer.clone(),
+            });
+        }
         if self.violation.is_some() {
             return;
         }
@@ -228,14 +236,6 @@ impl Check {
             Ok(answer) => self.judge_answer(&asked, answer, begun, when),
             Err(failure) => self.judge_failure(&asked, *failure),
         };
-        if let Ok(answer) = result {
-            let operation = &mut self.operations[op.0 as usize];
-            operation.answered.get_or_insert(Answered {
-                begun,
-                ended: when,
-                answer,
-            });
-        }
         if let Err(breach) = judged {
             let key = asked.key().cloned();
             self.violate(now, asked.partition(), key, Some(op), breach);

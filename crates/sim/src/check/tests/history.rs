@@ -289,10 +289,11 @@ fn any_asked(chance: &mut Chance, number: u64, index: u64) -> Asked {
     write(&key, u128::from(number) + 1, &mutation)
 }
 
-/// A clean history of up to `clients` operations at a time; some answers are lost, some requests
-/// sent again.
+/// A clean history of up to `clients` operations at a time. Of every other seed some answers are
+/// lost and some requests sent again.
 pub(super) fn generate(seed: u64, operations: u64, clients: usize) -> Vec<Seen> {
     let mut chance = Chance::new(seed);
+    let is_lossy = has_losses(seed);
     let mut store = Store::new();
     let mut running: Vec<Running> = Vec::new();
     let mut number = 0;
@@ -312,15 +313,20 @@ pub(super) fn generate(seed: u64, operations: u64, clients: usize) -> Vec<Seen> 
             continue;
         }
         let at = chance.below(running.len() as u64) as usize;
-        if go_on(&mut store, &mut chance, &mut running[at]) {
+        if go_on(&mut store, &mut chance, &mut running[at], is_lossy) {
             running.swap_remove(at);
         }
     }
     store.rest()
 }
 
+/// Whether answers are lost in the history of this seed.
+pub(super) fn has_losses(seed: u64) -> bool {
+    seed.is_multiple_of(2)
+}
+
 /// The next step of an operation; whether it is the last.
-fn go_on(store: &mut Store, chance: &mut Chance, running: &mut Running) -> bool {
+fn go_on(store: &mut Store, chance: &mut Chance, running: &mut Running, is_lossy: bool) -> bool {
     let (op, attempt) = (running.op, running.attempt);
     let Stage::Ready(result) = std::mem::replace(&mut running.stage, Stage::Asked) else {
         running.stage = Stage::Ready(match chance.below(20) {
@@ -329,10 +335,10 @@ fn go_on(store: &mut Store, chance: &mut Chance, running: &mut Running) -> bool 
         });
         return false;
     };
-    if chance.happens(60) {
+    if is_lossy && chance.happens(60) {
         store.history.push(Seen::Lost(attempt));
     } else {
-        let is_unknown = result.is_ok() && chance.happens(30);
+        let is_unknown = is_lossy && result.is_ok() && chance.happens(30);
         let result = if is_unknown {
             Err(Failure::Unknown)
         } else {

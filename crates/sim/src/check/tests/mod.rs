@@ -4,5 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod by_hand;
+mod corruptions;
 mod history;
 mod oracle;
+mod second_opinion;
