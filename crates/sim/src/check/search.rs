@@ -52,8 +52,13 @@ struct Call {
     told: Told,
 }
 
-/// The row; the version that an open write gave it is unknown until somebody is told of it.
-type State = Option<(Option<u64>, Item)>;
+/// The row, and the greatest version that anybody was told: versions rise.
+#[derive(Clone, Debug, Default)]
+struct State {
+    /// The version that an open write gave it is unknown until somebody is told of it.
+    row: Option<(Option<u64>, Item)>,
+    newest: u64,
+}
 
 impl Check {
     /// Whether the answers about a row can be explained.
@@ -177,7 +182,7 @@ impl Call {
             Told::Read(row) => return seen(state, row.as_ref()).into_iter().collect(),
             Told::Write(mutation, told) => (mutation, *told),
         };
-        let known = state.as_ref().map(|(version, _)| *version);
+        let known = state.row.as_ref().map(|(version, _)| *version);
         let mut states = Vec::new();
         // One version is held to be the unknown one, and then another.
         let (holds, fails) = match (condition_of(mutation), known) {
@@ -201,10 +206,41 @@ impl Call {
     }
 }
 
+impl State {
+    /// The same without a row.
+    fn without_row(&self) -> Self {
+        Self {
+            row: None,
+            newest: self.newest,
+        }
+    }
+
+    /// The same with a row; its version, if it is told, must be a new one.
+    fn with_row(&self, version: Option<u64>, item: Item) -> Option<Self> {
+        if version.is_some_and(|version| version <= self.newest) {
+            return None;
+        }
+        Some(Self {
+            row: Some((version, item)),
+            newest: version.unwrap_or(self.newest),
+        })
+    }
+
+    /// A form that has an order.
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.newest.to_le_bytes().to_vec();
+        if let Some((version, item)) = &self.row {
+            // No row has the version 0.
+            codec::encode_row(version.unwrap_or(0), item, &mut bytes);
+        }
+        bytes
+    }
+}
+
 /// The state behind a read that showed this row.
 fn seen(state: &State, row: Option<&(u64, Item)>) -> Option<State> {
-    match (state, row) {
-        (None, None) => Some(None),
+    match (&state.row, row) {
+        (None, None) => Some(state.clone()),
         (Some((_, item)), Some((version, shown))) if item == shown => unchanged(state, *version),
         _ => None,
     }
@@ -212,13 +248,15 @@ fn seen(state: &State, row: Option<&(u64, Item)>) -> Option<State> {
 
 /// The state behind a write whose condition holds. An open one that changes nothing need not be.
 fn carried_out(before: &State, mutation: &Mutation, told: Option<(u16, u64)>) -> Option<State> {
-    let item = before.as_ref().map(|(_, item)| item);
+    let item = before.row.as_ref().map(|(_, item)| item);
+    let is_there = item.is_some();
     match (changed(item, mutation), told) {
-        (Changed::Item(item), None) => Some(Some((None, item))),
-        (Changed::Item(item), Some((CODE_APPLIED, version))) => Some(Some((Some(version), item))),
-        (Changed::Gone, None) if before.is_some() => Some(None),
-        (Changed::Gone, Some((CODE_APPLIED, 0))) if before.is_some() => Some(None),
-        (Changed::Gone, Some((CODE_ABSENT, 0))) if before.is_none() => Some(None),
+        (Changed::Item(item), None) => before.with_row(None, item),
+        (Changed::Item(item), Some((CODE_APPLIED, version))) => {
+            before.with_row(Some(version), item)
+        }
+        (Changed::Gone, None | Some((CODE_APPLIED, 0))) if is_there => Some(before.without_row()),
+        (Changed::Gone, Some((CODE_ABSENT, 0))) if !is_there => Some(before.clone()),
         (Changed::TooLarge, Some((CODE_TOO_LARGE, version))) => unchanged(before, version),
         _ => None,
     }
@@ -226,16 +264,17 @@ fn carried_out(before: &State, mutation: &Mutation, told: Option<(u16, u64)>) ->
 
 /// The state as it is, of which this version was told.
 fn unchanged(state: &State, told: u64) -> Option<State> {
-    match state {
-        None => (told == 0).then_some(None),
+    match &state.row {
+        None => (told == 0).then(|| state.clone()),
         Some((None, _)) => with_version(state, told),
         Some((Some(version), _)) => (*version == told).then(|| state.clone()),
     }
 }
 
+/// The state whose unknown version is this one.
 fn with_version(state: &State, version: u64) -> Option<State> {
-    let (_, item) = state.as_ref()?;
-    Some(Some((Some(version), item.clone())))
+    let (_, item) = state.row.as_ref()?;
+    state.with_row(Some(version), item.clone())
 }
 
 /// What may come next, of which `next` were tried.
@@ -271,7 +310,7 @@ impl Search {
             return Verdict::Linearizable;
         }
         let mut known = BTreeSet::new();
-        let mut stack = vec![self.frame(None, &None)];
+        let mut stack = vec![self.frame(None, &State::default())];
         let mut steps = 0;
         while let Some(frame) = stack.last_mut() {
             let Some((call, state)) = frame.moves.get(frame.next) else {
@@ -291,7 +330,7 @@ impl Search {
             if self.left == 0 {
                 return Verdict::Linearizable;
             }
-            if known.insert((self.done.clone(), encode(&state))) {
+            if known.insert((self.done.clone(), state.encode())) {
                 stack.push(self.frame(Some(call), &state));
             } else {
                 self.flip(call);
@@ -338,14 +377,4 @@ impl Search {
         }
         Frame { moves, next: 0, by }
     }
-}
-
-/// A form of the state that has an order.
-fn encode(state: &State) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    if let Some((version, item)) = state {
-        // No row has the version 0.
-        codec::encode_row(version.unwrap_or(0), item, &mut bytes);
-    }
-    bytes
 }

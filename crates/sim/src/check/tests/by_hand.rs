@@ -6,7 +6,7 @@ use tablestore_replication::{Entry, Outcome};
 use tablestore_store::Condition;
 
 use super::history::{Seen, Store, generate, get, judge, key, partition, put, write};
-use crate::check::{Check, Counts, Memory, ProcessId, Rule};
+use crate::check::{Asked, Check, Counts, Memory, ProcessId, Rule, Verdict};
 
 #[test]
 fn a_clean_history_passes_and_is_counted() {
@@ -55,7 +55,7 @@ fn a_request_may_be_carried_out_again_once_it_is_forgotten() {
         let asked = write(&key, 5, &put(&key, 1, Condition::None));
         let op = check.begin(0, asked.clone());
         check.attempt(0, op);
-        let crate::check::Asked::Write {
+        let Asked::Write {
             digest, payload, ..
         } = asked
         else {
@@ -92,7 +92,7 @@ fn a_page_of_two_moments_is_noticed() {
         Answer::Page { rows, .. } => rows,
         _ => Vec::new(),
     };
-    let scan = crate::check::Asked::Scan {
+    let scan = Asked::Scan {
         partition: partition(),
         from: key(0),
         until: key(9),
@@ -157,4 +157,62 @@ fn a_replica_goes_on_where_its_copy_or_its_restart_left_it() {
     assert_eq!(check.violation(), None);
     check.applied(5, ProcessId(2), partition(), &entries[1..], &[]);
     assert_eq!(check.violation().unwrap().rule, Rule::Gap);
+}
+
+#[test]
+fn an_id_that_is_used_with_another_body_has_no_second_effect() {
+    for is_refused in [true, false] {
+        let mut store = Store::new();
+        let key = key(1);
+        let first = write(&key, 1, &put(&key, 1, Condition::None));
+        let answer = store.do_at_once(&first);
+        let mut second = write(&key, 1, &put(&key, 2, Condition::None));
+        if let Asked::Write { digest, .. } = &mut second {
+            *digest += 1;
+        }
+        let op = store.begin(second.clone());
+        let attempt = store.attempt(op);
+        let refused = store.carry_out(attempt, &second);
+        assert!(matches!(refused, Err(Failure::RequestMismatch)));
+        let result = if is_refused { refused } else { Ok(answer) };
+        store.end(op, attempt, result);
+        let check = judge(&store.rest());
+        let rule = check.violation().map(|violation| violation.rule);
+        assert_eq!(rule, (!is_refused).then_some(Rule::OneEffect));
+        let verdict = check.search(partition(), &key);
+        assert_eq!(verdict == Verdict::Linearizable, is_refused);
+    }
+}
+
+#[test]
+fn a_mismatch_without_another_body_is_noticed() {
+    let mut store = Store::new();
+    let key = key(1);
+    let op = store.begin(write(&key, 1, &put(&key, 1, Condition::None)));
+    let attempt = store.attempt(op);
+    store.end(op, attempt, Err(Failure::RequestMismatch));
+    let check = judge(&store.rest());
+    assert_eq!(check.violation().unwrap().rule, Rule::OneEffect);
+}
+
+#[test]
+fn a_request_sent_again_is_answered_as_repeated_with_the_first_outcome() {
+    let mut store = Store::new();
+    let key = key(1);
+    let asked = write(&key, 1, &put(&key, 1, Condition::IfAbsent));
+    store.do_at_once(&asked);
+    store.do_at_once(&write(&key, 2, &put(&key, 2, Condition::None)));
+    let again = store.do_at_once(&asked);
+    assert!(matches!(
+        again,
+        Answer::Written {
+            code: 200,
+            version: 1,
+            repeated: true,
+        }
+    ));
+    let check = judge(&store.rest());
+    assert_eq!(check.violation(), None);
+    let verdict = check.search(partition(), &key);
+    assert_eq!(verdict, Verdict::Linearizable);
 }
