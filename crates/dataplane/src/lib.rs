@@ -31,6 +31,7 @@ mod progress;
 mod recover;
 mod request;
 mod requests;
+mod seen;
 mod sessions;
 pub mod settings;
 mod snapshot;
@@ -50,5 +51,7 @@ pub use plane::Plane;
 pub use progress::{Remembers, ReplicaProgress};
 pub use recover::{RecoverError, RecoveredPartition, Stored, recover};
 pub use request::{Answer, Failure, Operation, Reply};
+#[cfg(feature = "testing")]
+pub use seen::Seen;
 pub use settings::Settings;
 pub use wire::{Frame, WireError};

@@ -23,6 +23,7 @@ use crate::outputs::MapReads;
 use crate::peers::Neighbours;
 use crate::recover::Stored;
 use crate::requests::Requests;
+use crate::seen::Watched;
 use crate::settings::Settings;
 use crate::snapshot::Transfers;
 use crate::strays::Shelf;
@@ -72,6 +73,8 @@ pub struct Plane<E, W> {
     release_at: Duration,
     /// The journal refuses everything.
     pub(crate) failed: bool,
+    /// What tests see of it.
+    pub(crate) watched: Watched,
     outputs: Vec<Output>,
 }
 
@@ -99,6 +102,7 @@ impl<E: Engine, W> Plane<E, W> {
             transfers: Transfers::default(),
             checksums: Checksums::default(),
             flushing: Flushing::default(),
+            watched: stored.watched.clone().resting(),
             shelf: Shelf::new(stored),
             room: Room::default(),
             leaving: Leaving::default(),
@@ -228,6 +232,7 @@ impl<E: Engine, W> Plane<E, W> {
                     match apply_entries(self.engine.as_ref(), partition, &entries) {
                         Ok(results) => {
                             self.flushing.applied(partition);
+                            self.watched.applied(partition, &entries, &results);
                             hosted.replica.handle(now, Input::Applied { results });
                         }
                         Err(error) => {

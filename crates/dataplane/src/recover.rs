@@ -9,12 +9,15 @@ use tablestore_store::journal::ReadError;
 use tablestore_store::{Engine, JournalReader, Meta};
 
 use crate::apply::{Pieces, apply_entries, decode_remembered};
+use crate::seen::Watched;
 
 /// All that a node found on its disks.
 #[derive(Debug, Default)]
 pub struct Stored {
     /// By number of the partition.
     pub(crate) partitions: BTreeMap<u64, RecoveredPartition>,
+    /// What tests see of the replay.
+    pub(crate) watched: Watched,
 }
 
 impl Stored {
@@ -151,8 +154,12 @@ pub fn recover<E: Engine>(
         };
         partitions.insert(partition, found);
     }
-    Replay::new(engine, &mut partitions).run(reader)?;
-    Ok(Stored { partitions })
+    let replay = Replay::new(engine, &mut partitions);
+    let watched = replay.run(reader)?;
+    Ok(Stored {
+        partitions,
+        watched,
+    })
 }
 
 /// What one partition starts from, or why it is not to be used.
@@ -212,18 +219,24 @@ struct Replay<'a, E> {
     engine: &'a E,
     partitions: &'a mut BTreeMap<u64, RecoveredPartition>,
     waiting: BTreeMap<u64, Vec<Entry>>,
+    watched: Watched,
 }
 
 impl<'a, E: Engine> Replay<'a, E> {
     fn new(engine: &'a E, partitions: &'a mut BTreeMap<u64, RecoveredPartition>) -> Self {
+        let mut watched = Watched::early();
+        for (partition, found) in partitions.iter() {
+            watched.opened(PartitionId::from_u64(*partition), found.state.applied);
+        }
         Self {
             engine,
             partitions,
+            watched,
             waiting: BTreeMap::new(),
         }
     }
 
-    fn run(mut self, reader: &JournalReader) -> Result<(), RecoverError> {
+    fn run(mut self, reader: &JournalReader) -> Result<Watched, RecoverError> {
         let wanted: BTreeMap<u64, _> = self
             .partitions
             .iter()
@@ -250,7 +263,7 @@ impl<'a, E: Engine> Replay<'a, E> {
         if count > 0 {
             tracing::info!(entries = count, "applied what the journal had");
         }
-        Ok(())
+        Ok(self.watched)
     }
 
     fn apply(&mut self, partition: u64) -> Result<(), RecoverError> {
@@ -272,6 +285,8 @@ impl<'a, E: Engine> Replay<'a, E> {
                 return Ok(());
             }
         };
+        self.watched
+            .applied(PartitionId::from_u64(partition), &entries, &results);
         let state = &mut found.state;
         state.applied = last.index;
         let outcomes: BTreeMap<u64, Outcome> = results.into_iter().collect();

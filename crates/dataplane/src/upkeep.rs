@@ -175,6 +175,7 @@ impl<E: Engine, W> Plane<E, W> {
         }
         self.shelf.unopened.remove(&partition);
         let number = partition.to_u64();
+        self.watched.opened(partition, self.engine.applied(number));
         let found = self.shelf.found.entry(number);
         found.or_insert_with(RecoveredPartition::empty).is_open = true;
         self.follow_again(partition);

@@ -130,6 +130,7 @@ impl<E: Engine, W> Plane<E, W> {
             }
         };
         self.counts.snapshots += 1;
+        self.watched.installed(partition, meta.index);
         if let Some(hosted) = self.replicas.get_mut(&partition) {
             hosted.remembered_until = meta.index;
             hosted.pieces = pieces;

@@ -11,6 +11,7 @@ use tablestore_store::{Decimal, Item, KeyValue, Mutation, Value, key};
 
 use super::event::{Event, Life, Slot, Waiter};
 use super::{MS, World};
+use crate::check::{Asked, AttemptId, OpId};
 
 /// What a client wants done, over all its attempts.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub(crate) struct Wanted {
     pub(crate) partition: PartitionId,
     pub(crate) operation: Operation,
     pub(crate) attempts: u32,
+    /// What the judge calls it.
+    op: OpId,
 }
 
 /// An attempt under way.
@@ -25,6 +28,9 @@ pub(crate) struct Wanted {
 struct Attempt {
     client: usize,
     slot: Slot,
+    op: OpId,
+    /// What the judge calls it.
+    judged: AttemptId,
 }
 
 /// All clients.
@@ -34,10 +40,6 @@ pub(crate) struct Clients {
     attempts: BTreeMap<u64, Attempt>,
     last_attempt: u64,
     last_value: u64,
-    pub(crate) writes: u64,
-    pub(crate) reads: u64,
-    /// What was acknowledged: by partition and index, the key.
-    pub(crate) acknowledged: BTreeMap<(PartitionId, u64), Bytes>,
 }
 
 impl Clients {
@@ -47,9 +49,6 @@ impl Clients {
             attempts: BTreeMap::new(),
             last_attempt: 0,
             last_value: 0,
-            writes: 0,
-            reads: 0,
-            acknowledged: BTreeMap::new(),
         }
     }
 
@@ -89,6 +88,7 @@ impl World {
         let partition = partitions[at.min(partitions.len() - 1)];
         let key = KeyValue::String(format!("k{number}"));
         let key = Bytes::from(key::encode_row_key(&key, None));
+        let key_of = key.clone();
         let operation = if self.chance.happens(self.scenario.writes_per_mille) {
             self.next_write(&key)
         } else if self.chance.happens(100) {
@@ -103,10 +103,12 @@ impl World {
             let strong = self.chance.happens(800);
             Operation::Get { key, strong }
         };
+        let op = self.check.begin(self.now, asked(partition, &key_of, &operation));
         Wanted {
             partition,
             operation,
             attempts: 0,
+            op,
         }
     }
 
@@ -153,12 +155,18 @@ impl World {
         };
         self.clients.last_attempt += 1;
         let attempt = self.clients.last_attempt;
-        if let Some(wanted) = &mut self.clients.wanted[client] {
-            wanted.attempts += 1;
-        }
-        self.clients
-            .attempts
-            .insert(attempt, Attempt { client, slot });
+        let Some(wanted) = &mut self.clients.wanted[client] else {
+            return;
+        };
+        wanted.attempts += 1;
+        let op = wanted.op;
+        let under_way = Attempt {
+            client,
+            slot,
+            op,
+            judged: self.check.attempt(self.now, op),
+        };
+        self.clients.attempts.insert(attempt, under_way);
         let at = self.now + self.network.delay(&mut self.chance);
         self.queue.push(at, Event::Asked { to: life, attempt });
         let patience = self.chance.between(300 * MS, 1_500 * MS);
@@ -194,30 +202,22 @@ impl World {
 
     /// An answer arrives at a client.
     pub(super) fn answered(&mut self, waiter: Waiter, by: StorageId, reply: Reply) {
-        if self.clients.attempts.remove(&waiter.attempt).is_none() {
+        let Some(attempt) = self.clients.attempts.remove(&waiter.attempt) else {
             return;
-        }
+        };
+        let result = reply.result.clone();
+        self.check.ended(self.now, attempt.op, attempt.judged, result);
+        self.heed();
         let client = waiter.client;
         let Some(wanted) = self.clients.wanted[client].clone() else {
             return;
         };
         self.tell(|| format!("client {client}: {by:?} answers {reply:?} to {wanted:?}"));
         match reply.result {
-            Ok(Answer::Written {
-                version, repeated, ..
-            }) => {
-                self.clients.writes += 1;
-                if repeated {
+            Ok(answer) => {
+                if matches!(answer, Answer::Written { repeated: true, .. }) {
                     self.took("a repeated request was answered");
                 }
-                if let Operation::Write { payload, .. } = &wanted.operation {
-                    let at = (wanted.partition, version);
-                    self.clients.acknowledged.insert(at, payload.clone());
-                }
-                self.done(client);
-            }
-            Ok(_) => {
-                self.clients.reads += 1;
                 self.done(client);
             }
             Err(failure) => {
@@ -229,7 +229,8 @@ impl World {
 
     /// A client waits no longer for an attempt.
     pub(super) fn given_up(&mut self, waiter: Waiter) {
-        if self.clients.attempts.remove(&waiter.attempt).is_some() {
+        if let Some(attempt) = self.clients.attempts.remove(&waiter.attempt) {
+            self.check.lost(self.now, attempt.judged);
             self.took("a client gave an attempt up");
             let attempts = self.clients.wanted[waiter.client].as_ref();
             let attempts = attempts.map_or(0, |wanted| wanted.attempts);
@@ -265,6 +266,48 @@ impl World {
             self.queue
                 .push(at, Event::GivenUp(Waiter { client, attempt }));
         }
+    }
+}
+
+/// What the judge is told of an operation.
+fn asked(partition: PartitionId, key: &Bytes, operation: &Operation) -> Asked {
+    let key = key.clone();
+    match operation.clone() {
+        Operation::Write {
+            request,
+            digest,
+            payload,
+        } => Asked::Write {
+            partition,
+            key,
+            request,
+            digest,
+            payload,
+        },
+        Operation::Scan {
+            from,
+            until,
+            limit,
+            reverse,
+            strong,
+        } => Asked::Scan {
+            partition,
+            from,
+            until,
+            limit,
+            reverse,
+            strong,
+        },
+        Operation::Get { strong, .. } => Asked::Get {
+            partition,
+            key,
+            strong,
+        },
+        Operation::Checksum => Asked::Get {
+            partition,
+            key,
+            strong: false,
+        },
     }
 }
 

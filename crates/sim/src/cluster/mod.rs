@@ -7,6 +7,7 @@ mod clients;
 mod engine;
 mod event;
 mod faults;
+mod judge;
 mod machine;
 mod network;
 mod process;
@@ -30,6 +31,7 @@ use self::process::{Given, Process};
 use self::scenario::Scenario;
 use self::sessions::Sessions;
 use self::thin::Thin;
+use crate::check::Check;
 use crate::rng::Chance;
 
 /// One millisecond.
@@ -69,6 +71,7 @@ pub(crate) struct World {
     given: Given,
     pub(crate) scenario: Scenario,
     clients: Clients,
+    check: Check,
     lives: u64,
     /// No fault is left.
     healed: bool,
@@ -106,6 +109,7 @@ impl World {
             agreement: Thin::default(),
             given: scenario.given.clone(),
             clients: Clients::new(scenario.clients),
+            check: Check::new(scenario.memory()),
             scenario,
             chance,
             lives: 0,
@@ -284,8 +288,8 @@ impl World {
             violation: self.violation,
             events: self.events,
             offices: self.offices,
-            writes: self.clients.writes,
-            reads: self.clients.reads,
+            writes: self.check.counts().acknowledged,
+            reads: self.check.counts().strong_reads,
             simulated_us: self.now,
             trace_hash: self.hash,
             ways: self.ways,

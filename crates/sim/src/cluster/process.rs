@@ -99,11 +99,13 @@ impl Process {
         machine.disk.settle();
         let office = machine.office();
         let engine = Arc::clone(&machine.engine);
+        let mut plane = Plane::new(office, given.plane.clone(), engine, stored);
+        plane.watch();
         Ok(Self {
             life,
             office,
             started_us: now,
-            plane: Plane::new(office, given.plane.clone(), engine, stored),
+            plane,
             controller: Controller::new(office, &given.controller),
             journal: JournalHost {
                 writer,

@@ -9,6 +9,7 @@ use tablestore_replication::Settings as ReplicaSettings;
 
 use super::MS;
 use super::process::Given;
+use crate::check::Memory;
 use crate::rng::Chance;
 
 /// A kind of fault.
@@ -104,6 +105,17 @@ impl Scenario {
             given: given(chance),
             faults: faults(chance, faults_end_us),
             faults_end_us,
+        }
+    }
+}
+
+impl Scenario {
+    /// How long replicas remember requests.
+    pub(crate) fn memory(&self) -> Memory {
+        let replica = &self.given.plane.replica;
+        Memory {
+            remember_for_ms: u64::try_from(replica.remember_for.as_millis()).unwrap_or(u64::MAX),
+            kept_min: replica.remember_min,
         }
     }
 }

@@ -60,6 +60,8 @@ impl World {
             process.plane.handle(event);
         }
         process.plane.end_turn();
+        let seen = process.plane.take_seen();
+        self.judge(life, seen);
         self.carry_out(life);
         if let Some(process) = self.process(life) {
             let since = process.since_start(now);

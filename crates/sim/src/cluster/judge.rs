@@ -1,0 +1,72 @@
+//! What the judge of histories is told of a run. Decides nothing.
+
+use tablestore_dataplane::Seen;
+use tablestore_store::Engine as _;
+use tablestore_store::engine::Scan;
+
+use super::World;
+use super::event::{Life, Slot};
+use super::machine::slot_of;
+use crate::check::{ProcessId, Rest};
+
+pub(super) fn process_id(slot: Slot) -> ProcessId {
+    ProcessId(slot as u32)
+}
+
+impl World {
+    /// Tells the judge what became of rows in a turn.
+    pub(super) fn judge(&mut self, life: Life, seen: Vec<Seen>) {
+        let (now, process) = (self.now, process_id(life.slot));
+        for one in seen {
+            match one {
+                Seen::Opened { partition, applied } => {
+                    self.check.restarted(now, process, partition, applied);
+                }
+                Seen::Applied {
+                    partition,
+                    entries,
+                    outcomes,
+                } => {
+                    self.check.applied(now, process, partition, &entries, &outcomes);
+                }
+                Seen::Installed { partition, index } => {
+                    self.check.installed(now, process, partition, index);
+                }
+            }
+        }
+        self.heed();
+    }
+
+    /// A rule that the judge finds broken ends the run.
+    pub(super) fn heed(&mut self) {
+        if let Some(violation) = self.check.violation()
+            && self.violation.is_none()
+        {
+            self.violation = Some(violation.to_string());
+        }
+    }
+
+    /// All is at rest: copies are complete and the same, and every answer is accounted for.
+    pub(super) fn judge_rest(&mut self) {
+        let map = self.agreement.map.clone();
+        let all = Scan::all(usize::MAX, usize::MAX);
+        for (partition, _, assignment) in map.partitions() {
+            let number = partition.to_u64();
+            for member in &assignment.replicas {
+                let slot = slot_of(*member);
+                let machine = &self.machines[slot];
+                let process = machine.process.as_ref();
+                let status = process.and_then(|p| p.plane.status(partition));
+                let page = machine.engine.scan(number, &all);
+                let rest = Rest {
+                    applied: status.map_or(0, |status| status.applied),
+                    rows: page.map(|page| page.rows).unwrap_or_default(),
+                    remembered: None,
+                };
+                self.check.final_state(self.now, process_id(slot), partition, &rest);
+            }
+        }
+        self.check.finish(self.now);
+        self.heed();
+    }
+}
