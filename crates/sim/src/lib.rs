@@ -126,7 +126,7 @@ pub fn run(seed: u64, options: Options) -> Report {
 }
 
 fn run_whole(seed: u64, options: Options) -> Report {
-    let outcome = cluster::run(seed, options.trace);
+    let outcome = cluster::run(seed, options.mutant, options.trace);
     Report {
         seed,
         violation: outcome.violation,

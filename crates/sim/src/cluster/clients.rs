@@ -103,7 +103,9 @@ impl World {
             let strong = self.chance.happens(800);
             Operation::Get { key, strong }
         };
-        let op = self.check.begin(self.now, asked(partition, &key_of, &operation));
+        let op = self
+            .check
+            .begin(self.now, asked(partition, &key_of, &operation));
         Wanted {
             partition,
             operation,
@@ -206,7 +208,8 @@ impl World {
             return;
         };
         let result = reply.result.clone();
-        self.check.ended(self.now, attempt.op, attempt.judged, result);
+        self.check
+            .ended(self.now, attempt.op, attempt.judged, result);
         self.heed();
         let client = waiter.client;
         let Some(wanted) = self.clients.wanted[client].clone() else {

@@ -47,6 +47,18 @@ impl World {
             }
             Kind::SlowDisk => self.machines[whom].sync_us = self.scenario.sync_us * 100,
             Kind::FullDisk => self.set_full(whom, true),
+            Kind::MoveOffice => self.move_office(fault.whom),
+            Kind::MoveOffices => (0..6).for_each(|number| self.move_office(number)),
+            Kind::HoldDead => self.hold_dead(whom),
+            Kind::Drain => self.drain(whom),
+            Kind::Leave => self.leave(whom),
+            Kind::DropTable => self.drop_table(),
+            Kind::Wipe => {
+                if !self.wipe(whom) {
+                    self.took("a machine was spared");
+                }
+            }
+            Kind::FailSync => self.fail_sync(whom),
             Kind::ClockStep => {
                 let step = (fault.whom / 7 % 7_200_000) as i64 - 3_600_000;
                 self.machines[whom].wall_off_ms += step;
@@ -61,7 +73,20 @@ impl World {
         let nodes = self.machines.len();
         let whom = (fault.whom % nodes as u64) as usize;
         match fault.kind {
-            Kind::Kill | Kind::PowerOff | Kind::KillAll | Kind::KillLeader | Kind::KillPrimary => {
+            Kind::Drain | Kind::Leave => self.restart(whom),
+            Kind::FailSync => {
+                self.machines[whom].disk.heal();
+                let process = self.machines[whom].process.as_ref();
+                if process.is_some_and(|process| process.journal.failed) {
+                    self.restart(whom);
+                }
+            }
+            Kind::Kill
+            | Kind::PowerOff
+            | Kind::KillAll
+            | Kind::KillLeader
+            | Kind::KillPrimary
+            | Kind::Wipe => {
                 for slot in 0..nodes {
                     self.queue.push(self.now, Event::Start(slot));
                 }
@@ -72,7 +97,9 @@ impl World {
             }
             Kind::SlowDisk => self.machines[whom].sync_us = self.scenario.sync_us,
             Kind::FullDisk => self.set_full(whom, false),
-            Kind::Pause | Kind::ClockStep => {}
+            Kind::MoveOffices => self.move_office(fault.whom),
+            Kind::Pause | Kind::ClockStep | Kind::MoveOffice | Kind::HoldDead | Kind::DropTable => {
+            }
         }
     }
 
@@ -88,10 +115,15 @@ impl World {
         for slot in 0..self.machines.len() {
             self.machines[slot].sync_us = self.scenario.sync_us;
             self.set_full(slot, false);
+            self.machines[slot].disk.heal();
             if let Some(process) = &mut self.machines[slot].process {
                 process.paused_until = self.now;
                 let life = process.life;
-                self.turn_at(life, self.now);
+                if process.journal.failed {
+                    self.restart(slot);
+                } else {
+                    self.turn_at(life, self.now);
+                }
             }
             self.queue.push(self.now, Event::Start(slot));
         }
@@ -159,5 +191,13 @@ fn name(kind: Kind) -> &'static str {
         Kind::ClockStep => "fault: clock step",
         Kind::KillLeader => "fault: kill the leader",
         Kind::KillPrimary => "fault: kill a primary",
+        Kind::MoveOffice => "fault: move an office",
+        Kind::MoveOffices => "fault: move offices",
+        Kind::HoldDead => "fault: hold dead",
+        Kind::Drain => "fault: drain",
+        Kind::Leave => "fault: leave",
+        Kind::DropTable => "fault: drop a table",
+        Kind::Wipe => "fault: wipe",
+        Kind::FailSync => "fault: fail a sync",
     }
 }

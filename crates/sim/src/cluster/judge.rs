@@ -27,7 +27,8 @@ impl World {
                     entries,
                     outcomes,
                 } => {
-                    self.check.applied(now, process, partition, &entries, &outcomes);
+                    self.check
+                        .applied(now, process, partition, &entries, &outcomes);
                 }
                 Seen::Installed { partition, index } => {
                     self.check.installed(now, process, partition, index);
@@ -63,7 +64,8 @@ impl World {
                     rows: page.map(|page| page.rows).unwrap_or_default(),
                     remembered: None,
                 };
-                self.check.final_state(self.now, process_id(slot), partition, &rest);
+                self.check
+                    .final_state(self.now, process_id(slot), partition, &rest);
             }
         }
         self.check.finish(self.now);

@@ -10,6 +10,7 @@ mod faults;
 mod judge;
 mod machine;
 mod network;
+mod operator;
 mod process;
 mod rest;
 mod scenario;
@@ -22,6 +23,7 @@ mod wire;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tablestore_placement::{PartitionId, StorageId};
+use tablestore_replication::Mutant;
 
 use self::clients::Clients;
 use self::event::{Event, Life, Queue, Slot};
@@ -84,9 +86,10 @@ pub(crate) struct World {
 }
 
 /// Runs one seed.
-pub(crate) fn run(seed: u64, trace: bool) -> Outcome {
+pub(crate) fn run(seed: u64, mutant: Option<Mutant>, trace: bool) -> Outcome {
     let mut chance = Chance::new(seed);
-    let scenario = Scenario::new(&mut chance);
+    let mut scenario = Scenario::new(&mut chance);
+    scenario.given.plane.replica.mutant = mutant;
     let mut world = World::new(scenario, chance, trace);
     world.run();
     world.into_outcome()

@@ -21,8 +21,8 @@ impl World {
     /// Creates the tables when the members are there.
     pub(super) fn create_tables(&mut self) {
         let map = &self.agreement.map;
-        let live = map.live_members().count();
-        if live < self.machines.len() || map.next_table > self.scenario.tables as u32 {
+        let begun = map.next_table > 1 || map.live_members().count() == self.machines.len();
+        if !begun || map.tables.len() >= self.scenario.tables {
             return;
         }
         let definition = TableDefinition {
@@ -84,7 +84,10 @@ impl World {
                 let replicas = assignment.replicas.iter();
                 let shown = replicas.map(|member| {
                     let process = self.machines[slot_of(*member)].process.as_ref();
-                    format!("{member}: {:?}", process.and_then(|p| p.plane.status(partition)))
+                    format!(
+                        "{member}: {:?}",
+                        process.and_then(|p| p.plane.status(partition))
+                    )
                 });
                 let shown: Vec<String> = shown.collect();
                 return Some(format!("{partition}: {assignment:?} {shown:#?}"));

@@ -39,10 +39,26 @@ pub(crate) enum Kind {
     KillLeader,
     /// The process of a primary is killed.
     KillPrimary,
+    /// An office moves to another member.
+    MoveOffice,
+    /// Some offices move, one after the other.
+    MoveOffices,
+    /// A member that lives is held dead.
+    HoldDead,
+    /// Everything is moved off a member.
+    Drain,
+    /// A node is told to stop.
+    Leave,
+    /// A table is dropped.
+    DropTable,
+    /// A machine is replaced by an empty one.
+    Wipe,
+    /// A sync fails.
+    FailSync,
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 20] = [
         Self::Kill,
         Self::PowerOff,
         Self::KillAll,
@@ -55,6 +71,14 @@ impl Kind {
         Self::ClockStep,
         Self::KillLeader,
         Self::KillPrimary,
+        Self::MoveOffice,
+        Self::MoveOffices,
+        Self::HoldDead,
+        Self::Drain,
+        Self::Leave,
+        Self::DropTable,
+        Self::Wipe,
+        Self::FailSync,
     ];
 }
 

@@ -1,6 +1,7 @@
 //! Opening a journal: which files belong to it, what they hold, where it ends. Knows nothing
 //! of writing, except that a new journal gets its first segment.
 
+mod again;
 mod replay;
 
 use std::collections::BTreeMap;
@@ -76,14 +77,17 @@ pub(super) fn recover(
         chain: Chain::default(),
         sequence_next: 0,
         replay,
+        last_group: None,
     };
     let tail = replaying.follow(newest)?;
     let Replaying {
         book,
         chain,
         sequence_next,
+        last_group,
         ..
     } = replaying;
+    at.write_last_again(&found, newest, last_group)?;
     if !marked {
         if sequence_next > 1 {
             return Err(OpenError::Missing {

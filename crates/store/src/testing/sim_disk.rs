@@ -154,6 +154,13 @@ impl SimDisk {
         self.lock().failing = Some(failing);
     }
 
+    /// Nothing that was to fail or to go astray does so any more.
+    pub fn heal(&self) {
+        let mut state = self.lock();
+        state.failing = None;
+        state.is_misdirecting = false;
+    }
+
     /// Whether there is no room: files that would be made or grow are refused with
     /// [`io::ErrorKind::StorageFull`].
     pub fn set_full(&self, is_full: bool) {

@@ -21,6 +21,8 @@ pub(super) struct Replaying<'a> {
     pub(super) chain: Chain,
     pub(super) sequence_next: u64,
     pub(super) replay: &'a mut dyn FnMut(Replayed<'_>),
+    /// Where the last group lies, and how long it is.
+    pub(super) last_group: Option<(Arc<Segment>, u64, u64)>,
 }
 
 impl Replaying<'_> {
@@ -72,7 +74,7 @@ impl Replaying<'_> {
         }
     }
 
-    fn replay_segment(&mut self, segment: &Segment) -> Result<SegmentEnd, OpenError> {
+    fn replay_segment(&mut self, segment: &Arc<Segment>) -> Result<SegmentEnd, OpenError> {
         let mut offset = BLOCK as u64;
         loop {
             let header = peek(&mut self.window, segment, offset)?.filter(|header| {
@@ -89,6 +91,7 @@ impl Replaying<'_> {
             let start = offset + GROUP_HEADER_BYTES as u64;
             let seal = replay_records(records, segment, start, books, self.replay)?;
             self.sequence_next += 1;
+            self.last_group = Some((Arc::clone(segment), offset, header.padded_bytes()));
             if let Some(next) = seal {
                 return Ok(SegmentEnd::Sealed(next));
             }

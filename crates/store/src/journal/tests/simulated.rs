@@ -143,7 +143,7 @@ fn a_restored_older_image_opens_and_shows_the_older_end() {
 }
 
 #[test]
-fn l05_what_failed_to_be_written_is_readable_until_a_crash_and_never_acknowledged() {
+fn l05_what_failed_to_be_written_is_never_acknowledged_and_stays_once_it_was_read() {
     for failing in [Failing::Write, Failing::Sync] {
         let disk = SimDisk::new(1);
         let (mut writer, reader) = filled(&disk, 2);
@@ -155,7 +155,8 @@ fn l05_what_failed_to_be_written_is_readable_until_a_crash_and_never_acknowledge
         let killed = open_on(&disk).unwrap().1.end(1);
         assert_eq!(killed, Some(3), "the page cache has it");
         disk.settle();
-        assert_eq!(open_on(&disk.crash()).unwrap().1.end(1), Some(2));
+        let after = open_on(&disk.crash()).unwrap().1.end(1);
+        assert_eq!(after, Some(3), "what the next start has read stays");
     }
 }
 
@@ -211,5 +212,40 @@ fn a_misdirected_write_is_refused_once_others_follow() {
             matches!(refused, Err(OpenError::Corrupt { .. })),
             "seed {seed}"
         );
+    }
+}
+
+#[test]
+fn what_a_failed_sync_left_in_memory_is_durable_or_gone_for_the_next_start() {
+    // With small and large entries, the failed sync is that of a group, of a seal or of a header.
+    for (seed, entry) in (0..60).flat_map(|seed| [(seed, 100), (seed, 3_000), (seed, 9_000)]) {
+        let disk = SimDisk::new(seed);
+        let (mut writer, reader) = open_on(&disk).unwrap();
+        let mut index = 0;
+        let failed = loop {
+            index += 1;
+            if index == 5 + seed {
+                disk.fail_next(Failing::Sync);
+            }
+            writer.push_entry(1, 1, index, &vec![7; entry]);
+            if writer.commit().is_err() {
+                break index;
+            }
+            disk.settle();
+        };
+        drop((writer, reader));
+        // The next start of the process on the same machine goes on behind what it can read.
+        let (mut writer, reader) = open_on(&disk).unwrap();
+        disk.settle();
+        let end = reader.end(1).unwrap_or(0);
+        assert!(end + 1 == failed || end == failed, "{end} of {failed}");
+        for index in end + 1..end + 4 {
+            writer.push_entry(1, 1, index, &vec![7; entry]);
+            writer.commit().unwrap();
+            disk.settle();
+        }
+        drop((writer, reader));
+        let (_, reader) = open_on(&disk.crash()).unwrap();
+        assert_eq!(reader.end(1), Some(end + 3), "seed {seed}");
     }
 }

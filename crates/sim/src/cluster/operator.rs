@@ -1,0 +1,155 @@
+//! What people do to a cluster while it works: move offices, drain and stop nodes, drop tables, put
+//! in new machines. Knows nothing of what follows.
+
+use tablestore_dataplane::Event as PlaneEvent;
+use tablestore_placement::{
+    AssignmentChange, Change, Command, Decision, DecisionKind, MemberState, NextAssignment,
+    PartitionId, StorageId, plan,
+};
+
+use super::World;
+use super::event::{Event, Slot};
+use super::machine::{Machine, slot_of};
+
+impl World {
+    fn change(&mut self, kind: DecisionKind, change: impl FnOnce(Decision) -> Change) {
+        let decision = Decision::new(kind, 1).because("an operator wants it");
+        let change = change(decision);
+        if !change.is_empty() {
+            self.command(Command::Change(change));
+        }
+    }
+
+    /// Moves an office to another member that is in sync; the one that joined last, if possible.
+    pub(super) fn move_office(&mut self, whom: u64) {
+        let map = self.agreement.map.clone();
+        let partitions: Vec<PartitionId> = map.partitions().map(|(id, _, _)| id).collect();
+        let Some(partition) = self.chance.pick(&partitions) else {
+            return;
+        };
+        let Some(current) = map.assignment(partition) else {
+            return;
+        };
+        let primary = current.primary_member();
+        let others = current
+            .in_sync
+            .iter()
+            .rev()
+            .filter(|m| Some(**m) != primary);
+        let others: Vec<StorageId> = others.filter(|m| map.is_live(**m)).copied().collect();
+        let Some(to) = others.get(whom as usize % 2).or(others.first()).copied() else {
+            return;
+        };
+        let next = NextAssignment {
+            primary: Some(to),
+            ..NextAssignment::keep(current)
+        };
+        let assignments = vec![AssignmentChange {
+            partition,
+            expected: (current.epoch, current.version),
+            next,
+            stopped: Vec::new(),
+        }];
+        self.change(DecisionKind::Rebalance, |decision| Change {
+            decision,
+            made_under: None,
+            members: Vec::new(),
+            assignments,
+        });
+    }
+
+    /// Holds a member dead that lives.
+    pub(super) fn hold_dead(&mut self, slot: Slot) {
+        let map = self.agreement.map.clone();
+        let storage = self.machines[slot].storage;
+        if let Some(member) = map.members.get(&storage) {
+            let plan = plan::on_member_down(&map, storage, member.incarnation);
+            self.change(DecisionKind::Failover, |decision| {
+                plan.into_change(decision)
+            });
+        }
+    }
+
+    /// Begins to move everything off a member.
+    pub(super) fn drain(&mut self, slot: Slot) {
+        let map = self.agreement.map.clone();
+        let storage = self.machines[slot].storage;
+        let Some(member) = map.members.get(&storage) else {
+            return;
+        };
+        let state = (storage, member.incarnation, MemberState::Draining);
+        let plan = plan::move_offices_off(&map, storage);
+        self.change(DecisionKind::Drain, |decision| {
+            let mut change = plan.into_change(decision);
+            change.members.push(state);
+            change
+        });
+    }
+
+    /// A node is told to stop: it hands its offices over, lets go, flushes; the process ends later.
+    pub(super) fn leave(&mut self, slot: Slot) {
+        let map = self.agreement.map.clone();
+        let storage = self.machines[slot].storage;
+        let (Some(process), Some(member)) =
+            (&mut self.machines[slot].process, map.members.get(&storage))
+        else {
+            return;
+        };
+        process.leaving = true;
+        let life = process.life;
+        let state = (storage, member.incarnation, MemberState::Suspect);
+        let plan = plan::move_offices_off(&map, storage);
+        self.change(DecisionKind::Drain, |decision| {
+            let mut change = plan.into_change(decision);
+            change.members.push(state);
+            change
+        });
+        self.give(life, PlaneEvent::Resign);
+        self.give(life, PlaneEvent::FlushAll);
+    }
+
+    /// Drops the newest table; another one is created for it.
+    pub(super) fn drop_table(&mut self) {
+        let map = &self.agreement.map;
+        if let Some(table) = map.tables.values().next_back() {
+            let name = table.name.clone();
+            self.command(Command::DropTable { name, at_ms: 1 });
+        }
+    }
+
+    /// A machine loses its disks and begins as a new member under its old name, if every partition
+    /// can do without it.
+    pub(super) fn wipe(&mut self, slot: Slot) -> bool {
+        let storage = self.machines[slot].storage;
+        let map = &self.agreement.map;
+        let spared = map.partitions().all(|(_, _, assignment)| {
+            let others = assignment.in_sync.iter().filter(|m| **m != storage);
+            let sound = |m: &&StorageId| {
+                let machine = self.machines.get(slot_of(**m));
+                machine.is_some_and(|machine| machine.storage == **m)
+            };
+            !assignment.in_sync.contains(&storage) || others.filter(sound).count() > 0
+        });
+        if !spared {
+            return false;
+        }
+        self.kill(slot, true);
+        let generation = storage.0 % 1_000 + 1;
+        let seed = self.chance.below(u64::MAX);
+        let sync_us = self.scenario.sync_us;
+        self.machines[slot] = Machine::new(slot, generation, seed, sync_us);
+        true
+    }
+
+    /// The next sync of a disk fails; somebody looks after the node later.
+    pub(super) fn fail_sync(&mut self, slot: Slot) {
+        let disk = self.machines[slot].disk.folder("journal");
+        disk.fail_next(tablestore_store::testing::Failing::Sync);
+    }
+
+    /// A process ends and starts again, if it runs.
+    pub(super) fn restart(&mut self, slot: Slot) {
+        self.kill(slot, false);
+        self.queue.push(self.now + 1_000, Event::Start(slot));
+    }
+}
