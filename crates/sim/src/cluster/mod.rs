@@ -208,6 +208,10 @@ impl World {
         machine.begun.push(start);
         match Process::start(machine, &self.given, life, self.now) {
             Ok(process) => machine.process = Some(process),
+            Err(error) if error.contains("cannot use") && !self.healed => {
+                self.took("a start was refused by the disk");
+                return self.queue.push(self.now + 50 * MS, Event::Start(slot));
+            }
             Err(error) => {
                 return self.fail("Start", || format!("n{slot} does not start: {error}"));
             }

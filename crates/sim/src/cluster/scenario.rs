@@ -185,7 +185,7 @@ fn given(chance: &mut Chance) -> Given {
         copies_max: tiny(chance, 1, 3, usual.copies_max),
         unflushed_bytes_max: tiny(chance, 500, 5_000, 1 << 20) as u64,
         upkeep_every: ms(chance.between(30, 500)),
-        checksum_every: ms(chance.between(200, 5_000)),
+        checksum_every: ms(chance.between(1_000, 5_000)),
         compare_within: ms(chance.between(50, 1_000)),
         replica: replica(chance),
         ..usual
