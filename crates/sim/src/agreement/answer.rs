@@ -19,9 +19,9 @@ const LOWEST: EntryId = EntryId {
 };
 
 impl Agreement {
-    /// An entry is committed, whoever made it for whom.
-    pub(super) fn note_committed(&mut self, id: EntryId) {
-        if !self.book.commit(id) {
+    /// The leader of a term has committed an entry, whoever made it for whom.
+    pub(super) fn note_committed(&mut self, id: EntryId, term: u64) {
+        if !self.book.commit(id, term) {
             return;
         }
         let (first, last) = ((id.index, LOWEST), (id.index + 1, LOWEST));

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tablestore_placement::ClusterMap;
-use tablestore_store::maplog::{Entry, EntryId};
+use tablestore_store::maplog::Entry;
 
 use super::book::{Answer, State};
 use super::event::{Event, Then};
@@ -142,7 +142,7 @@ fn state_after(map: &Arc<ClusterMap>, entry: &Entry) -> State {
         };
     };
     let mut next = ClusterMap::clone(map);
-    let answer: Answer = Some(next.apply_in_term(term_of(entry.id()), &command));
+    let answer: Answer = Some(next.apply_in_term(entry.id().term, &command));
     // What changed nothing needs no new map.
     let is_same = next.version == map.version;
     let map = if is_same {
@@ -151,8 +151,4 @@ fn state_after(map: &Arc<ClusterMap>, entry: &Entry) -> State {
         Arc::new(next)
     };
     State { map, answer }
-}
-
-fn term_of(id: EntryId) -> u64 {
-    id.term
 }

@@ -21,6 +21,8 @@ pub(super) struct State {
 #[derive(Debug, Default)]
 pub(super) struct Book {
     committed: Vec<EntryId>,
+    /// In the term of which leader each of them was committed; that of its own or a later one.
+    committed_in: Vec<u64>,
     states: Vec<State>,
     leaders: BTreeMap<u64, StorageId>,
     broken: Option<String>,
@@ -36,8 +38,8 @@ impl Book {
         self.broken.get_or_insert_with(what);
     }
 
-    /// An entry is committed. Says whether that is new.
-    pub(super) fn commit(&mut self, id: EntryId) -> bool {
+    /// The leader of a term has committed an entry. Says whether that is new.
+    pub(super) fn commit(&mut self, id: EntryId, term: u64) -> bool {
         if let Some(before) = self.at(id.index) {
             if before != id {
                 self.report(|| format!("{before} was committed and became {id}"));
@@ -51,6 +53,7 @@ impl Book {
             return false;
         }
         self.committed.push(id);
+        self.committed_in.push(term);
         true
     }
 
@@ -85,7 +88,7 @@ impl Book {
             self.report(|| format!("{before} and {leader} lead in term {term}"));
         }
         // One that was elected late, when newer leaders have led, needs not have what is theirs.
-        let older = self.committed.partition_point(|id| id.term < term);
+        let older = self.committed_in.partition_point(|other| *other < term);
         if let Some(last) = self.committed[..older].last().copied()
             && has(last.index) != Some(last)
         {

@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use tablestore_placement::{ClusterMap, StorageId};
 use tablestore_store::maplog::EntryId;
-use tablestore_store::testing::{Failing, SimDisk, SimMark};
+use tablestore_store::testing::{SimDisk, SimMark};
 
 use self::book::Book;
 use self::event::{Event, Queued, Then};
@@ -184,6 +184,7 @@ impl Agreement {
             is_apply_due: false,
             is_imaging: false,
             is_regrouped: true,
+            sync_fails: false,
             map: Arc::clone(&opened.map),
             image: opened.image,
             members: opened.members,
@@ -325,8 +326,8 @@ impl Agreement {
         act: impl FnOnce(&mut Node) -> io::Result<T>,
     ) -> Option<T> {
         let fails = self.goes_wrong(|wrongs| wrongs.sync_fails, "a sync of the raft log failed");
-        if fails && let Some(node) = self.nodes.get(&slot) {
-            node.disk.fail_next(Failing::Sync);
+        if let Some(node) = self.nodes.get_mut(&slot) {
+            node.sync_fails = fails;
         }
         self.on_disk(slot, act)
     }

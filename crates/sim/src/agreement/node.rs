@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tablestore_placement::{ClusterMap, StorageId};
 use tablestore_store::maplog::{Entry, EntryId, EntryKind, LogFile, MapLog, Vote};
-use tablestore_store::testing::{SimDisk, SimMark};
+use tablestore_store::testing::{Failing, SimDisk, SimMark};
 
 use super::image::Image;
 use super::members::Members;
@@ -69,6 +69,8 @@ pub(super) struct Node {
     pub(super) is_apply_due: bool,
     /// A snapshot is being written.
     pub(super) is_imaging: bool,
+    /// The next sync is to fail.
+    pub(super) sync_fails: bool,
     /// The group may have changed since the world was told.
     pub(super) is_regrouped: bool,
     pub(super) map: Arc<ClusterMap>,
@@ -154,6 +156,9 @@ impl Node {
     /// Records that are durable once the disk has settled to the mark.
     pub(super) fn write_synced(&mut self, records: &[u8]) -> io::Result<SimMark> {
         self.file.append(records)?;
+        if std::mem::take(&mut self.sync_fails) {
+            self.disk.fail_next(Failing::Sync);
+        }
         self.file.sync()?;
         Ok(self.disk.mark())
     }

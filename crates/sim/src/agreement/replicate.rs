@@ -250,9 +250,11 @@ impl Agreement {
         let Some((last, _)) = newly.last().copied() else {
             return;
         };
+        // The newest of them is of the leader's own term.
+        let term = last.term;
         let is_regrouped = newly.iter().any(|(_, kind)| *kind == EntryKind::Membership);
         for (id, _) in newly {
-            self.note_committed(id);
+            self.note_committed(id, term);
         }
         self.know_committed(turn, slot, Some(last.index));
         self.show(turn, slot);
@@ -297,7 +299,7 @@ impl Agreement {
         if node.is_imaging || node.applied >= Some(image.last.index) {
             return;
         }
-        let written = self.on_disk_synced(slot, |node| {
+        let written = self.on_disk(slot, |node| {
             node.is_imaging = true;
             // What lies before may count for a majority: it is kept until the snapshot is durable.
             node.drop_other_than(image.last)?;

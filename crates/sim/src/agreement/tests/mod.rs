@@ -21,8 +21,8 @@ use tablestore_store::testing::SimDisk;
 use self::contract::Subject;
 use super::{Agreement, Outcome, Proposal, Says, Settings, Slot, Start};
 
-/// The world looks so often whether the group fits the map.
-const LOOK_US: u64 = 50_000;
+/// The world looks so often whether the group fits the map: at first, and later.
+const LOOK_US: (u64, u64) = (20_000, 200_000);
 
 /// A registration that nobody else makes: to be found in the map again.
 pub(super) fn mark(number: u64) -> Command {
@@ -61,6 +61,7 @@ pub(super) struct Cluster {
     pub(super) history: BTreeMap<MapVersion, Arc<ClusterMap>>,
     voters_max: usize,
     next_look: u64,
+    look_us: u64,
     next_ticket: u64,
     sync_us: u64,
 }
@@ -85,6 +86,7 @@ impl Cluster {
             history: BTreeMap::new(),
             voters_max: 5,
             next_look: 0,
+            look_us: LOOK_US.0,
             next_ticket: 0,
             sync_us: 400,
         };
@@ -131,6 +133,7 @@ impl Cluster {
         }
         assert!(is_whole(&cluster), "the group never became whole");
         cluster.agreement.settings.wrongs = wrongs;
+        cluster.look_us = LOOK_US.1;
         cluster
     }
 
@@ -214,7 +217,24 @@ impl Cluster {
             }
         }
         self.agreement.settings.wrongs = super::Wrongs::default();
-        self.run(3_000_000);
+        // No pause and nothing late is longer than this.
+        self.run(800_000);
+        for _ in 0..40 {
+            if self.is_settled() {
+                return;
+            }
+            self.run(100_000);
+        }
+    }
+
+    /// Someone leads and all have applied what it has.
+    fn is_settled(&self) -> bool {
+        let last = |(_, node): (&Slot, &super::node::Node)| (node.applied, node.last_index());
+        let mut ends = self.agreement.nodes.iter().map(last);
+        let leads = self.leader().is_some();
+        let first = ends.next();
+        let agrees = |end: (Option<u64>, Option<u64>)| end.0 == end.1 && Some(end) == first;
+        leads && first.is_some_and(|first| first.0 == first.1) && ends.all(agrees)
     }
 }
 
@@ -241,7 +261,7 @@ impl Subject for Cluster {
             }
             assert_eq!(self.agreement.broken(), None);
             if self.now >= self.next_look {
-                self.next_look = self.now + LOOK_US;
+                self.next_look = self.now + self.look_us;
                 self.look();
             }
         }

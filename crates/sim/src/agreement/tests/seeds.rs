@@ -10,7 +10,10 @@ use super::{Cluster, has_mark, mark, suspect};
 use crate::agreement::{Outcome, Proposal, Settings, Wrongs};
 use crate::rng::Chance;
 
-const SEEDS: u64 = 2_000;
+/// Without optimisation a run takes ten times as long.
+const SEEDS: u64 = if cfg!(debug_assertions) { 500 } else { 2_000 };
+/// A disturbance and two proposals each.
+const STEPS: u64 = 12;
 
 fn settings(chance: &mut Chance) -> Settings {
     let per_mille = [0, 5, 50][chance.below(3) as usize];
@@ -65,14 +68,27 @@ fn disturb(cluster: &mut Cluster, chance: &mut Chance) {
     }
 }
 
+/// Names the seed of a run that fails.
+struct Named(u64);
+
+impl Drop for Named {
+    #[expect(clippy::print_stderr, reason = "to be found again")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("seed {}", self.0);
+        }
+    }
+}
+
 fn run(seed: u64) -> Cluster {
+    let _named = Named(seed);
     let mut chance = Chance::new(seed);
     let nodes = [3, 4, 5][chance.below(3) as usize];
     let settings = settings(&mut chance);
     let mut cluster = Cluster::ready(seed, nodes, settings);
     let mut tickets = BTreeMap::new();
     let mut reads = Vec::new();
-    for number in 0..24 {
+    for number in 0..STEPS {
         disturb(&mut cluster, &mut chance);
         for from in [
             chance.below(nodes as u64) as usize,
