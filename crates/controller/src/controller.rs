@@ -304,7 +304,11 @@ impl Controller {
             self.settling.note(&map, &plan);
         }
         self.changed_at = self.at();
-        self.review();
+        // What could not be decided is tried again when time has passed: whoever leads no more, and
+        // was not told yet, would try without end.
+        if done {
+            self.review();
+        }
     }
 
     fn map_changed(&mut self, map: Arc<ClusterMap>) {

@@ -246,6 +246,8 @@ fn a_hint_leads_to_one_proposal_until_that_has_ended() {
     bench.done.clear();
     let job = Job::Down(SECOND);
     bench.handle(Input::Proposed { job, done: false });
+    assert_eq!(bench.jobs(), [], "not at once: nothing else would be done");
+    bench.run(ms(40));
     assert_eq!(bench.jobs(), [job], "it was not decided: once more");
     bench.reached.remove(&SECOND);
     bench.decide();

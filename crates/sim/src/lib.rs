@@ -4,6 +4,12 @@
 //! One seed is one run: the same seed gives the same events in the same order. Knows no real
 //! time, sockets or files.
 
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the world still asks the authority"
+)]
+mod agreement;
 mod authority;
 #[allow(
     dead_code,

@@ -119,6 +119,8 @@ pub(crate) enum Event {
     /// A planned fault begins or ends.
     Fault(usize),
     FaultEnds(usize),
+    /// A start tries to become a member.
+    Register(Life),
     /// A process starts on a machine.
     Start(Slot),
     /// The operator looks at tables and members.

@@ -6,7 +6,6 @@ use tablestore_dataplane::Event as PlaneEvent;
 
 use super::World;
 use super::event::{Event, Life, Slot};
-use super::machine::slot_of;
 use super::scenario::Kind;
 
 impl World {
@@ -35,6 +34,7 @@ impl World {
                 let until = self.now + fault.lasts_us;
                 if let Some(process) = &mut self.machines[whom].process {
                     process.paused_until = until;
+                    self.agreement.inner.paused(whom, until);
                 }
             }
             Kind::CutOneWay => self.network.cut(number, [(whom, other)].into()),
@@ -147,19 +147,6 @@ impl World {
     pub(super) fn told_full(&mut self, life: Life, members: BTreeSet<super::StorageId>) {
         let full = self.machines[life.slot].is_full;
         self.give(life, PlaneEvent::Room { full, members });
-    }
-
-    fn leader(&self) -> Option<Slot> {
-        self.agreement.leader.map(|leader| leader.slot)
-    }
-
-    /// A machine that holds an office.
-    fn a_primary(&self, number: u64) -> Option<Slot> {
-        let map = &self.agreement.map;
-        let primaries = map.partitions().filter_map(|(_, _, a)| a.primary_member());
-        let primaries: Vec<Slot> = primaries.map(slot_of).collect();
-        let count = primaries.len().max(1) as u64;
-        primaries.get((number % count) as usize).copied()
     }
 }
 

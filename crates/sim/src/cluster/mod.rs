@@ -3,6 +3,7 @@
 //!
 //! One seed is one run. Only sockets, disks, clocks and raft's agreement are replaced.
 
+mod agreed;
 mod clients;
 mod engine;
 mod event;
@@ -16,7 +17,6 @@ mod rest;
 mod scenario;
 mod sessions;
 mod talk;
-mod thin;
 mod turn;
 mod wire;
 
@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tablestore_placement::{PartitionId, StorageId};
 use tablestore_replication::Mutant;
 
+use self::agreed::Agreed;
 use self::clients::Clients;
 use self::event::{Event, Life, Queue, Slot};
 use self::machine::Machine;
@@ -32,7 +33,6 @@ use self::network::Network;
 use self::process::{Given, Process};
 use self::scenario::Scenario;
 use self::sessions::Sessions;
-use self::thin::Thin;
 use crate::check::Check;
 use crate::rng::Chance;
 
@@ -69,7 +69,7 @@ pub(crate) struct World {
     pub(crate) machines: Vec<Machine>,
     /// Machines without power: nobody can tell that their process is gone.
     machines_off: BTreeSet<Slot>,
-    agreement: Thin,
+    agreement: Agreed,
     given: Given,
     pub(crate) scenario: Scenario,
     clients: Clients,
@@ -109,7 +109,7 @@ impl World {
             wanted: BTreeMap::new(),
             machines,
             machines_off: BTreeSet::new(),
-            agreement: Thin::default(),
+            agreement: Agreed::new(chance.below(u64::MAX), scenario.agreement.clone()),
             given: scenario.given.clone(),
             clients: Clients::new(scenario.clients),
             check: Check::new(scenario.memory()),
@@ -127,11 +127,12 @@ impl World {
     }
 
     fn run(&mut self) {
-        for slot in 0..self.machines.len() {
-            let at = self.chance.below(5 * MS);
+        self.start(0);
+        self.found();
+        for slot in 1..self.machines.len() {
+            let at = 1 + self.chance.below(5 * MS);
             self.queue.push(at, Event::Start(slot));
         }
-        self.found();
         for client in 0..self.scenario.clients {
             let at = 100 * MS + self.chance.below(50 * MS);
             self.queue.push(at, Event::Client(client));
@@ -180,6 +181,7 @@ impl World {
             Event::GivenUp(waiter) => self.given_up(waiter),
             Event::Fault(number) => self.fault(number),
             Event::FaultEnds(number) => self.fault_ends(number),
+            Event::Register(life) => self.register(life),
             Event::Start(slot) => self.start(slot),
             Event::Operator => self.operator(),
         }
@@ -206,9 +208,15 @@ impl World {
         let machine = &mut self.machines[slot];
         machine.incarnation.0 += 1;
         machine.begun.push(start);
-        match Process::start(machine, &self.given, life, self.now) {
-            Ok(process) => machine.process = Some(process),
+        let process = Process::start(machine, &self.given, life, self.now);
+        let entered = process.and_then(|process| {
+            self.machines[slot].process = Some(process);
+            self.enter_agreement(slot)
+        });
+        match entered {
+            Ok(()) => {}
             Err(error) if error.contains("cannot use") && !self.healed => {
+                self.machines[slot].process = None;
                 self.took("a start was refused by the disk");
                 return self.queue.push(self.now + 50 * MS, Event::Start(slot));
             }
@@ -231,6 +239,11 @@ impl World {
         };
         let life = process.life;
         drop(process);
+        self.agreement.inner.crashed(slot);
+        if self.agreement.leads == Some(slot) {
+            self.agreement.leads = None;
+        }
+        let machine = &mut self.machines[slot];
         machine.engine = machine.engine.after_crash().into();
         if silently {
             machine.disk = machine.disk.crash();
@@ -246,8 +259,7 @@ impl World {
 
     /// The operator's part: somebody leads, everybody knows the map, tables are there.
     fn operator(&mut self) {
-        self.look_at_leader();
-        self.tell_maps();
+        self.fit_group();
         self.create_tables();
         self.queue.push(self.now + LOOK_EVERY_US, Event::Operator);
     }
@@ -326,5 +338,6 @@ fn kind(event: &Event) -> u64 {
         Event::FaultEnds(_) => 16,
         Event::Start(_) => 17,
         Event::Operator => 18,
+        Event::Register(_) => 19,
     }
 }

@@ -2,7 +2,7 @@
 //! well within a bound, and the same everywhere. Knows nothing of how that comes about.
 
 use tablestore_placement::plan;
-use tablestore_placement::{ClusterId, Command, KeyDefinition, KeyType, Layout, TableDefinition};
+use tablestore_placement::{Command, KeyDefinition, KeyType, Layout, TableDefinition};
 
 use super::machine::slot_of;
 use super::{MS, World};
@@ -11,13 +11,6 @@ use super::{MS, World};
 const QUIET_US_MAX: u64 = 60_000 * MS;
 
 impl World {
-    pub(super) fn found(&mut self) {
-        self.command(Command::Found {
-            cluster: ClusterId(1),
-            at_ms: 1,
-        });
-    }
-
     /// Creates the tables when the members are there.
     pub(super) fn create_tables(&mut self) {
         let map = &self.agreement.map;

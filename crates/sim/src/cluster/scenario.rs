@@ -9,6 +9,7 @@ use tablestore_replication::Settings as ReplicaSettings;
 
 use super::MS;
 use super::process::Given;
+use crate::agreement::{self, Wrongs};
 use crate::check::Memory;
 use crate::rng::Chance;
 
@@ -106,6 +107,7 @@ pub(crate) struct Scenario {
     pub(crate) think_us: u64,
     pub(crate) sync_us: u64,
     pub(crate) given: Given,
+    pub(crate) agreement: agreement::Settings,
     pub(crate) faults: Vec<Fault>,
     pub(crate) faults_end_us: u64,
 }
@@ -127,6 +129,7 @@ impl Scenario {
             think_us: chance.between(MS, 20 * MS),
             sync_us: chance.between(100, 3 * MS),
             given: given(chance),
+            agreement: agreement(chance),
             faults: faults(chance, faults_end_us),
             faults_end_us,
         }
@@ -199,6 +202,29 @@ fn given(chance: &mut Chance) -> Given {
         },
         segment_bytes: 64 << 10,
         segments_max: chance.between(3, 8) as usize,
+    }
+}
+
+/// How often the agreement goes wrong, each way for itself.
+fn agreement(chance: &mut Chance) -> agreement::Settings {
+    let mut wrong = || chance.pick(&[0, 0, 10, 60]).unwrap_or(0);
+    let wrongs = Wrongs {
+        answer_lost: wrong(),
+        unknown_early: wrong(),
+        put_twice: wrong(),
+        read_hangs: wrong(),
+        read_late: wrong(),
+        nobody_stands: wrong(),
+        vain_election: wrong(),
+        burst: wrong(),
+        told_late: wrong(),
+        sync_fails: 0,
+    };
+    agreement::Settings {
+        snapshot_every: chance.pick(&[20, 200]).unwrap_or(200),
+        kept: chance.pick(&[5, 100]).unwrap_or(100),
+        wrongs,
+        ..agreement::Settings::default()
     }
 }
 
