@@ -10,6 +10,7 @@ use tablestore_placement::PartitionId;
 use tablestore_store::engine::{EngineError, Replacement, Scan, Snapshot};
 use tablestore_store::{Engine, RowWrite};
 
+use crate::mutant::{Mutant, Sabotage};
 use crate::settings::Settings;
 use crate::transfer::{Pairs, TransferId};
 
@@ -42,6 +43,7 @@ pub(crate) struct Source {
     /// Bounds of a page.
     bytes_max: usize,
     rows_max: usize,
+    sabotage: Sabotage,
 }
 
 impl Source {
@@ -53,6 +55,7 @@ impl Source {
             after: None,
             bytes_max: settings.chunk_bytes,
             rows_max: settings.chunk_rows,
+            sabotage: settings.sabotage(),
         }
     }
 
@@ -66,6 +69,9 @@ impl Source {
             None => {
                 let mut side: VecDeque<_> = self.snapshot.side_records()?.into();
                 side.extend(std::mem::take(&mut self.unflushed));
+                if self.sabotage.has(Mutant::SideRecordsLost) {
+                    side.clear();
+                }
                 self.side.insert(side)
             }
         };

@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tablestore_placement::PartitionId;
 
+use crate::mutant::{Mutant, Sabotage};
+use crate::settings::Settings;
+
 /// Flushes under way at once.
 const FLUSHING_MAX: usize = 4;
 
@@ -31,7 +34,7 @@ impl Candidate {
     }
 
     fn is_below_its_mark(&self) -> bool {
-        self.has_unflushed() && self.mark.is_some_and(|mark| self.checkpointed < mark)
+        self.mark.is_some_and(|mark| self.checkpointed < mark)
     }
 }
 
@@ -54,9 +57,17 @@ pub(crate) struct Flushing {
     under_way: BTreeSet<PartitionId>,
     turns: u64,
     last_turn: BTreeMap<PartitionId, u64>,
+    sabotage: Sabotage,
 }
 
 impl Flushing {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            sabotage: settings.sabotage(),
+            ..Self::default()
+        }
+    }
+
     /// Something was applied to the rows of the partition.
     pub(crate) fn applied(&mut self, partition: PartitionId) {
         self.unflushed.insert(partition);
@@ -64,7 +75,9 @@ impl Flushing {
 
     /// All that was applied to the partition is flushed.
     pub(crate) fn all_flushed(&mut self, partition: PartitionId) {
-        self.unflushed.remove(&partition);
+        if !self.sabotage.has(Mutant::StarvedFlush) {
+            self.unflushed.remove(&partition);
+        }
     }
 
     /// The partitions that may have something to flush.
@@ -85,11 +98,15 @@ impl Flushing {
     /// Chooses whom to flush now; those chosen are under way until [`ended`](Self::ended).
     pub(crate) fn choose(&mut self, candidates: &[Candidate], need: Need) -> Vec<PartitionId> {
         // What is being flushed will not be in memory for long.
+        let starves = self.sabotage.has(Mutant::StarvedFlush);
         let idle = |one: &&Candidate| !self.under_way.contains(&one.partition);
         let idle = candidates.iter().filter(idle);
         let mut left: u64 = idle.clone().map(|one| one.unflushed_bytes).sum();
-        let mut free: Vec<&Candidate> = idle.filter(|one| one.has_unflushed()).collect();
-        let turn = |one: &Candidate| self.last_turn.get(&one.partition).copied().unwrap_or(0);
+        let mut free: Vec<&Candidate> = idle
+            .filter(|one| one.has_unflushed() || (starves && one.is_below_its_mark()))
+            .collect();
+        let last_turn = |one: &Candidate| self.last_turn.get(&one.partition).copied();
+        let turn = |one: &Candidate| last_turn(one).filter(|_| !starves).unwrap_or(0);
         let mut slots = FLUSHING_MAX.saturating_sub(self.under_way.len());
         let mut chosen = Vec::new();
         let is_short = |left: u64| match need {

@@ -11,6 +11,7 @@ use tablestore_store::Engine;
 
 use crate::apply::Pieces;
 use crate::journal::Record;
+use crate::mutant::Mutant;
 use crate::plane::Plane;
 use crate::progress::{Remembers, ReplicaProgress};
 use crate::recover::Unusable;
@@ -58,6 +59,11 @@ impl<E: Engine, W> Plane<E, W> {
     /// The life of the replica that this node holds now.
     pub(crate) fn life_of(&self, partition: PartitionId) -> Option<u64> {
         self.replicas.get(&partition).map(|hosted| hosted.life)
+    }
+
+    /// Whether the replica that this node holds now has this life.
+    pub(crate) fn lives(&self, partition: PartitionId, life: u64) -> bool {
+        self.life_of(partition) == Some(life) || self.settings.has(Mutant::OldLifeSync)
     }
 
     /// The journal made records durable up to this position.

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::job::{Job, Lane};
+use crate::mutant::{Mutant, Sabotage};
 use crate::settings::Settings;
 
 #[derive(Debug)]
@@ -15,38 +16,44 @@ struct Queue {
 
 /// The jobs of all lanes.
 #[derive(Debug)]
-pub(crate) struct Lanes([Queue; 3]);
+pub(crate) struct Lanes {
+    queues: [Queue; 3],
+    sabotage: Sabotage,
+}
 
 impl Lanes {
     pub(crate) fn new(settings: &Settings) -> Self {
         let maxima = [settings.reads_max, settings.upkeep_max, settings.copies_max];
-        Self(maxima.map(|max| Queue {
-            under_way: 0,
-            max: max.max(1),
-            waiting: VecDeque::new(),
-        }))
+        Self {
+            queues: maxima.map(|max| Queue {
+                under_way: 0,
+                max: max.max(1),
+                waiting: VecDeque::new(),
+            }),
+            sabotage: settings.sabotage(),
+        }
     }
 
     /// Gives a job to the host, or lets it wait for its turn.
     pub(crate) fn begin(&mut self, job: Job, to_host: &mut Vec<Job>) {
-        let queue = &mut self.0[job.lane() as usize];
+        let queue = &mut self.queues[job.lane() as usize];
         if queue.under_way < queue.max {
             queue.under_way += 1;
             to_host.push(job);
-        } else {
+        } else if !self.sabotage.has(Mutant::JobDropped) {
             queue.waiting.push_back(job);
         }
     }
 
     /// Whether a job would be begun at once.
     pub(crate) fn is_free(&self, lane: Lane) -> bool {
-        let queue = &self.0[lane as usize];
+        let queue = &self.queues[lane as usize];
         queue.under_way < queue.max
     }
 
     /// A job of this lane has ended: the next one begins.
     pub(crate) fn ended(&mut self, lane: Lane, to_host: &mut Vec<Job>) {
-        let queue = &mut self.0[lane as usize];
+        let queue = &mut self.queues[lane as usize];
         queue.under_way = queue.under_way.saturating_sub(1);
         if queue.under_way < queue.max
             && let Some(job) = queue.waiting.pop_front()

@@ -24,6 +24,7 @@ mod journal;
 mod lanes;
 mod links;
 mod mismatch;
+mod mutant;
 mod outputs;
 mod peers;
 mod plane;
@@ -47,8 +48,12 @@ pub use effects::{Effects, LinkOrder, Notice, Proposal};
 pub use event::{Event, Now};
 pub use job::{Done, Host, Job, Lane};
 pub use journal::{Committed, GroupCommit, Record};
+#[cfg(feature = "mutants")]
+pub use mutant::Mutant;
 pub use plane::Plane;
 pub use progress::{Remembers, ReplicaProgress};
+#[cfg(feature = "mutants")]
+pub use recover::recover_with;
 pub use recover::{RecoverError, RecoveredPartition, Stored, recover};
 pub use request::{Answer, Failure, Operation, Reply};
 #[cfg(feature = "testing")]

@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use tablestore_placement::{ClusterMap, StorageId};
 
 use crate::effects::LinkOrder;
+use crate::mutant::{Mutant, Sabotage};
 use crate::sessions::Sessions;
 use crate::settings::Settings;
 use crate::wire::{DataMessage, encode_message};
@@ -68,6 +69,7 @@ pub(crate) struct Links {
     crowded: Vec<StorageId>,
     /// Peers whose connection must be closed.
     overrun: BTreeSet<StorageId>,
+    sabotage: Sabotage,
 }
 
 impl Links {
@@ -87,6 +89,7 @@ impl Links {
             sessions: Sessions::default(),
             crowded: Vec::new(),
             overrun: BTreeSet::new(),
+            sabotage: settings.sabotage(),
         }
     }
 
@@ -145,8 +148,9 @@ impl Links {
     /// Notes whether the connection of this number stands. False if the number is not that of the
     /// present link: then it says nothing.
     pub(crate) fn set_up(&mut self, now: Duration, peer: StorageId, number: u64, up: bool) -> bool {
+        let any = self.sabotage.has(Mutant::StaleLink);
         let link = self.links.get_mut(&peer);
-        let Some(link) = link.filter(|link| link.number == number) else {
+        let Some(link) = link.filter(|link| link.number == number || any) else {
             return false;
         };
         link.up = up;
@@ -188,6 +192,11 @@ impl Links {
         &self.crowded
     }
 
+    /// Whether anybody is crowded, so that it is to be looked at again.
+    pub(crate) fn is_any_crowded(&self) -> bool {
+        !self.crowded.is_empty() && !self.sabotage.has(Mutant::ForgottenCrowd)
+    }
+
     /// Looks who answers and who is crowded.
     pub(crate) fn look(&mut self, now: Duration) {
         self.crowded.clear();
@@ -209,16 +218,17 @@ impl Links {
         let Some(link) = self.links.get_mut(&to).filter(|link| link.up) else {
             return;
         };
+        let is_bounded = !self.sabotage.has(Mutant::FrameOverLimit);
         let before = link.buffer.len();
         encode_message(message, &mut link.buffer);
         let length = link.buffer.len() - before;
-        if length > self.limits.message_bytes_max {
+        if length > self.limits.message_bytes_max && is_bounded {
             tracing::error!(peer = %to, length, "a message is longer than a peer takes");
             link.buffer.truncate(before);
             self.overrun.insert(to);
             return;
         }
-        if link.buffer.len() >= self.limits.frame_bytes {
+        if link.buffer.len() >= self.limits.frame_bytes && is_bounded {
             link.cut();
         }
         let waiting = link.waiting();

@@ -7,6 +7,7 @@ use tablestore_placement::{Office, PartitionId, StorageId};
 use tablestore_replication::Input;
 use tablestore_store::Engine;
 
+use crate::mutant::Mutant;
 use crate::plane::Plane;
 use crate::request::{Correlation, Failure, Reply, ReplyTo, Request, Stage};
 use crate::wire::DataMessage;
@@ -27,7 +28,8 @@ impl<E: Engine, W> Plane<E, W> {
                 relay,
                 operation,
             } => {
-                if correlation.incarnation != from.incarnation {
+                let takes_any = self.settings.has(Mutant::AnswersToEarlierStart);
+                if correlation.incarnation != from.incarnation && !takes_any {
                     self.counts.foreign_answers += 1;
                     return;
                 }
@@ -69,7 +71,8 @@ impl<E: Engine, W> Plane<E, W> {
     /// An answer of another node. One to a question of an earlier start, or to another question
     /// than the one that waits under this number, answers nobody.
     fn replied(&mut self, from: StorageId, to: Correlation, question: u64, reply: Reply) {
-        if to.incarnation != self.me.incarnation {
+        let takes_any = self.settings.has(Mutant::AnswersToEarlierStart);
+        if to.incarnation != self.me.incarnation && !takes_any {
             self.counts.foreign_answers += 1;
             return;
         }
@@ -79,7 +82,7 @@ impl<E: Engine, W> Plane<E, W> {
         if request.stage != Stage::Forwarded(from) {
             return;
         }
-        if request.operation.question(request.partition) != question {
+        if request.operation.question(request.partition) != question && !takes_any {
             tracing::error!(%from, partition = %request.partition, "an answer to another question");
             self.counts.foreign_answers += 1;
             return;

@@ -97,12 +97,12 @@ impl<E: Engine, W> Plane<E, W> {
             neighbours: Neighbours::default(),
             requests: Requests::default(),
             lanes: Lanes::new(&settings),
-            unsynced: Unsynced::default(),
+            unsynced: Unsynced::new(&settings),
             map_reads: MapReads::default(),
             transfers: Transfers::default(),
             checksums: Checksums::default(),
-            flushing: Flushing::default(),
             watched: stored.watched.clone().resting(),
+            flushing: Flushing::new(&settings),
             shelf: Shelf::new(stored),
             room: Room::default(),
             leaving: Leaving::default(),
@@ -221,6 +221,7 @@ impl<E: Engine, W> Plane<E, W> {
         }
         let now = self.now.since_start;
         hosted.replica.set_crowded(self.links.crowded());
+        hosted.tell_wall_clock(self.now);
         hosted.replica.handle(now, input);
         if !std::mem::replace(&mut hosted.touched, true) {
             self.touched.push(partition);
@@ -282,7 +283,7 @@ impl<E: Engine, W> Plane<E, W> {
                 from,
                 entries,
             } => {
-                if self.life_of(partition) == Some(life) {
+                if self.lives(partition, life) {
                     self.feed(partition, Input::LogRead { from, entries });
                 }
             }
@@ -317,7 +318,7 @@ impl<E: Engine, W> Plane<E, W> {
                 life,
                 installed,
             } => {
-                if self.life_of(partition) == Some(life) {
+                if self.lives(partition, life) {
                     self.copy_installed(partition, installed);
                 }
             }
@@ -366,7 +367,7 @@ impl<E: Engine, W> Plane<E, W> {
 
     /// Whether so much is on its way to somebody that it is to be looked at again.
     fn is_crowded(&self) -> bool {
-        !self.held_back.is_empty() || !self.links.crowded().is_empty()
+        !self.held_back.is_empty() || self.links.is_any_crowded()
     }
 
     /// Lets replicas go on that held entries back, each in its turn, for as long as there is room.

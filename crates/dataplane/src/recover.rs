@@ -9,6 +9,7 @@ use tablestore_store::journal::ReadError;
 use tablestore_store::{Engine, JournalReader, Meta};
 
 use crate::apply::{Pieces, apply_entries, decode_remembered};
+use crate::mutant::{Mutant, Sabotage};
 use crate::seen::Watched;
 
 /// All that a node found on its disks.
@@ -127,6 +128,33 @@ pub fn recover<E: Engine>(
     stopped: &BTreeMap<u64, String>,
     place: &dyn Fn(u64) -> String,
 ) -> Result<Stored, RecoverError> {
+    read_stored(Sabotage::default(), engine, reader, broken, stopped, place)
+}
+
+/// [`recover`] with a deliberate fault.
+///
+/// # Errors
+/// As [`recover`].
+#[cfg(feature = "mutants")]
+pub fn recover_with<E: Engine>(
+    mutant: Option<Mutant>,
+    engine: &E,
+    reader: &JournalReader,
+    broken: &BTreeMap<u64, String>,
+    stopped: &BTreeMap<u64, String>,
+    place: &dyn Fn(u64) -> String,
+) -> Result<Stored, RecoverError> {
+    read_stored(Sabotage { mutant }, engine, reader, broken, stopped, place)
+}
+
+fn read_stored<E: Engine>(
+    sabotage: Sabotage,
+    engine: &E,
+    reader: &JournalReader,
+    broken: &BTreeMap<u64, String>,
+    stopped: &BTreeMap<u64, String>,
+    place: &dyn Fn(u64) -> String,
+) -> Result<Stored, RecoverError> {
     let mut partitions = BTreeMap::new();
     let known = reader.partitions().into_iter().chain(engine.partitions());
     let known: BTreeSet<u64> = known.chain(broken.keys().copied()).collect();
@@ -147,7 +175,7 @@ pub fn recover<E: Engine>(
         } else {
             engine.open_partition(partition)?;
             let meta = meta.unwrap_or_default();
-            match recover_one(engine, reader, place, partition, &meta) {
+            match recover_one(sabotage, engine, reader, place, partition, &meta) {
                 Ok(found) => found,
                 Err(why) => RecoveredPartition::broken(adopted, why),
             }
@@ -164,14 +192,18 @@ pub fn recover<E: Engine>(
 
 /// What one partition starts from, or why it is not to be used.
 fn recover_one<E: Engine>(
+    sabotage: Sabotage,
     engine: &E,
     reader: &JournalReader,
     place: &dyn Fn(u64) -> String,
     partition: u64,
     meta: &Meta,
 ) -> Result<RecoveredPartition, String> {
-    let applied = engine.applied(partition);
+    let mut applied = engine.applied(partition);
     let first = reader.first_index(partition).unwrap_or(meta.end + 1);
+    if sabotage.has(Mutant::ReplicaWithGapServed) {
+        applied = applied.max(first.saturating_sub(1)).min(meta.end);
+    }
     if applied > meta.end || applied + 1 < first {
         // Files were lost, or a copy was being switched in when the process ended.
         return Err(format!(

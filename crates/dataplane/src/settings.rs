@@ -128,6 +128,9 @@ pub struct Settings {
     pub rebuild_stopped: bool,
     /// Of each replica.
     pub replica: tablestore_replication::Settings,
+    /// The deliberate fault, if any.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<crate::mutant::Mutant>,
 }
 
 impl Default for Settings {
@@ -163,6 +166,8 @@ impl Default for Settings {
             copies_max: COPIES_MAX,
             rebuild_stopped: false,
             replica: tablestore_replication::Settings::default(),
+            #[cfg(feature = "mutants")]
+            mutant: None,
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::apply::apply_entries;
 use crate::effects::Notice;
 use crate::job::Work;
 use crate::journal::Record;
+use crate::mutant::Mutant;
 use crate::plane::Plane;
 use crate::recover::{RecoveredPartition, Stored};
 
@@ -92,7 +93,8 @@ impl<E: Engine, W> Plane<E, W> {
     pub(crate) fn clear_strays(&mut self, now: &ClusterMap) {
         let me = self.me;
         let shown = now.members.get(&me.member).map(|member| member.incarnation);
-        if !now.is_founded() || shown != Some(me.incarnation) {
+        let trusts_any = self.settings.has(Mutant::UnknownPartitionDeleted);
+        if !now.is_founded() || (shown != Some(me.incarnation) && !trusts_any) {
             return;
         }
         let is_mine = |number: u64| {
@@ -134,6 +136,9 @@ impl<E: Engine, W> Plane<E, W> {
         self.flushing.forget(partition);
         self.begin(match verdict(now, partition, adopted) {
             Verdict::Gone => Work::Discard { partition },
+            Verdict::Unknown if self.settings.has(Mutant::UnknownPartitionDeleted) => {
+                Work::Discard { partition }
+            }
             Verdict::Unknown => Work::PutAside {
                 partition,
                 is_stopped,

@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tablestore_placement::PartitionId;
 
+use crate::mutant::{Mutant, Sabotage};
+use crate::settings::Settings;
+
 /// A record on its way to the disk.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Waiting {
@@ -25,9 +28,17 @@ pub(crate) struct Unsynced {
     last: u64,
     /// Replicas hosted so far.
     lives: u64,
+    sabotage: Sabotage,
 }
 
 impl Unsynced {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            sabotage: settings.sabotage(),
+            ..Self::default()
+        }
+    }
+
     /// The life of a replica that is hosted from now on.
     pub(crate) fn next_life(&mut self) -> u64 {
         self.lives += 1;
@@ -52,8 +63,9 @@ impl Unsynced {
         life_of: impl Fn(PartitionId) -> Option<u64>,
     ) -> BTreeMap<PartitionId, u64> {
         let mut newest = BTreeMap::new();
+        let any = self.sabotage.has(Mutant::OldLifeSync);
         while let Some(one) = self.waiting.pop_front_if(|one| one.position <= position) {
-            if life_of(one.partition) == Some(one.life) {
+            if life_of(one.partition) == Some(one.life) || any {
                 newest.insert(one.partition, one.token);
             }
         }

@@ -14,6 +14,7 @@ mod history;
 mod input;
 mod log_clock;
 mod message;
+mod mutant;
 mod output;
 mod persist;
 mod remembered;
@@ -26,11 +27,11 @@ pub use entry::{Entry, EntryBody};
 pub use history::{CommonPoint, EpochHistory, EpochStartsAt};
 pub use input::Input;
 pub use message::{LogPoint, Message};
+#[cfg(feature = "mutants")]
+pub use mutant::Mutant;
 pub use output::{Output, PersistRecord, ReadRefused, WriteRefused, Written};
 pub use remembered::RememberedTable;
 pub use replica::{FollowerState, FollowerStatus, Replica, Role, Status};
-#[cfg(feature = "mutants")]
-pub use settings::Mutant;
 pub use settings::{Settings, SettingsError};
 pub use types::{
     Now, Outcome, PartitionMeta, Recovered, Remembered, RequestId, SnapshotMeta, Ticket, View,

@@ -97,6 +97,11 @@ impl Pending {
         self.durable = end;
     }
 
+    /// Only a deliberate bug does not wait for the journal.
+    pub(crate) fn count_as_durable(&mut self, index: u64) {
+        self.durable = self.durable.max(index);
+    }
+
     /// The journal reports.
     pub(crate) fn persisted(&mut self, token: u64) {
         self.durable_token = self.durable_token.max(token);

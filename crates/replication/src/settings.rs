@@ -2,34 +2,6 @@
 
 use std::time::Duration;
 
-/// The deliberate bugs that the simulation must find.
-#[cfg(feature = "mutants")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Mutant {
-    /// A restarted replica cuts its log at its commit mark (as in KIP-101).
-    TruncateByCommitMark,
-    /// For an epoch that the primary never saw, the ends of the logs count (as in KIP-279).
-    UnknownEpoch,
-    /// While an addition is pending, commits need only the committed in-sync set.
-    CommitWithSmallerSet,
-    /// A new primary answers reads before its inherited log is committed.
-    ReadBeforeInheritedTail,
-    /// A backup acknowledges what it has not synced.
-    AckBeforeSync,
-}
-
-#[cfg(feature = "mutants")]
-impl Mutant {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::TruncateByCommitMark,
-        Self::UnknownEpoch,
-        Self::CommitWithSmallerSet,
-        Self::ReadBeforeInheritedTail,
-        Self::AckBeforeSync,
-    ];
-}
-
 /// Requests that wait while a new primary is not serving yet. A fail-over takes milliseconds;
 /// at 20 000 requests a second this covers 50 ms.
 pub const WAITING_MAX: usize = 1024;
@@ -129,7 +101,7 @@ pub struct Settings {
     pub history_max: usize,
     /// The deliberate bug, if any.
     #[cfg(feature = "mutants")]
-    pub mutant: Option<Mutant>,
+    pub mutant: Option<crate::mutant::Mutant>,
 }
 
 impl Default for Settings {

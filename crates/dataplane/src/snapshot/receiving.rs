@@ -8,14 +8,16 @@ use tablestore_store::engine::{EngineError, Replacement};
 use super::Receiving;
 use crate::copies::CopyId;
 use crate::job::{Installed, Work};
+use crate::mutant::Mutant;
 use crate::plane::Plane;
 use crate::transfer::{Ended, Incoming};
 use crate::wire::CopyStep;
 
 impl<E: Engine, W> Plane<E, W> {
     pub(super) fn receiving(&mut self, copy: CopyId) -> Option<&mut Receiving> {
+        let any = self.settings.has(Mutant::ForeignChunks);
         let receiving = self.transfers.incoming.get_mut(&copy.partition);
-        receiving.filter(|receiving| receiving.id == copy.transfer)
+        receiving.filter(|receiving| receiving.id == copy.transfer || any)
     }
 
     /// A copy begins to come. One of a newer epoch, or of the same primary, takes the place of

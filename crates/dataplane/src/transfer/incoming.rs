@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{Chunk, Ended, Pairs, Tally};
+use crate::mutant::{Mutant, Sabotage};
 use crate::settings::Settings;
 
 /// What became of a chunk that was stored.
@@ -30,6 +31,7 @@ pub(crate) struct Incoming {
     heard: Duration,
     window: u64,
     chunk_within: Duration,
+    sabotage: Sabotage,
 }
 
 impl Incoming {
@@ -44,6 +46,7 @@ impl Incoming {
             heard: now,
             window: settings.window_chunks,
             chunk_within: settings.chunk_within,
+            sabotage: settings.sabotage(),
         }
     }
 
@@ -53,19 +56,20 @@ impl Incoming {
     /// If it is not the next one, is beyond the window, or the totals are others: the transfer is
     /// over and nothing of it may be used.
     pub(crate) fn came(&mut self, now: Duration, chunk: Chunk) -> Result<(), Ended> {
-        let fits = chunk.number == self.came + 1 && !self.proven;
+        let takes_all = self.sabotage.has(Mutant::ChunkLostUnnoticed);
+        let fits = (chunk.number == self.came + 1 || takes_all) && !self.proven;
         if !fits || self.came - self.stored >= self.window {
             return Err(Ended::Gap);
         }
         self.tally.add(&chunk.pairs);
         if let Some(totals) = chunk.totals {
-            if totals != self.tally.totals() {
+            if totals != self.tally.totals() && !takes_all {
                 return Err(Ended::Differs);
             }
             self.proven = true;
         }
         self.heard = now;
-        self.came = chunk.number;
+        self.came += 1;
         self.waiting.push_back(chunk.pairs);
         Ok(())
     }

@@ -6,6 +6,7 @@ use tablestore_placement::{Epoch, Office, StorageId};
 use crate::entry::Entry;
 use crate::history::{CommonPoint, EpochHistory};
 use crate::message::{LogPoint, Message};
+use crate::mutant::Mutant;
 use crate::replica::core::Core;
 use crate::types::Now;
 
@@ -168,7 +169,7 @@ impl Backup {
         core.commit_to(commit);
         if core.end() == end_before {
             self.send_ack(core);
-        } else if acks_before_sync(core) {
+        } else if core.settings.has(Mutant::AckBeforeSync) {
             let message = Message::Ack {
                 epoch: core.adopted,
                 end: core.end(),
@@ -250,28 +251,11 @@ fn ask_for_snapshot(core: &mut Core, from: StorageId, nonce: u64) {
     core.send_when_durable(core.pending.last_token(), from, message);
 }
 
-#[cfg(feature = "mutants")]
-fn acks_before_sync(core: &Core) -> bool {
-    core.settings.mutant == Some(crate::settings::Mutant::AckBeforeSync)
-}
-
-#[cfg(not(feature = "mutants"))]
-fn acks_before_sync(_: &Core) -> bool {
-    false
-}
-
 fn common_point(core: &Core, offer: &SyncOffer) -> CommonPoint {
-    #[cfg(feature = "mutants")]
-    {
-        let unknown = !offer
-            .history
-            .starts()
-            .iter()
-            .any(|start| start.epoch == core.history.last_epoch());
-        let mutant = core.settings.mutant == Some(crate::settings::Mutant::UnknownEpoch);
-        if mutant && unknown {
-            return CommonPoint::At(core.end().min(offer.end));
-        }
+    let last = core.history.last_epoch();
+    let is_known = || offer.history.starts().iter().any(|one| one.epoch == last);
+    if core.settings.has(Mutant::UnknownEpoch) && !is_known() {
+        return CommonPoint::At(core.end().min(offer.end));
     }
     core.history
         .common_point(core.end(), &offer.history, offer.end)

@@ -41,6 +41,8 @@ pub(crate) struct Core {
     pub(crate) log_reads: LogReads,
     pub(crate) remembered: RememberedTable,
     pub(crate) log_clock: LogClock,
+    #[cfg(feature = "mutants")]
+    pub(crate) wall_ms: u64,
     /// Messages that may go only when everything up to a token is durable.
     held: VecDeque<(u64, StorageId, Message)>,
     /// Entries between the engine's state and the log are missing: only a snapshot helps.
@@ -86,6 +88,8 @@ impl Core {
             applying: Applying::default(),
             log_reads: LogReads::default(),
             log_clock: LogClock::recovered(remembered.newest_ms()),
+            #[cfg(feature = "mutants")]
+            wall_ms: 0,
             remembered,
             held: VecDeque::new(),
             hollow,
@@ -175,6 +179,15 @@ impl Core {
         // What was held answers to an older epoch.
         self.held.clear();
         self.adopted_token = self.persist_meta();
+    }
+
+    /// The log's time for an entry that is written now.
+    pub(crate) fn stamp(&mut self) -> u64 {
+        #[cfg(feature = "mutants")]
+        if self.settings.has(crate::Mutant::LeapingClock) {
+            self.log_clock.applied(self.wall_ms, self.now);
+        }
+        self.log_clock.stamp(self.now)
     }
 
     /// Puts an entry at the log end and on its way to the disk.

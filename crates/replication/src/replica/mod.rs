@@ -28,6 +28,7 @@ use self::core::Core;
 use self::primary::Primary;
 use self::requests::{WriteRequest, answer};
 use crate::input::Input;
+use crate::mutant::Mutant;
 use crate::output::{Output, ReadRefused, WriteRefused};
 use crate::settings::Settings;
 use crate::types::{Now, PartitionMeta, Recovered, Remembered, SnapshotMeta, Ticket};
@@ -376,15 +377,10 @@ impl Replica {
         }
     }
 
-    #[cfg(feature = "mutants")]
     fn sabotage_recovery(&mut self) {
-        let mutant = Some(crate::settings::Mutant::TruncateByCommitMark);
         let commit = self.core.commit;
-        if self.core.settings.mutant == mutant && commit < self.core.end() {
+        if self.core.settings.has(Mutant::TruncateByCommitMark) && commit < self.core.end() {
             self.core.truncate(commit);
         }
     }
-
-    #[cfg(not(feature = "mutants"))]
-    fn sabotage_recovery(&mut self) {}
 }

@@ -7,6 +7,7 @@ use tablestore_placement::{AssignmentVersion, Epoch, StorageId};
 
 use crate::entry::Entry;
 use crate::message::Message;
+use crate::mutant::Mutant;
 use crate::output::{Output, ReadRefused, WriteRefused};
 use crate::replica::confirm::Reads;
 use crate::replica::core::Core;
@@ -121,7 +122,7 @@ impl Primary {
             Message::NoSession { .. } if follower.state == FollowerState::Streaming => {
                 self.open_session(core, from);
             }
-            Message::Confirmed { round, .. } => self.reads.on_confirmed(from, round),
+            Message::Confirmed { round, .. } => self.reads.on_confirmed(core, from, round),
             _ => {}
         }
     }
@@ -265,17 +266,10 @@ impl Primary {
         core.commit_to(durable);
     }
 
-    #[cfg(feature = "mutants")]
     fn commit_set(&self, core: &Core) -> &[StorageId] {
-        let mutant = Some(crate::settings::Mutant::CommitWithSmallerSet);
-        if core.settings.mutant == mutant {
+        if core.settings.has(Mutant::CommitWithSmallerSet) {
             return &self.in_sync.committed;
         }
-        &self.in_sync.maximal
-    }
-
-    #[cfg(not(feature = "mutants"))]
-    fn commit_set(&self, _: &Core) -> &[StorageId] {
         &self.in_sync.maximal
     }
 

@@ -2,6 +2,7 @@
 //! and which reads wait. Knows nothing of followers.
 
 use crate::entry::Entry;
+use crate::mutant::Mutant;
 use crate::output::{Output, ReadRefused, WriteRefused, Written};
 use crate::replica::core::Core;
 use crate::replica::primary::Primary;
@@ -76,17 +77,20 @@ impl Primary {
     }
 
     fn append_write(&mut self, core: &mut Core, write: &WriteRequest) {
-        let index = core.end() + 1;
+        let (index, log_ms) = (core.end() + 1, core.stamp());
         let entry = Entry::write(
             self.epoch,
             index,
-            core.log_clock.stamp(core.now),
+            log_ms,
             write.request,
             write.digest,
             &write.payload,
         );
         self.in_flight.push(write, index, entry.cost());
         core.append(entry);
+        if core.settings.has(Mutant::OwnEntryBeforeSync) {
+            core.pending.count_as_durable(index);
+        }
     }
 
     /// When all that is remembered beyond the fewest could be forgotten if nothing is written
@@ -104,14 +108,15 @@ impl Primary {
     /// Tells the log's time where nobody writes any more.
     pub(crate) fn forget_in_time(&mut self, core: &mut Core) {
         if self.forgets_at(core).is_some_and(|at| at <= core.now) {
-            let (index, log_ms) = (core.end() + 1, core.log_clock.stamp(core.now));
+            let (index, log_ms) = (core.end() + 1, core.stamp());
             core.append(Entry::time(self.epoch, index, log_ms));
         }
     }
 
     /// A client's strong read.
     pub(crate) fn read(&mut self, core: &mut Core, ticket: Ticket) {
-        let waits = !self.serving && !reads_before_serving(core);
+        let early = core.settings.has(Mutant::ReadBeforeInheritedTail);
+        let waits = !self.serving && !early;
         let count = if waits {
             self.waiting.len()
         } else {
@@ -126,14 +131,4 @@ impl Primary {
             self.reads.push(core, ticket);
         }
     }
-}
-
-#[cfg(feature = "mutants")]
-fn reads_before_serving(core: &Core) -> bool {
-    core.settings.mutant == Some(crate::settings::Mutant::ReadBeforeInheritedTail)
-}
-
-#[cfg(not(feature = "mutants"))]
-fn reads_before_serving(_: &Core) -> bool {
-    false
 }

@@ -42,6 +42,8 @@ pub(crate) struct Agreed {
     pub(crate) leads: Option<Slot>,
     /// The newest map that anybody has.
     pub(crate) map: Arc<ClusterMap>,
+    /// The voters that anybody was told of last.
+    voters: BTreeSet<StorageId>,
     /// Since when members are held down.
     down_since: BTreeMap<StorageId, u64>,
 }
@@ -55,6 +57,7 @@ impl Agreed {
             waiting: BTreeMap::new(),
             leads: None,
             map: Arc::new(ClusterMap::empty()),
+            voters: BTreeSet::new(),
             down_since: BTreeMap::new(),
         }
     }
@@ -91,6 +94,10 @@ impl World {
             return self.fail("Start", || format!("no cluster was founded: {why}"));
         }
         self.plan_agreement();
+    }
+
+    /// The map begins.
+    pub(super) fn found_map(&mut self) {
         let cluster = ClusterId(1);
         self.command(Command::Found { cluster, at_ms: 1 });
     }
@@ -149,6 +156,7 @@ impl World {
                 }
             }
             Says::Voters { slot, set } => {
+                self.agreement.voters.clone_from(&set);
                 if let Some(life) = self.life_at(slot) {
                     self.control(life, Input::Voters(set));
                 }
@@ -194,7 +202,11 @@ impl World {
 
     pub(super) fn propose_for_plane(&mut self, life: Life, proposal: Proposal) {
         let waits = For::Plane(life, proposal.partition, proposal.version);
-        self.propose(life.slot, waits, agreement::Proposal::Command(proposal.command));
+        self.propose(
+            life.slot,
+            waits,
+            agreement::Proposal::Command(proposal.command),
+        );
     }
 
     pub(super) fn decide(&mut self, life: Life, proposal: Decided) {
@@ -277,7 +289,8 @@ impl World {
             let command = Command::Register(registration);
             self.propose(from, For::Operator, agreement::Proposal::Command(command));
         }
-        self.queue.push(self.now + REGISTER_EVERY_US, Event::Register(life));
+        self.queue
+            .push(self.now + REGISTER_EVERY_US, Event::Register(life));
     }
 
     fn map_arrives(&mut self, life: Life, map: Arc<ClusterMap>) {
@@ -314,7 +327,10 @@ impl World {
         let now = self.now;
         for member in map.members.values() {
             if member.state == MemberState::Down {
-                self.agreement.down_since.entry(member.storage).or_insert(now);
+                self.agreement
+                    .down_since
+                    .entry(member.storage)
+                    .or_insert(now);
             } else {
                 self.agreement.down_since.remove(&member.storage);
             }
@@ -334,6 +350,16 @@ impl World {
             self.tell(|| format!("the group: {step:?} {taken:?}"));
             self.plan_agreement();
         }
+    }
+
+    /// Whether a majority of the voters is sound and runs without this machine.
+    pub(super) fn can_lose_voter(&self, slot: Slot) -> bool {
+        let voters = &self.agreement.voters;
+        let sound = voters.iter().filter(|voter| {
+            let machine = &self.machines[slot_of(**voter)];
+            machine.slot != slot && machine.storage == **voter && machine.process.is_some()
+        });
+        sound.count() * 2 > voters.len()
     }
 
     /// The machine that leads, as far as is known.

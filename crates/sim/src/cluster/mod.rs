@@ -259,6 +259,9 @@ impl World {
 
     /// The operator's part: somebody leads, everybody knows the map, tables are there.
     fn operator(&mut self) {
+        if !self.agreement.map.is_founded() {
+            self.found_map();
+        }
         self.fit_group();
         self.create_tables();
         self.queue.push(self.now + LOOK_EVERY_US, Event::Operator);

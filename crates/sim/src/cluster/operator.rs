@@ -123,15 +123,21 @@ impl World {
         let storage = self.machines[slot].storage;
         let map = &self.agreement.map;
         // Losing more machines than the cluster copies by itself needs a person.
-        let first = self.machines.iter().all(|machine| machine.storage.0 % 1_000 == 0);
-        let spared = first && self.scenario.min_in_sync > 1 && map.partitions().all(|(_, _, assignment)| {
-            let others = assignment.in_sync.iter().filter(|m| **m != storage);
-            let sound = |m: &&StorageId| {
-                let machine = self.machines.get(slot_of(**m));
-                machine.is_some_and(|machine| machine.storage == **m)
-            };
-            !assignment.in_sync.contains(&storage) || others.filter(sound).count() > 1
-        });
+        let first = self
+            .machines
+            .iter()
+            .all(|machine| machine.storage.0 % 1_000 == 0);
+        let spared = first
+            && self.can_lose_voter(slot)
+            && self.scenario.min_in_sync > 1
+            && map.partitions().all(|(_, _, assignment)| {
+                let others = assignment.in_sync.iter().filter(|m| **m != storage);
+                let sound = |m: &&StorageId| {
+                    let machine = self.machines.get(slot_of(**m));
+                    machine.is_some_and(|machine| machine.storage == **m)
+                };
+                !assignment.in_sync.contains(&storage) || others.filter(sound).count() > 1
+            });
         if !spared {
             return false;
         }

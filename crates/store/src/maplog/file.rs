@@ -144,6 +144,9 @@ impl LogFile {
             tracing::info!(file = %self.place.path().display(), at = end, "erased a torn write");
             self.file.write(&vec![0; bytes.len() - end], self.end)?;
         }
+        // Written once more: a sync that failed was told to one process only, and for the next one
+        // the pages in memory pass for written.
+        self.file.write(&bytes[..end], 0)?;
         self.file.sync()?;
         self.state_extent()?;
         self.file.sync()
