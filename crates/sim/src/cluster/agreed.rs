@@ -44,6 +44,8 @@ pub(crate) struct Agreed {
     pub(crate) map: Arc<ClusterMap>,
     /// The voters that anybody was told of last.
     voters: BTreeSet<StorageId>,
+    /// No change of the group is wanted or under way.
+    fits: bool,
     /// Since when members are held down.
     down_since: BTreeMap<StorageId, u64>,
 }
@@ -58,6 +60,7 @@ impl Agreed {
             leads: None,
             map: Arc::new(ClusterMap::empty()),
             voters: BTreeSet::new(),
+            fits: false,
             down_since: BTreeMap::new(),
         }
     }
@@ -345,7 +348,9 @@ impl World {
         let Some(group) = self.agreement.inner.group(slot, long_dead, &reach) else {
             return;
         };
-        if let Some(step) = next_step(&map, &group, VOTERS_MAX) {
+        let step = next_step(&map, &group, VOTERS_MAX);
+        self.agreement.fits = step.is_none();
+        if let Some(step) = step {
             let taken = self.agreement.inner.take(now, slot, &step, &reach);
             self.tell(|| format!("the group: {step:?} {taken:?}"));
             self.plan_agreement();
@@ -359,7 +364,7 @@ impl World {
             let machine = &self.machines[slot_of(**voter)];
             machine.slot != slot && machine.storage == **voter && machine.process.is_some()
         });
-        sound.count() * 2 > voters.len()
+        self.agreement.fits && sound.count() * 2 > voters.len()
     }
 
     /// The machine that leads, as far as is known.
