@@ -1,55 +1,36 @@
-//! A seeded simulation of the replication cores: clock, network, disks, control plane, clients
-//! and faults, and a checker that compares what clients were told with what is there.
+//! A seeded simulation of whole nodes: the planes and controllers of servers, the real cluster map,
+//! journals and raft logs on simulated disks, a network that cuts, clients, operators and faults;
+//! and a judge that holds what clients were told against the log that replicas applied.
 //!
-//! One seed is one run: the same seed gives the same events in the same order. Knows no real
-//! time, sockets or files.
+//! One seed is one run: the same seed gives the same events in the same order. Only sockets, disks,
+//! clocks and the agreement between raft logs are replaced. Knows no real time, sockets or files.
 
 #[allow(
     dead_code,
     unused_imports,
-    reason = "the world still asks the authority"
+    reason = "its contract is wider than what the world asks of it"
 )]
 mod agreement;
-mod authority;
 #[allow(
     dead_code,
     unused_imports,
-    reason = "the world does not report to it yet"
+    reason = "what it can judge is more than clients do"
 )]
 mod check;
-mod checker;
-mod client;
 mod cluster;
-mod control;
-mod disk;
-mod engine;
-mod event;
-mod host;
-mod nemesis;
-mod network;
-mod node;
-mod queue;
+mod mutant;
 mod rng;
-mod scenario;
-mod ways;
-mod world;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-pub use tablestore_replication::Mutant;
-
-use crate::rng::Chance;
-use crate::scenario::Scenario;
-use crate::world::World;
+pub use crate::mutant::Mutant;
 
 /// How to run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// The deliberate bug to run with.
     pub mutant: Option<Mutant>,
-    /// Whole nodes, not the replication cores alone.
-    pub whole: bool,
     /// Keep a line for everything that happens.
     pub trace: bool,
 }
@@ -105,33 +86,6 @@ impl Totals {
 /// Runs one seed.
 #[must_use]
 pub fn run(seed: u64, options: Options) -> Report {
-    if options.whole {
-        return run_whole(seed, options);
-    }
-    let mut chance = Chance::new(seed);
-    let scenario = Scenario::new(&mut chance);
-    let mut settings = scenario::settings(&mut chance);
-    settings.mutant = options.mutant;
-    let mut world = World::new(scenario, settings, chance, options.trace);
-    world.run();
-    Report {
-        seed,
-        violation: world.checker.violation.take(),
-        trace_hash: world.trace_hash,
-        totals: Totals {
-            runs: 1,
-            events: world.events,
-            offices: world.fail_overs,
-            writes: world.checker.writes_acknowledged,
-            reads: world.checker.reads_answered,
-            simulated_us: world.now,
-            ways: std::mem::take(&mut world.ways),
-        },
-        trace: world.trace.take().unwrap_or_default(),
-    }
-}
-
-fn run_whole(seed: u64, options: Options) -> Report {
     let outcome = cluster::run(seed, options.mutant, options.trace);
     Report {
         seed,

@@ -38,10 +38,6 @@ fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
         threads: 2,
     };
     while let Some(flag) = given.next() {
-        if flag == "--whole" {
-            arguments.options.whole = true;
-            continue;
-        }
         if flag == "--trace" {
             arguments.options.trace = true;
             continue;
@@ -74,9 +70,12 @@ fn number(text: &str) -> Result<u64, String> {
 }
 
 fn mutant(name: &str) -> Result<Mutant, String> {
-    let mut all = Mutant::ALL.into_iter();
-    all.find(|mutant| format!("{mutant:?}") == name)
-        .ok_or_else(|| format!("unknown mutant {name}; there are {:?}", Mutant::ALL))
+    let mut all = Mutant::all().into_iter();
+    all.find(|mutant| mutant.to_string() == name)
+        .ok_or_else(|| {
+            let names: Vec<String> = Mutant::all().iter().map(ToString::to_string).collect();
+            format!("unknown mutant {name}; there are {}", names.join(", "))
+        })
 }
 
 fn carry_out(arguments: &Arguments) -> ExitCode {
@@ -101,7 +100,7 @@ fn carry_out(arguments: &Arguments) -> ExitCode {
     for report in &summary.failed {
         let violation = report.violation.as_deref().unwrap_or_default();
         println!("seed {}: {violation}", report.seed);
-        let mutant = options.mutant.map(|m| format!(" --mutant {m:?}"));
+        let mutant = options.mutant.map(|m| format!(" --mutant {m}"));
         let mutant = mutant.unwrap_or_default();
         println!(
             "  replay: cargo xtask sim --seed {}{mutant} --trace",

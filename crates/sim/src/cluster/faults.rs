@@ -14,6 +14,9 @@ impl World {
         let nodes = self.machines.len();
         let whom = (fault.whom % nodes as u64) as usize;
         let other = (whom + 1 + (fault.whom / 64 % (nodes as u64 - 1)) as usize) % nodes;
+        if self.is_weakened() {
+            return self.took("a fault was spared");
+        }
         self.tell(|| format!("fault {number}: {:?} at n{whom}", fault.kind));
         self.took(name(fault.kind));
         match fault.kind {

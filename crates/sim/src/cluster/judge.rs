@@ -1,6 +1,7 @@
 //! What the judge of histories is told of a run. Decides nothing.
 
 use tablestore_dataplane::Seen;
+use tablestore_placement::{Assignment, PartitionId};
 use tablestore_store::Engine as _;
 use tablestore_store::engine::Scan;
 
@@ -47,27 +48,28 @@ impl World {
         }
     }
 
-    /// All is at rest: copies are complete and the same, and every answer is accounted for.
-    pub(super) fn judge_rest(&mut self) {
-        let map = self.agreement.map.clone();
+    /// A partition is at rest: its copies are complete and the same.
+    pub(super) fn judge_rest(&mut self, partition: PartitionId, assignment: &Assignment) {
         let all = Scan::all(usize::MAX, usize::MAX);
-        for (partition, _, assignment) in map.partitions() {
-            let number = partition.to_u64();
-            for member in &assignment.replicas {
-                let slot = slot_of(*member);
-                let machine = &self.machines[slot];
-                let process = machine.process.as_ref();
-                let status = process.and_then(|p| p.plane.status(partition));
-                let page = machine.engine.scan(number, &all);
-                let rest = Rest {
-                    applied: status.map_or(0, |status| status.applied),
-                    rows: page.map(|page| page.rows).unwrap_or_default(),
-                    remembered: None,
-                };
-                self.check
-                    .final_state(self.now, process_id(slot), partition, &rest);
-            }
+        for member in &assignment.replicas {
+            let slot = slot_of(*member);
+            let machine = &self.machines[slot];
+            let process = machine.process.as_ref();
+            let status = process.and_then(|p| p.plane.status(partition));
+            let page = machine.engine.scan(partition.to_u64(), &all);
+            let rest = Rest {
+                applied: status.map_or(0, |status| status.applied),
+                rows: page.map(|page| page.rows).unwrap_or_default(),
+                remembered: None,
+            };
+            self.check
+                .final_state(self.now, process_id(slot), partition, &rest);
         }
+        self.heed();
+    }
+
+    /// All partitions were at rest: every answer is accounted for.
+    pub(super) fn judge_end(&mut self) {
         self.check.finish(self.now);
         self.heed();
     }

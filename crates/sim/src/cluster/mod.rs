@@ -23,7 +23,6 @@ mod wire;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tablestore_placement::{PartitionId, StorageId};
-use tablestore_replication::Mutant;
 
 use self::agreed::Agreed;
 use self::clients::Clients;
@@ -33,6 +32,7 @@ use self::network::Network;
 use self::process::{Given, Process};
 use self::scenario::Scenario;
 use self::sessions::Sessions;
+use crate::Mutant;
 use crate::check::Check;
 use crate::rng::Chance;
 
@@ -89,7 +89,15 @@ pub(crate) struct World {
 pub(crate) fn run(seed: u64, mutant: Option<Mutant>, trace: bool) -> Outcome {
     let mut chance = Chance::new(seed);
     let mut scenario = Scenario::new(&mut chance);
-    scenario.given.plane.replica.mutant = mutant;
+    match mutant {
+        Some(Mutant::Replica(mutant)) => scenario.given.plane.replica.mutant = Some(mutant),
+        Some(Mutant::Plane(mutant)) => scenario.given.plane.mutant = Some(mutant),
+        Some(Mutant::ShortenedLogAccepted) => scenario.agreement.accepts_shortened_log = true,
+        Some(Mutant::DeposedControllerDecides) => {
+            scenario.agreement.commits_decision_of_deposed_controller = true;
+        }
+        None => {}
+    }
     let mut world = World::new(scenario, chance, trace);
     world.run();
     world.into_outcome()
@@ -216,7 +224,10 @@ impl World {
         match entered {
             Ok(()) => {}
             Err(error) if error.contains("cannot use") && !self.healed => {
-                self.machines[slot].process = None;
+                // A start is begun when all its files are there.
+                let machine = &mut self.machines[slot];
+                (machine.process, machine.incarnation.0) = (None, machine.incarnation.0 - 1);
+                machine.begun.pop();
                 self.took("a start was refused by the disk");
                 return self.queue.push(self.now + 50 * MS, Event::Start(slot));
             }

@@ -37,6 +37,11 @@ impl Network {
         self.cuts.remove(&number);
     }
 
+    /// Whether nothing is cut.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.cuts.is_empty()
+    }
+
     /// Whether something sent there would arrive.
     pub(crate) fn passes(&self, from: Slot, to: Slot) -> bool {
         from == to || !self.cuts.values().any(|cut| cut.contains(&(from, to)))

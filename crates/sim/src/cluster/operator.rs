@@ -118,35 +118,51 @@ impl World {
     }
 
     /// A machine loses its disks and begins as a new member under its old name, if every partition
-    /// can do without it.
+    /// and the group can do without it. Says whether.
     pub(super) fn wipe(&mut self, slot: Slot) -> bool {
-        let storage = self.machines[slot].storage;
-        let map = &self.agreement.map;
-        // Losing more machines than the cluster copies by itself needs a person.
-        let first = self
-            .machines
-            .iter()
-            .all(|machine| machine.storage.0 % 1_000 == 0);
-        let spared = first
-            && self.can_lose_voter(slot)
-            && self.scenario.min_in_sync > 1
-            && map.partitions().all(|(_, _, assignment)| {
-                let others = assignment.in_sync.iter().filter(|m| **m != storage);
-                let sound = |m: &&StorageId| {
-                    let machine = self.machines.get(slot_of(**m));
-                    machine.is_some_and(|machine| machine.storage == **m)
-                };
-                !assignment.in_sync.contains(&storage) || others.filter(sound).count() > 1
-            });
-        if !spared {
+        if !self.may_wipe(slot) {
             return false;
         }
+        let generation = self.machines[slot].storage.0 % 1_000 + 1;
         self.kill(slot, true);
-        let generation = storage.0 % 1_000 + 1;
         let seed = self.chance.below(u64::MAX);
         let sync_us = self.scenario.sync_us;
         self.machines[slot] = Machine::new(slot, generation, seed, sync_us);
         true
+    }
+
+    /// Once a run, while nothing else is wrong: losing more than that needs a person.
+    fn may_wipe(&self, slot: Slot) -> bool {
+        let storage = self.machines[slot].storage;
+        let first = self
+            .machines
+            .iter()
+            .all(|machine| machine.storage.0 % 1_000 == 0);
+        let all_work = self.machines.iter().all(|machine| {
+            let process = machine.process.as_ref();
+            process.is_some_and(|p| !p.is_paused(self.now) && !p.leaving && !p.journal.failed)
+        });
+        let map = &self.agreement.map;
+        let has_others = map.partitions().all(|(_, _, assignment)| {
+            !assignment.in_sync.contains(&storage) || assignment.in_sync.len() > 2
+        });
+        let up = map
+            .members
+            .values()
+            .all(|member| member.state == MemberState::Up);
+        let calm = self.network.is_whole() && all_work && up;
+        first && calm && has_others && self.scenario.min_in_sync > 1 && self.can_lose_voter(slot)
+    }
+
+    /// Whether a disk is lost that some partition still counts on: what else fails now may be too
+    /// much for any system.
+    pub(super) fn is_weakened(&self) -> bool {
+        let lost = |storage: &StorageId| {
+            let machine = self.machines.get(slot_of(*storage));
+            machine.is_none_or(|machine| machine.storage != *storage)
+        };
+        let map = &self.agreement.map;
+        map.partitions().any(|(_, _, a)| a.in_sync.iter().any(lost))
     }
 
     /// The next sync of a disk fails; somebody looks after the node later.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tablestore_controller::{Controller, ControllerSettings};
 use tablestore_dataplane::{
-    Committed, Event as PlaneEvent, Job, Now, Plane, Record, ReplicaProgress, Settings, recover,
+    Committed, Event as PlaneEvent, Job, Now, Plane, Record, ReplicaProgress, Settings,
+    recover_with,
 };
 use tablestore_placement::{ClusterMap, Office, PartitionId, StorageId};
 use tablestore_store::stopped::StoppedReplicas;
@@ -93,7 +94,8 @@ impl Process {
         let stopped = notes.read().map_err(|error| error.to_string())?;
         let place = |partition: u64| format!("rows/{partition:016x}");
         let engine = machine.engine.as_ref();
-        let stored = recover(engine, &reader, &BTreeMap::new(), &stopped, &place);
+        let mutant = given.plane.mutant;
+        let stored = recover_with(mutant, engine, &reader, &BTreeMap::new(), &stopped, &place);
         let stored = stored.map_err(|error| error.to_string())?;
         // Opening wrote, and waited for it.
         machine.disk.settle();

@@ -1,8 +1,13 @@
 //! How a run begins and ends: tables are created, and when all faults are healed everything must be
 //! well within a bound, and the same everywhere. Knows nothing of how that comes about.
 
-use tablestore_placement::plan;
-use tablestore_placement::{Command, KeyDefinition, KeyType, Layout, TableDefinition};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tablestore_placement::{
+    Assignment, Command, KeyDefinition, KeyType, Layout, PartitionId, StorageId, TableDefinition,
+    plan,
+};
 
 use super::machine::slot_of;
 use super::{MS, World};
@@ -43,14 +48,14 @@ impl World {
     /// Waits until all is well, and looks whether all is the same.
     pub(super) fn rest(&mut self) {
         let at_latest = self.now + QUIET_US_MAX;
-        let mut checks_at = self.now;
+        let (mut checks_at, mut rested) = (self.now, BTreeSet::new());
         while self.violation.is_none() && self.step() {
             if self.now < checks_at {
                 continue;
             }
             checks_at = self.now + 20 * MS;
-            match self.unwell() {
-                None => return self.judge_rest(),
+            match self.unwell(&mut rested) {
+                None => return self.judge_end(),
                 Some(why) if self.now > at_latest => {
                     self.fail("Liveness", || format!("not well long after healing: {why}"));
                 }
@@ -59,53 +64,69 @@ impl World {
         }
     }
 
-    /// What is not as it must be when no fault is left.
-    fn unwell(&mut self) -> Option<String> {
+    /// What is not as it must be when no fault is left. Each partition is judged when it comes to
+    /// rest: marks for comparisons go on.
+    fn unwell(&mut self, rested: &mut BTreeSet<PartitionId>) -> Option<String> {
         if !self.clients.are_idle() {
             return Some("clients wait".to_owned());
         }
-        let map = self.agreement.map.clone();
+        let map = Arc::clone(&self.agreement.map);
         if map.tables.len() < self.scenario.tables {
             return Some("tables are missing".to_owned());
         }
+        let mut unwell = None;
         for (partition, table, assignment) in map.partitions() {
-            let Some(primary) = assignment.primary else {
-                return Some(format!("{partition} has no primary"));
-            };
+            if rested.contains(&partition) {
+                continue;
+            }
             let wanted = table.definition.replicas as usize;
-            if assignment.in_sync.len() != wanted || assignment.replicas.len() != wanted {
-                let replicas = assignment.replicas.iter();
-                let shown = replicas.map(|member| {
-                    let process = self.machines[slot_of(*member)].process.as_ref();
-                    format!(
-                        "{member}: {:?}",
-                        process.and_then(|p| p.plane.status(partition))
-                    )
-                });
-                let shown: Vec<String> = shown.collect();
-                return Some(format!("{partition}: {assignment:?} {shown:#?}"));
-            }
-            let mut all = Vec::new();
-            for member in &assignment.replicas {
-                let machine = &self.machines[slot_of(*member)];
-                let process = machine.process.as_ref();
-                let Some(status) = process.and_then(|p| p.plane.status(partition)) else {
-                    return Some(format!("{partition}: nothing of {member}"));
-                };
-                let is_primary = *member == primary.member;
-                if is_primary && machine.office() != primary {
-                    return Some(format!("{partition}: the office is vacant"));
+            match self.unwell_partition(partition, assignment, wanted) {
+                None => {
+                    self.judge_rest(partition, assignment);
+                    rested.insert(partition);
                 }
-                if is_primary && !status.serving {
-                    return Some(format!("{partition}: {member} does not serve: {status:?}"));
-                }
-                all.push((status.end, status.commit, status.applied));
-            }
-            let end = all[0].0;
-            if all.iter().any(|one| *one != (end, end, end)) {
-                return Some(format!("{partition}: {all:?}"));
+                Some(why) => unwell = Some(why),
             }
         }
-        None
+        unwell
+    }
+
+    fn unwell_partition(
+        &self,
+        partition: PartitionId,
+        assignment: &Assignment,
+        wanted: usize,
+    ) -> Option<String> {
+        let status = |member: &StorageId| {
+            let process = self.machines[slot_of(*member)].process.as_ref();
+            process.and_then(|process| process.plane.status(partition))
+        };
+        let shown = || {
+            let replicas = assignment.replicas.iter();
+            let lines = replicas.map(|member| format!("\n  {member}: {:?}", status(member)));
+            format!("{partition}: {assignment:?}{}", lines.collect::<String>())
+        };
+        let Some(primary) = assignment.primary else {
+            return Some(format!("no primary: {}", shown()));
+        };
+        if assignment.in_sync.len() != wanted || assignment.replicas.len() != wanted {
+            return Some(format!("not whole: {}", shown()));
+        }
+        if self.machines[slot_of(primary.member)].office() != primary {
+            return Some(format!("the office is vacant: {}", shown()));
+        }
+        let mut ends = Vec::new();
+        for member in &assignment.replicas {
+            let Some(status) = status(member) else {
+                return Some(format!("nothing of {member}: {}", shown()));
+            };
+            if *member == primary.member && !status.serving {
+                return Some(format!("not served: {}", shown()));
+            }
+            ends.push((status.end, status.commit, status.applied));
+        }
+        let end = ends[0].0;
+        let is_at_rest = ends.iter().all(|one| *one == (end, end, end));
+        (!is_at_rest).then(|| format!("not at rest: {}", shown()))
     }
 }
