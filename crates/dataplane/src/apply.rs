@@ -20,10 +20,14 @@ pub(crate) fn apply_entries<E: Engine>(
             _ => None,
         })
         .collect();
-    if mutations.is_empty() {
-        return Ok(Vec::new());
+    let number = partition.to_u64();
+    let applied = apply_mutations(engine, number, &mutations)?;
+    // What is no write is applied as well: else a checkpoint never reaches it, and the segment of
+    // the journal that holds it is never used again.
+    let reached = mutations.last().map_or(0, |(index, _)| *index);
+    if let Some(last) = entries.last().filter(|last| last.index > reached) {
+        engine.apply(number, last.index, &[])?;
     }
-    let applied = apply_mutations(engine, partition.to_u64(), &mutations)?;
     Ok(mutations
         .iter()
         .zip(applied)
@@ -173,7 +177,23 @@ pub(crate) fn decode_remembered(
 
 #[cfg(test)]
 mod tests {
+    use tablestore_placement::Epoch;
+    use tablestore_store::MemoryEngine;
+
     use super::*;
+
+    #[test]
+    fn l31_what_is_no_write_is_reached_by_a_checkpoint() {
+        let (engine, partition) = (MemoryEngine::new(), PartitionId::from_u64(5));
+        engine.open_partition(5).expect("it opens");
+        let entries = [
+            Entry::epoch_start(Epoch(1), 1),
+            Entry::checksum(Epoch(1), 2, 77),
+        ];
+        let outcomes = apply_entries(&engine, partition, &entries).expect("they apply");
+        assert_eq!(outcomes, []);
+        assert_eq!(engine.checkpoint(5, &[]).expect("it flushes"), 2);
+    }
 
     #[test]
     fn remembered_results_come_back_in_order_and_none_above_the_applied_index() {

@@ -9,6 +9,7 @@ use super::Sending;
 use crate::apply::remembered_pieces;
 use crate::copies::{CopyId, CopyPage, Source};
 use crate::job::Work;
+use crate::mutant::Mutant;
 use crate::plane::Plane;
 use crate::transfer::{Acked, Ended, Outgoing, Pairs, TransferId};
 use crate::wire::CopyStep;
@@ -90,10 +91,14 @@ impl<E: Engine, W> Plane<E, W> {
         };
         match page {
             Ok(page) => {
+                let page_is_last = page.last;
                 let chunk = sending.transfer.chunk(now, page.pairs, page.last);
                 sending.source = Some(source);
                 let to = sending.to;
-                self.say(copy, to, CopyStep::Chunk(chunk));
+                let is_lost = chunk.number % 3 == 2 && !page_is_last;
+                if !(is_lost && self.settings.has(Mutant::ChunkLostUnnoticed)) {
+                    self.say(copy, to, CopyStep::Chunk(chunk));
+                }
                 self.read_on(copy);
             }
             Err(error) => {

@@ -298,7 +298,8 @@ impl World {
 
     fn map_arrives(&mut self, life: Life, map: Arc<ClusterMap>) {
         if map.version > self.agreement.map.version {
-            self.agreement.map = Arc::clone(&map);
+            let before = std::mem::replace(&mut self.agreement.map, Arc::clone(&map));
+            self.promote_joiners(&before, &map);
         }
         let Some(process) = self.process(life) else {
             return;

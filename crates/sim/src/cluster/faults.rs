@@ -62,6 +62,12 @@ impl World {
                 }
             }
             Kind::FailSync => self.fail_sync(whom),
+            Kind::Blink => self.blink(whom),
+            Kind::BackupThenPrimary => self.backup_then_primary(fault.whom),
+            Kind::PowerOffAll => self.power_off_all(),
+            Kind::LoseRows => self.lose_rows(whom, fault.whom),
+            Kind::LoseRaftLog => self.lose_raft_log(whom),
+            Kind::AwayAndBack => self.away_and_back(whom),
             Kind::ClockStep => {
                 let step = (fault.whom / 7 % 7_200_000) as i64 - 3_600_000;
                 self.machines[whom].wall_off_ms += step;
@@ -89,6 +95,7 @@ impl World {
             | Kind::KillAll
             | Kind::KillLeader
             | Kind::KillPrimary
+            | Kind::BackupThenPrimary
             | Kind::Wipe => {
                 for slot in 0..nodes {
                     self.queue.push(self.now, Event::Start(slot));
@@ -98,11 +105,20 @@ impl World {
                 self.network.heal(number);
                 self.release_stuck();
             }
-            Kind::SlowDisk => self.machines[whom].sync_us = self.scenario.sync_us,
+            Kind::SlowDisk | Kind::AwayAndBack => {
+                self.machines[whom].sync_us = self.scenario.sync_us;
+            }
             Kind::FullDisk => self.set_full(whom, false),
             Kind::MoveOffices => self.move_office(fault.whom),
-            Kind::Pause | Kind::ClockStep | Kind::MoveOffice | Kind::HoldDead | Kind::DropTable => {
-            }
+            Kind::Pause
+            | Kind::ClockStep
+            | Kind::MoveOffice
+            | Kind::HoldDead
+            | Kind::DropTable
+            | Kind::Blink
+            | Kind::PowerOffAll
+            | Kind::LoseRows
+            | Kind::LoseRaftLog => {}
         }
     }
 
@@ -189,5 +205,11 @@ fn name(kind: Kind) -> &'static str {
         Kind::DropTable => "fault: drop a table",
         Kind::Wipe => "fault: wipe",
         Kind::FailSync => "fault: fail a sync",
+        Kind::Blink => "fault: blink",
+        Kind::BackupThenPrimary => "fault: backup, then primary",
+        Kind::PowerOffAll => "fault: power off all",
+        Kind::LoseRows => "fault: lose rows",
+        Kind::LoseRaftLog => "fault: lose a raft log",
+        Kind::AwayAndBack => "fault: away and back",
     }
 }

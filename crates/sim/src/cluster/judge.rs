@@ -2,6 +2,7 @@
 
 use tablestore_dataplane::Seen;
 use tablestore_placement::{Assignment, PartitionId};
+use tablestore_replication::{Entry, Outcome};
 use tablestore_store::Engine as _;
 use tablestore_store::engine::Scan;
 
@@ -28,6 +29,7 @@ impl World {
                     entries,
                     outcomes,
                 } => {
+                    self.judge_time(partition, &entries);
                     self.check
                         .applied(now, process, partition, &entries, &outcomes);
                 }
@@ -37,6 +39,21 @@ impl World {
             }
         }
         self.heed();
+    }
+
+    /// The time of a log begins at nothing and goes on no faster than real time, whatever the wall
+    /// clocks show: else what is remembered is forgotten early.
+    fn judge_time(&mut self, partition: PartitionId, entries: &[Entry]) {
+        let now_ms = self.now / 1_000;
+        let ahead = entries.iter().find_map(|entry| {
+            let log_ms = entry.remembered(Outcome::default())?.log_ms;
+            (log_ms > now_ms + 1).then_some((entry.index, log_ms))
+        });
+        if let Some((index, log_ms)) = ahead {
+            self.fail("Clock", || {
+                format!("entry {index} of {partition} has time {log_ms} after {now_ms} ms")
+            });
+        }
     }
 
     /// A rule that the judge finds broken ends the run.

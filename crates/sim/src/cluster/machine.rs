@@ -1,9 +1,10 @@
 //! A machine: what stays when its process dies. Knows nothing of what the process does.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tablestore_placement::{Incarnation, Office, StorageId};
-use tablestore_store::testing::SimDisk;
+use tablestore_placement::{Incarnation, Office, PartitionId, StorageId};
+use tablestore_store::testing::{SimDisk, SimImage};
 
 use super::engine::SimEngine;
 use super::event::Slot;
@@ -26,6 +27,10 @@ pub(crate) struct Machine {
     pub(crate) is_full: bool,
     /// The offset of its wall clock in milliseconds.
     pub(crate) wall_off_ms: i64,
+    /// Partitions whose rows it lost while no process ran.
+    pub(crate) lost_rows: BTreeSet<PartitionId>,
+    /// What its raft log was before it was lost.
+    pub(crate) mislaid: Option<SimImage>,
     pub(crate) process: Option<Process>,
 }
 
@@ -41,6 +46,8 @@ impl Machine {
             sync_us,
             is_full: false,
             wall_off_ms: 0,
+            lost_rows: BTreeSet::new(),
+            mislaid: None,
             process: None,
         }
     }

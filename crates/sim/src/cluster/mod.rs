@@ -10,6 +10,7 @@ mod event;
 mod faults;
 mod judge;
 mod machine;
+mod mishaps;
 mod network;
 mod operator;
 mod process;
@@ -223,11 +224,9 @@ impl World {
         });
         match entered {
             Ok(()) => {}
+            Err(error) if self.find_raft_log(slot, &error) => return self.begin_no_start(slot),
             Err(error) if error.contains("cannot use") && !self.healed => {
-                // A start is begun when all its files are there.
-                let machine = &mut self.machines[slot];
-                (machine.process, machine.incarnation.0) = (None, machine.incarnation.0 - 1);
-                machine.begun.pop();
+                self.begin_no_start(slot);
                 self.took("a start was refused by the disk");
                 return self.queue.push(self.now + 50 * MS, Event::Start(slot));
             }
@@ -240,6 +239,13 @@ impl World {
         self.queue.push(self.now, Event::Tick(life));
         self.turn_at(life, self.now);
         self.register(life);
+    }
+
+    /// A start is begun when all its files are there: this one was not.
+    fn begin_no_start(&mut self, slot: Slot) {
+        let machine = &mut self.machines[slot];
+        (machine.process, machine.incarnation.0) = (None, machine.incarnation.0 - 1);
+        machine.begun.pop();
     }
 
     /// The process of a machine is gone; `silently` with the power of the machine.
@@ -284,8 +290,13 @@ impl World {
         let storage = self.machines[life.slot].storage;
         let assignment = self.agreement.map.assignment(partition);
         let counts = assignment.is_some_and(|a| a.in_sync.contains(&storage));
-        if why.contains("what is between them is lost") && !counts {
-            return self.took("a copy was half switched in");
+        let lost = self.machines[life.slot].lost_rows.contains(&partition);
+        if why.contains("what is between them is lost") && (lost || !counts) {
+            return self.took(if lost {
+                "lost rows were noticed"
+            } else {
+                "a copy was half switched in"
+            });
         }
         let why = why.to_owned();
         self.fail("Stopped", || {

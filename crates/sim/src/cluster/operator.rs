@@ -12,7 +12,7 @@ use super::event::{Event, Slot};
 use super::machine::{Machine, slot_of};
 
 impl World {
-    fn change(&mut self, kind: DecisionKind, change: impl FnOnce(Decision) -> Change) {
+    pub(super) fn change(&mut self, kind: DecisionKind, change: impl FnOnce(Decision) -> Change) {
         let decision = Decision::new(kind, 1).because("an operator wants it");
         let change = change(decision);
         if !change.is_empty() {

@@ -38,6 +38,8 @@ pub(crate) struct JournalHost {
     /// Since when it runs.
     pub(crate) running_since: u64,
     pub(crate) persisted: u64,
+    /// Who keeps the oldest segment from being used again.
+    pub(crate) held: BTreeMap<u64, u64>,
     pub(crate) failed: bool,
 }
 
@@ -116,6 +118,7 @@ impl Process {
                 running: None,
                 running_since: now,
                 persisted: 0,
+                held: BTreeMap::new(),
                 failed: false,
             },
             notes,

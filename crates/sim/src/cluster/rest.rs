@@ -8,6 +8,7 @@ use tablestore_placement::{
     Assignment, Command, KeyDefinition, KeyType, Layout, PartitionId, StorageId, TableDefinition,
     plan,
 };
+use tablestore_store::Engine as _;
 
 use super::machine::slot_of;
 use super::{MS, World};
@@ -69,6 +70,29 @@ impl World {
     fn unwell(&mut self, rested: &mut BTreeSet<PartitionId>) -> Option<String> {
         if !self.clients.are_idle() {
             return Some("clients wait".to_owned());
+        }
+        for machine in &self.machines {
+            let Some(process) = &machine.process else {
+                continue;
+            };
+            let engine = &machine.engine;
+            let works = |number: u64| {
+                process
+                    .plane
+                    .status(PartitionId::from_u64(number))
+                    .is_some()
+            };
+            let mut held = process.journal.held.iter();
+            let late = held
+                .find(|(number, index)| works(**number) && engine.checkpointed(**number) < **index);
+            if let Some((number, index)) = late {
+                let (partition, life) = (PartitionId::from_u64(*number), process.life);
+                let durable = engine.checkpointed(*number);
+                return Some(format!(
+                    "{partition} of {life:?} is not flushed: durable up to {durable}, and the \
+                     journal wants {index}"
+                ));
+            }
         }
         let map = Arc::clone(&self.agreement.map);
         if map.tables.len() < self.scenario.tables {

@@ -56,10 +56,22 @@ pub(crate) enum Kind {
     Wipe,
     /// A sync fails.
     FailSync,
+    /// The power of a machine fails for a moment.
+    Blink,
+    /// A backup loses its power for a moment, and then its primary is gone.
+    BackupThenPrimary,
+    /// The power of all machines fails.
+    PowerOffAll,
+    /// Rows of a partition are lost.
+    LoseRows,
+    /// A raft log is lost.
+    LoseRaftLog,
+    /// A replica goes away and is wanted again at once.
+    AwayAndBack,
 }
 
 impl Kind {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 26] = [
         Self::Kill,
         Self::PowerOff,
         Self::KillAll,
@@ -80,6 +92,12 @@ impl Kind {
         Self::DropTable,
         Self::Wipe,
         Self::FailSync,
+        Self::Blink,
+        Self::BackupThenPrimary,
+        Self::PowerOffAll,
+        Self::LoseRows,
+        Self::LoseRaftLog,
+        Self::AwayAndBack,
     ];
 }
 
@@ -105,6 +123,8 @@ pub(crate) struct Scenario {
     pub(crate) keys: u64,
     pub(crate) writes_per_mille: u64,
     pub(crate) think_us: u64,
+    /// How often a new member of an in-sync set is given the office at once.
+    pub(crate) promote_joiners_per_mille: u64,
     pub(crate) sync_us: u64,
     pub(crate) given: Given,
     pub(crate) agreement: agreement::Settings,
@@ -127,6 +147,7 @@ impl Scenario {
             keys: chance.between(2, 12),
             writes_per_mille: chance.between(300, 800),
             think_us: chance.between(MS, 20 * MS),
+            promote_joiners_per_mille: chance.pick(&[0, 0, 300, 900]).unwrap_or(0),
             sync_us: chance.between(100, 3 * MS),
             given: given(chance),
             agreement: agreement(chance),
@@ -176,11 +197,17 @@ fn given(chance: &mut Chance) -> Given {
         chance.pick(&[tiny, odd, usual]).unwrap_or(usual)
     };
     let usual = Settings::default();
+    // A frame, a message, and what may be in one.
+    let wire = chance.pick(&[(2 << 10, 16 << 10, 4 << 10), (20 << 10, 1 << 20, 256 << 10)]);
+    let wire = wire.unwrap_or((1 << 20, 4 << 20, 256 << 10));
     let plane = Settings {
-        frame_bytes: tiny(chance, 2 << 10, 20 << 10, usual.frame_bytes),
+        frame_bytes: wire.0,
+        message_bytes_max: wire.1,
+        page_bytes_max: wire.2,
         crowded_bytes: tiny(chance, 4 << 10, 64 << 10, usual.crowded_bytes),
         chunk_rows: tiny(chance, 4, 50, usual.chunk_rows),
-        chunk_bytes: tiny(chance, 200, 2_000, usual.chunk_bytes),
+        chunk_bytes: tiny(chance, 200, 2_000, usual.chunk_bytes.min(wire.2)),
+        link_bytes_max: tiny(chance, 96 << 10, 1 << 20, usual.link_bytes_max),
         window_chunks: tiny(chance, 1, 2, 4) as u64,
         results_a_piece: tiny(chance, 3, 20, usual.results_a_piece),
         reads_max: tiny(chance, 2, 10, usual.reads_max),
@@ -190,7 +217,7 @@ fn given(chance: &mut Chance) -> Given {
         upkeep_every: ms(chance.between(30, 500)),
         checksum_every: ms(chance.between(1_000, 5_000)),
         compare_within: ms(chance.between(50, 1_000)),
-        replica: replica(chance),
+        replica: replica(chance, wire.2),
         ..usual
     };
     Given {
@@ -228,14 +255,14 @@ fn agreement(chance: &mut Chance) -> agreement::Settings {
     }
 }
 
-fn replica(chance: &mut Chance) -> ReplicaSettings {
+fn replica(chance: &mut Chance, message: usize) -> ReplicaSettings {
     let usual = ReplicaSettings::default();
     let ms = Duration::from_millis;
     let mut pick =
         |tiny: usize, odd: usize, usual: usize| chance.pick(&[tiny, odd, usual]).unwrap_or(usual);
     ReplicaSettings {
         tail_bytes_max: pick(1, 300, usual.tail_bytes_max),
-        append_bytes_max: pick(1, 300, usual.append_bytes_max),
+        append_bytes_max: pick(1, 300, usual.append_bytes_max.min(message)),
         window_bytes_max: pick(1, 1_000, usual.window_bytes_max),
         apply_entries_max: pick(1, 3, usual.apply_entries_max),
         read_log_bytes_max: pick(1, 500, usual.read_log_bytes_max),

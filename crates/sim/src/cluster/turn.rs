@@ -196,6 +196,7 @@ impl World {
         process.journal.persisted += committed.records;
         let persisted = process.journal.persisted;
         process.inbox.push(PlaneEvent::Persisted(persisted));
+        process.journal.held.clone_from(&committed.held);
         process.inbox.push(PlaneEvent::Held(committed.held));
         if !committed.trimmed.is_empty() {
             process.inbox.push(PlaneEvent::Trimmed(committed.trimmed));

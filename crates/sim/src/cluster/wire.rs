@@ -125,6 +125,11 @@ impl World {
         }
         let office = session_speaker;
         let message_bytes_max = self.given.plane.message_bytes_max;
+        let frame_bytes_max = self.given.plane.frame_bytes + message_bytes_max;
+        if frame.len() > frame_bytes_max {
+            let length = frame.len();
+            return self.fail("Wire", || format!("a frame of {length} bytes"));
+        }
         match Frame::decode(frame, message_bytes_max) {
             Ok(frame) => self.give(
                 to,

@@ -1,0 +1,192 @@
+//! Faults of several steps, at known weak points: who loses what another counts on, and what is
+//! lost while nobody looks. Knows nothing of what follows.
+
+use tablestore_placement::{
+    AssignmentChange, Change, ClusterMap, DecisionKind, NextAssignment, PartitionId, StorageId,
+};
+use tablestore_store::Engine as _;
+
+use super::event::{Event, Slot};
+use super::machine::slot_of;
+use super::{MS, World};
+use crate::agreement::FOLDER;
+
+impl World {
+    /// The power of a machine fails for so short that nobody notices before it is back.
+    pub(super) fn blink(&mut self, slot: Slot) {
+        self.kill(slot, true);
+        let back = self.now + self.chance.between(500, 5 * MS);
+        self.queue.push(back, Event::Start(slot));
+    }
+
+    /// A backup loses what it had not synced, and a moment later the primary that counted on it is
+    /// gone.
+    pub(super) fn backup_then_primary(&mut self, whom: u64) {
+        let map = &self.agreement.map;
+        let held: Vec<(Slot, Slot)> = map
+            .partitions()
+            .filter_map(|(_, _, a)| {
+                let primary = a.primary_member()?;
+                let backup = a.in_sync.iter().find(|m| **m != primary)?;
+                Some((slot_of(*backup), slot_of(primary)))
+            })
+            .collect();
+        let count = held.len().max(1) as u64;
+        if let Some((backup, primary)) = held.get((whom % count) as usize).copied() {
+            self.blink(backup);
+            self.kill(primary, whom % 2 == 0);
+        }
+    }
+
+    /// The power of all machines fails; they come back one after the other.
+    pub(super) fn power_off_all(&mut self) {
+        for slot in 0..self.machines.len() {
+            self.kill(slot, true);
+            let back = self.chance.pick(&[3 * MS, 40 * MS, 900 * MS]).unwrap_or(MS);
+            self.queue.push(self.now + back, Event::Start(slot));
+        }
+    }
+
+    /// The rows of a partition are lost on one machine, if others have them.
+    pub(super) fn lose_rows(&mut self, slot: Slot, whom: u64) {
+        let storage = self.machines[slot].storage;
+        let map = std::sync::Arc::clone(&self.agreement.map);
+        let spare = map.partitions().filter(|(_, _, a)| {
+            let others = a.in_sync.iter().filter(|m| **m != storage);
+            let runs = |m: &&StorageId| self.machines[slot_of(**m)].process.is_some();
+            a.replicas.contains(&storage) && others.filter(runs).count() > 1
+        });
+        let spare: Vec<PartitionId> = spare.map(|(id, _, _)| id).collect();
+        let count = spare.len().max(1) as u64;
+        let Some(partition) = spare.get((whom % count) as usize).copied() else {
+            return;
+        };
+        self.kill(slot, false);
+        let machine = &mut self.machines[slot];
+        let number = partition.to_u64();
+        // As if its folder were empty: an engine that finds none begins with none.
+        let lost = machine.engine.drop_partition(number);
+        let opened = lost.and_then(|()| machine.engine.open_partition(number));
+        if opened.is_ok() {
+            machine.lost_rows.insert(partition);
+            self.took("rows were lost");
+        }
+        self.queue.push(self.now + 20 * MS, Event::Start(slot));
+    }
+
+    /// The raft log of a machine is lost. Its node must refuse to start; then somebody finds the
+    /// file again.
+    pub(super) fn lose_raft_log(&mut self, slot: Slot) {
+        self.kill(slot, false);
+        let machine = &mut self.machines[slot];
+        let folder = machine.disk.folder(FOLDER);
+        folder.settle();
+        let image = folder.image();
+        if folder.remove_file("raft.log") {
+            machine.mislaid = Some(image);
+            self.took("a raft log was lost");
+        }
+        self.queue.push(self.now + 10 * MS, Event::Start(slot));
+    }
+
+    /// A start was refused because its raft log is not there: it is put back. Says whether.
+    pub(super) fn find_raft_log(&mut self, slot: Slot, why: &str) -> bool {
+        let machine = &mut self.machines[slot];
+        let Some(image) = machine.mislaid.take_if(|_| why.contains("is missing")) else {
+            return false;
+        };
+        machine.disk.folder(FOLDER).restore(&image);
+        self.took("a lost raft log was refused");
+        self.queue.push(self.now + 10 * MS, Event::Start(slot));
+        true
+    }
+
+    /// A replica leaves a machine with a slow disk, and is wanted there again at once.
+    pub(super) fn away_and_back(&mut self, slot: Slot) {
+        self.machines[slot].sync_us = self.scenario.sync_us * 100;
+        let storage = self.machines[slot].storage;
+        let map = std::sync::Arc::clone(&self.agreement.map);
+        let spare = map.partitions().find(|(_, _, a)| {
+            a.replicas.contains(&storage)
+                && a.primary_member() != Some(storage)
+                && a.in_sync.len() > 2
+        });
+        let Some((partition, _, current)) = spare else {
+            return;
+        };
+        let keep = NextAssignment::keep(current);
+        let without = |members: &[StorageId]| -> Vec<StorageId> {
+            let others = members.iter().filter(|m| **m != storage);
+            others.copied().collect()
+        };
+        let away = NextAssignment {
+            replicas: without(&keep.replicas),
+            in_sync: without(&keep.in_sync),
+            ..keep.clone()
+        };
+        let back = NextAssignment {
+            in_sync: without(&keep.in_sync),
+            ..keep
+        };
+        let expected = (current.epoch, current.version);
+        self.assign(partition, expected, away);
+        let expected = (current.epoch, current.version.next());
+        self.assign(partition, expected, back);
+        self.took("a replica went away and came back");
+    }
+
+    fn assign(
+        &mut self,
+        partition: PartitionId,
+        expected: (
+            tablestore_placement::Epoch,
+            tablestore_placement::AssignmentVersion,
+        ),
+        next: NextAssignment,
+    ) {
+        let assignments = vec![AssignmentChange {
+            partition,
+            expected,
+            next,
+            stopped: Vec::new(),
+        }];
+        self.change(DecisionKind::Rebalance, |decision| Change {
+            decision,
+            made_under: None,
+            members: Vec::new(),
+            assignments,
+        });
+    }
+
+    /// Whoever joined an in-sync set a moment ago is given the office, now and then.
+    pub(super) fn promote_joiners(&mut self, before: &ClusterMap, now: &ClusterMap) {
+        if self.healed || self.scenario.promote_joiners_per_mille == 0 || self.is_weakened() {
+            return;
+        }
+        let mut joined = Vec::new();
+        for (partition, _, assignment) in now.partitions() {
+            let Some(former) = before.assignment(partition) else {
+                continue;
+            };
+            let new = assignment
+                .in_sync
+                .iter()
+                .find(|m| !former.in_sync.contains(m));
+            if let Some(new) = new.filter(|_| former.version != assignment.version) {
+                joined.push((partition, *new, (assignment.epoch, assignment.version)));
+            }
+        }
+        for (partition, to, expected) in joined {
+            let happens = self.chance.happens(self.scenario.promote_joiners_per_mille);
+            let Some(current) = now.assignment(partition).filter(|_| happens) else {
+                continue;
+            };
+            let next = NextAssignment {
+                primary: Some(to),
+                ..NextAssignment::keep(current)
+            };
+            self.assign(partition, expected, next);
+            self.took("a joiner was promoted");
+        }
+    }
+}
