@@ -434,3 +434,32 @@ fn l30_entries_for_a_crowded_member_wait_and_go_on_when_there_is_room() {
     assert_eq!(net.status(2).end, before + 20);
     assert!(!net.hosts[0].replica.is_held_back());
 }
+
+#[test]
+fn a_member_that_lost_its_rows_gets_a_copy_once_it_has_left_the_set() {
+    let mut net = Net::serving(3);
+    for request in 1..4 {
+        net.write(0, request);
+    }
+    net.settle();
+    net.input(0, Input::LogTrimmed { first: 3 });
+    net.hosts[2].entries.clear();
+    net.hosts[2].meta = tablestore_replication::Recovered::empty().meta;
+    net.restart(2);
+    net.input(0, Input::PeerDown(member(2)));
+    net.input(0, Input::PeerUp(member(2)));
+    net.reassign(0, &[0, 1, 2], &[]);
+    net.settle();
+    let is_copy =
+        |output: &Output| matches!(output, Output::SendSnapshot { to, .. } if *to == member(2));
+    assert!(
+        !net.take(0).iter().any(is_copy),
+        "it counts as having everything"
+    );
+    net.reassign(0, &[0, 1], &[]);
+    net.pass(ms(500));
+    assert!(
+        net.take(0).iter().any(is_copy),
+        "nothing else will bring it back"
+    );
+}

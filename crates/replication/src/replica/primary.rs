@@ -85,6 +85,16 @@ impl Primary {
                 follower
             });
         }
+        // Whoever had lost what the set counted on, and has left it, begins anew.
+        let left = |follower: &Follower| {
+            let counts = self.in_sync.maximal.contains(&follower.member);
+            follower.state == FollowerState::Lost && !counts
+        };
+        let left = self.followers.values().filter(|follower| left(follower));
+        let left: Vec<StorageId> = left.map(|follower| follower.member).collect();
+        for member in left {
+            self.open_session(core, member);
+        }
     }
 
     pub(crate) fn open_session(&mut self, core: &mut Core, member: StorageId) {
