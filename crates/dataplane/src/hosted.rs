@@ -76,6 +76,14 @@ impl<E: Engine, W> Plane<E, W> {
         }
     }
 
+    /// The journal let go of entries.
+    pub(crate) fn trimmed(&mut self, trimmed: Vec<(u64, u64)>) {
+        for (partition, first) in trimmed {
+            let partition = PartitionId::from_u64(partition);
+            self.feed(partition, Input::LogTrimmed { first });
+        }
+    }
+
     /// Queues a record for the journal.
     pub(crate) fn record(&mut self, record: Record) -> u64 {
         self.out.journal.push(record);

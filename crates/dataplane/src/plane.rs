@@ -325,13 +325,6 @@ impl<E: Engine, W> Plane<E, W> {
         }
     }
 
-    fn trimmed(&mut self, trimmed: Vec<(u64, u64)>) {
-        for (partition, first) in trimmed {
-            let partition = PartitionId::from_u64(partition);
-            self.feed(partition, Input::LogTrimmed { first });
-        }
-    }
-
     fn frame(&mut self, from: Office, frame: Frame) {
         if !self.links.sessions.is_open(from) {
             self.counts.foreign_answers += 1;

@@ -84,11 +84,11 @@ fn behind(machine: &Machine) -> u64 {
     machine.reached().map_or(0, |reached| reached + 1)
 }
 
-fn applied(map: &ClusterMap, commands: &[Command]) -> ClusterMap {
+fn applied(map: &ClusterMap, commands: &[(u64, Command)]) -> ClusterMap {
     let mut map = map.clone();
-    for command in commands {
-        // What the map refused when it was applied it refuses again.
-        let _ = map.apply(command);
+    for (term, command) in commands {
+        // What the map refused when it was applied it refuses again, a stale decision as well.
+        let _ = map.apply_in_term(*term, command);
     }
     map
 }
@@ -189,5 +189,37 @@ mod tests {
             fs::read(directory.path().join("map.snapshot")).unwrap(),
             newer
         );
+    }
+
+    #[test]
+    fn a_decision_that_was_stale_when_it_was_applied_is_stale_for_the_next_start() {
+        let cluster = tablestore_placement::ClusterId(1);
+        let found = Command::Found { cluster, at_ms: 1 };
+        let registration = tablestore_placement::testing::registration(7, "", 1);
+        let mut map = ClusterMap::empty();
+        map.apply_in_term(1, &found).unwrap();
+        map.apply_in_term(1, &Command::Register(registration.clone()))
+            .unwrap();
+        let kind = tablestore_placement::DecisionKind::Failover;
+        let change = tablestore_placement::Change {
+            decision: tablestore_placement::Decision::new(kind, 1),
+            made_under: Some(tablestore_placement::MadeUnder {
+                term: 1,
+                map_version: map.version,
+            }),
+            members: vec![(
+                registration.storage,
+                registration.incarnation,
+                tablestore_placement::MemberState::Down,
+            )],
+            assignments: Vec::new(),
+        };
+        // It came into the log when another one led.
+        let commands = [
+            (1, found),
+            (1, Command::Register(registration)),
+            (2, Command::Change(change)),
+        ];
+        assert_eq!(applied(&ClusterMap::empty(), &commands), map);
     }
 }

@@ -106,7 +106,7 @@ impl World {
                 self.release_stuck();
             }
             Kind::SlowDisk | Kind::AwayAndBack => {
-                self.machines[whom].sync_us = self.scenario.sync_us;
+                self.machines[whom].sync_us = self.scenario.sync_us_of(whom);
             }
             Kind::FullDisk => self.set_full(whom, false),
             Kind::MoveOffices => self.move_office(fault.whom),
@@ -132,7 +132,7 @@ impl World {
         }
         self.release_stuck();
         for slot in 0..self.machines.len() {
-            self.machines[slot].sync_us = self.scenario.sync_us;
+            self.machines[slot].sync_us = self.scenario.sync_us_of(slot);
             self.set_full(slot, false);
             self.machines[slot].disk.heal();
             if let Some(process) = &mut self.machines[slot].process {

@@ -34,7 +34,7 @@ impl World {
         let count = held.len().max(1) as u64;
         if let Some((backup, primary)) = held.get((whom % count) as usize).copied() {
             self.blink(backup);
-            self.kill(primary, whom % 2 == 0);
+            self.kill(primary, whom.is_multiple_of(2));
         }
     }
 

@@ -107,7 +107,7 @@ pub(crate) fn run(seed: u64, mutant: Option<Mutant>, trace: bool) -> Outcome {
 impl World {
     fn new(scenario: Scenario, mut chance: Chance, trace: bool) -> Self {
         let machines = (0..scenario.nodes)
-            .map(|slot| Machine::new(slot, 0, chance.below(u64::MAX), scenario.sync_us))
+            .map(|slot| Machine::new(slot, 0, chance.below(u64::MAX), scenario.sync_us_of(slot)))
             .collect();
         let network = Network::new(&mut chance);
         Self {

@@ -37,7 +37,11 @@ impl World {
             .rev()
             .filter(|m| Some(**m) != primary);
         let others: Vec<StorageId> = others.filter(|m| map.is_live(**m)).copied().collect();
-        let Some(to) = others.get(whom as usize % 2).or(others.first()).copied() else {
+        let Some(to) = others
+            .get(whom as usize % 2)
+            .or_else(|| others.first())
+            .copied()
+        else {
             return;
         };
         let next = NextAssignment {
@@ -126,7 +130,7 @@ impl World {
         let generation = self.machines[slot].storage.0 % 1_000 + 1;
         self.kill(slot, true);
         let seed = self.chance.below(u64::MAX);
-        let sync_us = self.scenario.sync_us;
+        let sync_us = self.scenario.sync_us_of(slot);
         self.machines[slot] = Machine::new(slot, generation, seed, sync_us);
         true
     }

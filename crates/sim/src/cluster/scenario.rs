@@ -126,6 +126,8 @@ pub(crate) struct Scenario {
     /// How often a new member of an in-sync set is given the office at once.
     pub(crate) promote_joiners_per_mille: u64,
     pub(crate) sync_us: u64,
+    /// The first machine has a slow disk all the time.
+    pub(crate) slow_first: bool,
     pub(crate) given: Given,
     pub(crate) agreement: agreement::Settings,
     pub(crate) faults: Vec<Fault>,
@@ -149,6 +151,7 @@ impl Scenario {
             think_us: chance.between(MS, 20 * MS),
             promote_joiners_per_mille: chance.pick(&[0, 0, 300, 900]).unwrap_or(0),
             sync_us: chance.between(100, 3 * MS),
+            slow_first: chance.happens(300),
             given: given(chance),
             agreement: agreement(chance),
             faults: faults(chance, faults_end_us),
@@ -158,6 +161,14 @@ impl Scenario {
 }
 
 impl Scenario {
+    /// How long a sync of a machine takes.
+    pub(crate) fn sync_us_of(&self, slot: usize) -> u64 {
+        if slot == 0 && self.slow_first {
+            return self.sync_us * 15;
+        }
+        self.sync_us
+    }
+
     /// How long replicas remember requests.
     pub(crate) fn memory(&self) -> Memory {
         let replica = &self.given.plane.replica;

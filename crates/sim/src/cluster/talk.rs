@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tablestore_controller::{Answer, Input, LinkNews, Look, Output, ReplicaProgress, Sign};
 use tablestore_health::{Probe, Work};
-use tablestore_placement::StorageId;
+use tablestore_placement::{Incarnation, StorageId};
 
 use super::World;
 use super::event::{Event, Life, Slot, Told};
@@ -221,36 +221,40 @@ impl World {
                 at,
                 incarnation,
                 found,
-            } => {
-                let (by, node) = (self.machines[from.slot].storage, self.machines[at].storage);
-                let found = match found {
-                    Look::Refused => Probe::Refused,
-                    Look::Alive(_) => Probe::Answered,
-                    Look::Unknown => Probe::Silent,
-                };
-                self.control(
-                    to,
-                    Input::Probed {
-                        by,
-                        node,
-                        incarnation,
-                        found,
-                    },
-                );
-            }
-            Told::Refused { slot, incarnation } => {
-                let storage = self.machines[slot].storage;
-                let news = LinkNews::Lost {
-                    storage,
-                    incarnation,
-                };
-                self.control(to, Input::Link(news));
-                if self.look(to, slot) == Look::Refused {
-                    let sign = Sign::RefusedTwice(incarnation);
-                    self.control(to, Input::Link(LinkNews::Seen { storage, sign }));
-                    self.took("a crash was seen");
-                }
-            }
+            } => self.probed(from, to, (at, incarnation), found),
+            Told::Refused { slot, incarnation } => self.refused(to, slot, incarnation),
+        }
+    }
+
+    fn probed(&mut self, from: Life, to: Life, of: (Slot, Incarnation), found: Look) {
+        let (at, incarnation) = of;
+        let (by, node) = (self.machines[from.slot].storage, self.machines[at].storage);
+        let found = match found {
+            Look::Refused => Probe::Refused,
+            Look::Alive(_) => Probe::Answered,
+            Look::Unknown => Probe::Silent,
+        };
+        let input = Input::Probed {
+            by,
+            node,
+            incarnation,
+            found,
+        };
+        self.control(to, input);
+    }
+
+    /// A connection to a process ended, and its address refuses another one.
+    fn refused(&mut self, to: Life, slot: Slot, incarnation: Incarnation) {
+        let storage = self.machines[slot].storage;
+        let news = LinkNews::Lost {
+            storage,
+            incarnation,
+        };
+        self.control(to, Input::Link(news));
+        if self.look(to, slot) == Look::Refused {
+            let sign = Sign::RefusedTwice(incarnation);
+            self.control(to, Input::Link(LinkNews::Seen { storage, sign }));
+            self.took("a crash was seen");
         }
     }
 

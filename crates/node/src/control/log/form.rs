@@ -52,10 +52,13 @@ pub(super) fn readable(stored: &maplog::Entry) -> Result<(), String> {
     entry(stored).map(drop).map_err(|error| error.to_string())
 }
 
-/// The commands among the entries from `index` on that are known to be committed.
-pub(in crate::control) fn committed_from(log: &LogContents, index: u64) -> Vec<Command> {
+/// The commands among the entries from `index` on that are known to be committed, each with the
+/// term of its entry.
+pub(in crate::control) fn committed_from(log: &LogContents, index: u64) -> Vec<(u64, Command)> {
     // Each was readable when it was taken into the log.
-    let command = |entry: &maplog::Entry| rmp_serde::from_slice(entry.payload()).ok();
-    let proposals = log.committed_from(index).filter_map(command);
-    proposals.map(|Proposal(command)| command).collect()
+    let command = |entry: &maplog::Entry| {
+        let Proposal(command) = rmp_serde::from_slice(entry.payload()).ok()?;
+        Some((entry.id().term, command))
+    };
+    log.committed_from(index).filter_map(command).collect()
 }

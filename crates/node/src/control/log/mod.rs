@@ -82,7 +82,7 @@ impl RaftLog {
     }
 
     /// The commands among the entries from `index` on that are known to be committed.
-    pub(crate) fn committed_from(&self, index: u64) -> Vec<Command> {
+    pub(crate) fn committed_from(&self, index: u64) -> Vec<(u64, Command)> {
         committed_from(&self.lock().log, index)
     }
 
