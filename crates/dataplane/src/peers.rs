@@ -157,8 +157,10 @@ impl<E: Engine, W> Plane<E, W> {
     /// come to no end. What was handed to a replica takes effect or not, as if it had crashed
     /// a moment later.
     fn session_ended(&mut self, peer: Office) {
-        for ticket in self.requests.of_peer(peer) {
-            self.requests.remove(ticket);
+        if !self.settings.has(Mutant::AnswersToEarlierStart) {
+            for ticket in self.requests.of_peer(peer) {
+                self.requests.remove(ticket);
+            }
         }
         self.end_copies_with(peer.member);
     }

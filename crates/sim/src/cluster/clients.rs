@@ -1,7 +1,7 @@
 //! Clients: what they ask, of whom, how long they wait, and when they ask again.
 //! Knows nothing of whether an answer is right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use tablestore_dataplane::{Answer, Event as PlaneEvent, Failure, Operation, Reply};
@@ -13,10 +13,14 @@ use super::event::{Event, Life, Slot, Waiter};
 use super::{MS, World};
 use crate::check::{Asked, AttemptId, OpId};
 
+/// Acknowledged writes that may be repeated.
+const ACKNOWLEDGED_MAX: usize = 30;
+
 /// What a client wants done, over all its attempts.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     pub(crate) partition: PartitionId,
+    key: Bytes,
     pub(crate) operation: Operation,
     pub(crate) attempts: u32,
     /// What the judge calls it.
@@ -40,6 +44,8 @@ pub(crate) struct Clients {
     attempts: BTreeMap<u64, Attempt>,
     last_attempt: u64,
     last_value: u64,
+    /// Some of the writes that were acknowledged last.
+    acknowledged: VecDeque<Wanted>,
 }
 
 impl Clients {
@@ -49,6 +55,7 @@ impl Clients {
             attempts: BTreeMap::new(),
             last_attempt: 0,
             last_value: 0,
+            acknowledged: VecDeque::new(),
         }
     }
 
@@ -68,10 +75,31 @@ impl World {
             if !open {
                 return self.queue.push(self.now + 20 * MS, Event::Client(client));
             }
-            let wanted = self.next_operation();
+            let wanted = match self.repeated() {
+                Some(wanted) => wanted,
+                None => self.next_operation(),
+            };
             self.clients.wanted[client] = Some(wanted);
         }
         self.attempt(client);
+    }
+
+    /// A write that was acknowledged a while ago, once more.
+    fn repeated(&mut self) -> Option<Wanted> {
+        if !self.chance.happens(self.scenario.repeats_per_mille) {
+            return None;
+        }
+        let acknowledged = &self.clients.acknowledged;
+        let at = self.chance.below(acknowledged.len().max(1) as u64) as usize;
+        let before = acknowledged.get(at)?.clone();
+        self.took("an acknowledged write was repeated");
+        let asked = asked(before.partition, &before.key, &before.operation);
+        let op = self.check.begin(self.now, asked);
+        Some(Wanted {
+            attempts: 0,
+            op,
+            ..before
+        })
     }
 
     fn next_operation(&mut self) -> Wanted {
@@ -108,6 +136,7 @@ impl World {
             .begin(self.now, asked(partition, &key_of, &operation));
         Wanted {
             partition,
+            key: key_of,
             operation,
             attempts: 0,
             op,
@@ -121,6 +150,10 @@ impl World {
         let number = i64::try_from(value).unwrap_or(0);
         if let Ok(number) = Decimal::parse(number.to_string().as_bytes(), true) {
             item.insert("v".to_owned(), Value::Number(number));
+        }
+        if self.scenario.value_bytes > 0 {
+            let filler = "x".repeat(self.scenario.value_bytes);
+            item.insert("f".to_owned(), Value::String(filler));
         }
         let key = key.to_vec();
         let condition = Condition::default();
@@ -220,6 +253,12 @@ impl World {
             Ok(answer) => {
                 if matches!(answer, Answer::Written { repeated: true, .. }) {
                     self.took("a repeated request was answered");
+                }
+                if matches!(answer, Answer::Written { .. }) {
+                    self.clients.acknowledged.push_back(wanted);
+                    if self.clients.acknowledged.len() > ACKNOWLEDGED_MAX {
+                        self.clients.acknowledged.pop_front();
+                    }
                 }
                 self.done(client);
             }

@@ -68,6 +68,7 @@ impl World {
             Kind::LoseRows => self.lose_rows(whom, fault.whom),
             Kind::LoseRaftLog => self.lose_raft_log(whom),
             Kind::AwayAndBack => self.away_and_back(whom),
+            Kind::Deafen => self.deafen(number, whom),
             Kind::ClockStep => {
                 let step = (fault.whom / 7 % 7_200_000) as i64 - 3_600_000;
                 self.machines[whom].wall_off_ms += step;
@@ -101,7 +102,7 @@ impl World {
                     self.queue.push(self.now, Event::Start(slot));
                 }
             }
-            Kind::CutOneWay | Kind::Isolate | Kind::Split => {
+            Kind::Deafen | Kind::CutOneWay | Kind::Isolate | Kind::Split => {
                 self.network.heal(number);
                 self.release_stuck();
             }
@@ -211,5 +212,6 @@ fn name(kind: Kind) -> &'static str {
         Kind::LoseRows => "fault: lose rows",
         Kind::LoseRaftLog => "fault: lose a raft log",
         Kind::AwayAndBack => "fault: away and back",
+        Kind::Deafen => "fault: deafen",
     }
 }

@@ -22,6 +22,7 @@ impl World {
         for one in seen {
             match one {
                 Seen::Opened { partition, applied } => {
+                    self.tell_status(life, partition, "opened");
                     self.check.restarted(now, process, partition, applied);
                 }
                 Seen::Applied {
@@ -34,11 +35,18 @@ impl World {
                         .applied(now, process, partition, &entries, &outcomes);
                 }
                 Seen::Installed { partition, index } => {
+                    self.tell_status(life, partition, "switched a copy in");
                     self.check.installed(now, process, partition, index);
                 }
             }
         }
         self.heed();
+    }
+
+    fn tell_status(&mut self, life: Life, partition: PartitionId, what: &str) {
+        let process = self.machines[life.slot].process.as_ref();
+        let status = process.and_then(|process| process.plane.status(partition));
+        self.tell(|| format!("{life:?} {what} {partition}: {status:?}"));
     }
 
     /// The time of a log begins at nothing and goes on no faster than real time, whatever the wall

@@ -3,6 +3,7 @@
 
 use tablestore_placement::{
     AssignmentChange, Change, ClusterMap, DecisionKind, NextAssignment, PartitionId, StorageId,
+    plan,
 };
 use tablestore_store::Engine as _;
 
@@ -17,6 +18,19 @@ impl World {
         self.kill(slot, true);
         let back = self.now + self.chance.between(500, 5 * MS);
         self.queue.push(back, Event::Start(slot));
+    }
+
+    /// A node hears nobody, though everybody hears it, and its offices are given away: what was on
+    /// its way to it arrives when it is nobody any more.
+    pub(super) fn deafen(&mut self, number: usize, slot: Slot) {
+        let others = (0..self.machines.len()).filter(|other| *other != slot);
+        self.network
+            .cut(number, others.map(|other| (other, slot)).collect());
+        let storage = self.machines[slot].storage;
+        let plan = plan::move_offices_off(&self.agreement.map, storage);
+        self.change(DecisionKind::Rebalance, |decision| {
+            plan.into_change(decision)
+        });
     }
 
     /// A backup loses what it had not synced, and a moment later the primary that counted on it is

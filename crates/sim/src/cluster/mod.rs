@@ -245,6 +245,8 @@ impl World {
     fn begin_no_start(&mut self, slot: Slot) {
         let machine = &mut self.machines[slot];
         (machine.process, machine.incarnation.0) = (None, machine.incarnation.0 - 1);
+        // What was replayed was in its memory.
+        machine.engine = machine.engine.after_crash().into();
         machine.begun.pop();
     }
 

@@ -68,10 +68,12 @@ pub(crate) enum Kind {
     LoseRaftLog,
     /// A replica goes away and is wanted again at once.
     AwayAndBack,
+    /// A node hears nobody for a moment, and loses its offices meanwhile.
+    Deafen,
 }
 
 impl Kind {
-    const ALL: [Self; 26] = [
+    const ALL: [Self; 27] = [
         Self::Kill,
         Self::PowerOff,
         Self::KillAll,
@@ -98,6 +100,7 @@ impl Kind {
         Self::LoseRows,
         Self::LoseRaftLog,
         Self::AwayAndBack,
+        Self::Deafen,
     ];
 }
 
@@ -121,6 +124,10 @@ pub(crate) struct Scenario {
     pub(crate) min_in_sync: u32,
     pub(crate) clients: usize,
     pub(crate) keys: u64,
+    /// Bytes of a value beside its number.
+    pub(crate) value_bytes: usize,
+    /// How often a client repeats a write that was acknowledged, some time later.
+    pub(crate) repeats_per_mille: u64,
     pub(crate) writes_per_mille: u64,
     pub(crate) think_us: u64,
     /// How often a new member of an in-sync set is given the office at once.
@@ -146,7 +153,9 @@ impl Scenario {
             replicas,
             min_in_sync: if chance.happens(250) { 1 } else { 2 },
             clients: chance.between(2, 5) as usize,
-            keys: chance.between(2, 12),
+            keys: chance.pick(&[3, 12, 100]).unwrap_or(12),
+            value_bytes: chance.pick(&[0, 0, 300, 3_000]).unwrap_or(0),
+            repeats_per_mille: chance.pick(&[0, 50, 300]).unwrap_or(0),
             writes_per_mille: chance.between(300, 800),
             think_us: chance.between(MS, 20 * MS),
             promote_joiners_per_mille: chance.pick(&[0, 0, 300, 900]).unwrap_or(0),
@@ -276,7 +285,7 @@ fn replica(chance: &mut Chance, message: usize) -> ReplicaSettings {
         append_bytes_max: pick(1, 300, usual.append_bytes_max.min(message)),
         window_bytes_max: pick(1, 1_000, usual.window_bytes_max),
         apply_entries_max: pick(1, 3, usual.apply_entries_max),
-        read_log_bytes_max: pick(1, 500, usual.read_log_bytes_max),
+        read_log_bytes_max: pick(1, 500, usual.read_log_bytes_max.min(message)),
         pin_entries_max: pick(3, 30, usize::MAX) as u64,
         history_max: pick(1, 2, usual.history_max),
         remember_min: pick(2, 20, usual.remember_min),

@@ -48,6 +48,7 @@ impl MemoryEngine {
         let mut partitions = self.lock().clone();
         for partition in partitions.values_mut() {
             partition.live = partition.durable.clone();
+            partition.sealed = None;
             partition.unsaved_bytes = 0;
         }
         Self {
