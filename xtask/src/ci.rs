@@ -14,7 +14,7 @@ use crate::workspace::{Workspace, cargo};
 use crate::{demo, sim, tidy};
 
 /// Every seed is one run of the simulation; so many take about a minute on two cores.
-const SEEDS: &str = "0..10000";
+const SEEDS: &str = "0..2000";
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// A clean build of everything, tests included, on two slow cores.
