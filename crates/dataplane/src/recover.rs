@@ -81,9 +81,7 @@ impl RecoveredPartition {
         empty.state.meta.adopted = epoch;
         empty
     }
-}
 
-impl RecoveredPartition {
     /// Its adopted epoch, last index and commit index as the journal has them.
     #[must_use]
     pub fn meta(&self) -> &PartitionMeta {

@@ -47,7 +47,7 @@ impl<E: Engine, W> Plane<E, W> {
         let members_changed = unreachable(before) != down;
         for (partition, table, assignment) in now.partitions() {
             let changed = members_changed || before.assignment(partition) != Some(assignment);
-            self.follow_one(now, partition, table, assignment, changed);
+            self.follow_one(now, &down, partition, table, assignment, changed);
         }
         self.share_tails();
         let lags = self.map_may_lag(now);
@@ -62,10 +62,11 @@ impl<E: Engine, W> Plane<E, W> {
         self.clear_strays(now);
     }
 
-    /// Opens and informs one replica as the map says.
+    /// Opens and informs one replica as the map says, `down` being who is unreachable in it.
     fn follow_one(
         &mut self,
         now: &ClusterMap,
+        down: &[StorageId],
         partition: PartitionId,
         table: &Table,
         assignment: &Assignment,
@@ -87,7 +88,7 @@ impl<E: Engine, W> Plane<E, W> {
         if opened || changed {
             let view = View {
                 assignment: assignment.clone(),
-                unreachable: unreachable(now),
+                unreachable: down.to_vec(),
                 in_sync_min: table.definition.min_in_sync,
             };
             self.feed(partition, Input::Assignment(view));
@@ -101,7 +102,8 @@ impl<E: Engine, W> Plane<E, W> {
         let table = map.tables.get(&partition.table);
         match table.zip(map.assignment(partition)) {
             Some((table, assignment)) if assignment.replicas.contains(&self.me.member) => {
-                self.follow_one(&map, partition, table, assignment, false);
+                let down = unreachable(&map);
+                self.follow_one(&map, &down, partition, table, assignment, false);
                 self.share_tails();
             }
             _ => self.clear_strays(&map),

@@ -282,7 +282,6 @@ fn start_data(
         metrics: data::Counters::new(&metrics),
         timeline: timeline.clone(),
         sender: sender.clone(),
-        receiver,
     };
     let node = Node {
         shared: Arc::new(Shared {
@@ -313,7 +312,7 @@ fn start_data(
                     }
                     let _ = done.send(());
                 });
-                if let Err(error) = data::run(parts).await {
+                if let Err(error) = data::run(parts, receiver).await {
                     tracing::error!(%error, "the data thread cannot run");
                 }
             });

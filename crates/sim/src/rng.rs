@@ -36,3 +36,9 @@ impl Chance {
         from.get(at).copied()
     }
 }
+
+/// The one that a number out of a larger range hits.
+pub(crate) fn one_of<T: Copy>(from: &[T], number: u64) -> Option<T> {
+    let at = number % (from.len() as u64).max(1);
+    from.get(at as usize).copied()
+}

@@ -43,7 +43,6 @@ pub(crate) struct Parts {
     pub(crate) metrics: Counters,
     pub(crate) timeline: Events,
     pub(crate) sender: EventSender,
-    pub(crate) receiver: EventReceiver,
 }
 
 /// The plane and everything around it.
@@ -69,9 +68,7 @@ struct Host {
 ///
 /// # Errors
 /// If the system refuses a thread.
-pub(crate) async fn run(mut parts: Parts) -> std::io::Result<()> {
-    let (_, unused) = super::channel();
-    let mut receiver = std::mem::replace(&mut parts.receiver, unused);
+pub(crate) async fn run(parts: Parts, mut receiver: EventReceiver) -> std::io::Result<()> {
     let mut host = Host::new(parts)?;
     let state = Arc::clone(&host.journal.state);
     let mut events = Vec::with_capacity(EVENTS_PER_TURN_MAX);
@@ -141,8 +138,7 @@ impl Host {
         }
         self.plane
             .handle(dataplane::Event::Persisted(journal.persisted()));
-        let held = journal.held();
-        if held != self.held_told {
+        if let Some(held) = journal.held_unless(&self.held_told) {
             self.held_told.clone_from(&held);
             self.plane.handle(dataplane::Event::Held(held));
         }

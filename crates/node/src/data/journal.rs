@@ -63,12 +63,11 @@ impl JournalState {
         self.failed.load(Ordering::Acquire)
     }
 
-    /// Partitions to flush so that the journal gets room, and up to which index.
-    pub(crate) fn held(&self) -> BTreeMap<u64, u64> {
-        self.held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    /// Partitions to flush so that the journal gets room, and up to which index; `None` if they are
+    /// those already `told`.
+    pub(crate) fn held_unless(&self, told: &BTreeMap<u64, u64>) -> Option<BTreeMap<u64, u64>> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        (*held != *told).then(|| held.clone())
     }
 
     /// Age of the oldest unfinished sync in milliseconds.

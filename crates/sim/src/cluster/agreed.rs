@@ -15,6 +15,7 @@ use super::event::{Event, Life, Slot};
 use super::machine::slot_of;
 use super::{MS, World};
 use crate::agreement::{self, Agreement, Outcome, Says, Start};
+use crate::rng::one_of;
 
 /// As in a server: how often a start tries to become a member.
 const REGISTER_EVERY_US: u64 = 100 * MS;
@@ -378,7 +379,6 @@ impl World {
         let map = &self.agreement.map;
         let primaries = map.partitions().filter_map(|(_, _, a)| a.primary_member());
         let primaries: Vec<Slot> = primaries.map(slot_of).collect();
-        let count = primaries.len().max(1) as u64;
-        primaries.get((number % count) as usize).copied()
+        one_of(&primaries, number)
     }
 }

@@ -71,6 +71,11 @@ pub(crate) fn storage_id(slot: Slot, generation: u64) -> StorageId {
     StorageId((slot as u64 + 1) * GENERATIONS + generation)
 }
 
+/// How many times the machine had lost its disks before it got this storage id.
+pub(crate) fn generation_of(storage: StorageId) -> u64 {
+    storage.0 % GENERATIONS
+}
+
 /// The machine of a storage id.
 pub(crate) fn slot_of(storage: StorageId) -> Slot {
     (storage.0 / GENERATIONS).saturating_sub(1) as usize

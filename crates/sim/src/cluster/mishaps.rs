@@ -2,8 +2,7 @@
 //! lost while nobody looks. Knows nothing of what follows.
 
 use tablestore_placement::{
-    AssignmentChange, Change, ClusterMap, DecisionKind, NextAssignment, PartitionId, StorageId,
-    plan,
+    ClusterMap, DecisionKind, NextAssignment, PartitionId, StorageId, plan,
 };
 use tablestore_store::Engine as _;
 
@@ -11,6 +10,7 @@ use super::event::{Event, Slot};
 use super::machine::slot_of;
 use super::{MS, World};
 use crate::agreement::FOLDER;
+use crate::rng::one_of;
 
 impl World {
     /// The power of a machine fails for so short that nobody notices before it is back.
@@ -45,8 +45,7 @@ impl World {
                 Some((slot_of(*backup), slot_of(primary)))
             })
             .collect();
-        let count = held.len().max(1) as u64;
-        if let Some((backup, primary)) = held.get((whom % count) as usize).copied() {
+        if let Some((backup, primary)) = one_of(&held, whom) {
             self.blink(backup);
             self.kill(primary, whom.is_multiple_of(2));
         }
@@ -71,8 +70,7 @@ impl World {
             a.replicas.contains(&storage) && others.filter(runs).count() > 1
         });
         let spare: Vec<PartitionId> = spare.map(|(id, _, _)| id).collect();
-        let count = spare.len().max(1) as u64;
-        let Some(partition) = spare.get((whom % count) as usize).copied() else {
+        let Some(partition) = one_of(&spare, whom) else {
             return;
         };
         self.kill(slot, false);
@@ -147,29 +145,6 @@ impl World {
         let expected = (current.epoch, current.version.next());
         self.assign(partition, expected, back);
         self.took("a replica went away and came back");
-    }
-
-    fn assign(
-        &mut self,
-        partition: PartitionId,
-        expected: (
-            tablestore_placement::Epoch,
-            tablestore_placement::AssignmentVersion,
-        ),
-        next: NextAssignment,
-    ) {
-        let assignments = vec![AssignmentChange {
-            partition,
-            expected,
-            next,
-            stopped: Vec::new(),
-        }];
-        self.change(DecisionKind::Rebalance, |decision| Change {
-            decision,
-            made_under: None,
-            members: Vec::new(),
-            assignments,
-        });
     }
 
     /// Whoever joined an in-sync set a moment ago is given the office, now and then.

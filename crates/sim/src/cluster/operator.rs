@@ -3,13 +3,13 @@
 
 use tablestore_dataplane::Event as PlaneEvent;
 use tablestore_placement::{
-    AssignmentChange, Change, Command, Decision, DecisionKind, MemberState, NextAssignment,
-    PartitionId, StorageId, plan,
+    AssignmentChange, AssignmentVersion, Change, Command, Decision, DecisionKind, Epoch,
+    MemberState, NextAssignment, PartitionId, StorageId, plan,
 };
 
 use super::World;
 use super::event::{Event, Slot};
-use super::machine::{Machine, slot_of};
+use super::machine::{Machine, generation_of, slot_of};
 
 impl World {
     pub(super) fn change(&mut self, kind: DecisionKind, change: impl FnOnce(Decision) -> Change) {
@@ -18,6 +18,42 @@ impl World {
         if !change.is_empty() {
             self.command(Command::Change(change));
         }
+    }
+
+    /// Wants one partition to be assigned so, if it still stands as `expected`.
+    pub(super) fn assign(
+        &mut self,
+        partition: PartitionId,
+        expected: (Epoch, AssignmentVersion),
+        next: NextAssignment,
+    ) {
+        let assignments = vec![AssignmentChange {
+            partition,
+            expected,
+            next,
+            stopped: Vec::new(),
+        }];
+        self.change(DecisionKind::Rebalance, |decision| Change {
+            decision,
+            made_under: None,
+            members: Vec::new(),
+            assignments,
+        });
+    }
+
+    /// Gives the offices of a member away, and the member a state.
+    fn move_offices_off(&mut self, slot: Slot, state: MemberState) {
+        let map = self.agreement.map.clone();
+        let storage = self.machines[slot].storage;
+        let Some(member) = map.members.get(&storage) else {
+            return;
+        };
+        let plan = plan::move_offices_off(&map, storage);
+        self.change(DecisionKind::Drain, |decision| {
+            let mut change = plan.into_change(decision);
+            change.members.push((storage, member.incarnation, state));
+            change
+        });
     }
 
     /// Moves an office to another member that is in sync; the one that joined last, if possible.
@@ -48,18 +84,7 @@ impl World {
             primary: Some(to),
             ..NextAssignment::keep(current)
         };
-        let assignments = vec![AssignmentChange {
-            partition,
-            expected: (current.epoch, current.version),
-            next,
-            stopped: Vec::new(),
-        }];
-        self.change(DecisionKind::Rebalance, |decision| Change {
-            decision,
-            made_under: None,
-            members: Vec::new(),
-            assignments,
-        });
+        self.assign(partition, (current.epoch, current.version), next);
     }
 
     /// Holds a member dead that lives.
@@ -76,38 +101,19 @@ impl World {
 
     /// Begins to move everything off a member.
     pub(super) fn drain(&mut self, slot: Slot) {
-        let map = self.agreement.map.clone();
-        let storage = self.machines[slot].storage;
-        let Some(member) = map.members.get(&storage) else {
-            return;
-        };
-        let state = (storage, member.incarnation, MemberState::Draining);
-        let plan = plan::move_offices_off(&map, storage);
-        self.change(DecisionKind::Drain, |decision| {
-            let mut change = plan.into_change(decision);
-            change.members.push(state);
-            change
-        });
+        self.move_offices_off(slot, MemberState::Draining);
     }
 
     /// A node is told to stop: it hands its offices over, lets go, flushes; the process ends later.
     pub(super) fn leave(&mut self, slot: Slot) {
-        let map = self.agreement.map.clone();
-        let storage = self.machines[slot].storage;
-        let (Some(process), Some(member)) =
-            (&mut self.machines[slot].process, map.members.get(&storage))
-        else {
+        let machine = &mut self.machines[slot];
+        let is_member = self.agreement.map.members.contains_key(&machine.storage);
+        let Some(process) = machine.process.as_mut().filter(|_| is_member) else {
             return;
         };
         process.leaving = true;
         let life = process.life;
-        let state = (storage, member.incarnation, MemberState::Suspect);
-        let plan = plan::move_offices_off(&map, storage);
-        self.change(DecisionKind::Drain, |decision| {
-            let mut change = plan.into_change(decision);
-            change.members.push(state);
-            change
-        });
+        self.move_offices_off(slot, MemberState::Suspect);
         self.give(life, PlaneEvent::Resign);
         self.give(life, PlaneEvent::FlushAll);
     }
@@ -127,7 +133,7 @@ impl World {
         if !self.may_wipe(slot) {
             return false;
         }
-        let generation = self.machines[slot].storage.0 % 1_000 + 1;
+        let generation = generation_of(self.machines[slot].storage) + 1;
         self.kill(slot, true);
         let seed = self.chance.below(u64::MAX);
         let sync_us = self.scenario.sync_us_of(slot);
@@ -141,7 +147,7 @@ impl World {
         let first = self
             .machines
             .iter()
-            .all(|machine| machine.storage.0 % 1_000 == 0);
+            .all(|machine| generation_of(machine.storage) == 0);
         let all_work = self.machines.iter().all(|machine| {
             let process = machine.process.as_ref();
             process.is_some_and(|p| !p.is_paused(self.now) && !p.leaving && !p.journal.failed)
