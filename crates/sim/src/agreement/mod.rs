@@ -165,6 +165,7 @@ impl Agreement {
             durable: opened.log.last().map(|last| last.index),
             log: opened.log,
             sync_us: start.sync_us.max(1),
+            synced_at: 0,
             paused_until: 0,
             failed: false,
             votes_held: start.votes_held,
@@ -342,10 +343,18 @@ impl Agreement {
         }
     }
 
+    /// A sync takes so long from now on.
+    pub(crate) fn disk_takes(&mut self, slot: Slot, sync_us: u64) {
+        if let Some(node) = self.nodes.get_mut(&slot) {
+            node.sync_us = sync_us.max(1);
+        }
+    }
+
     /// Goes on once what was synced is durable.
     fn settle_later(&mut self, now: u64, slot: Slot, mark: SimMark, then: Then) {
-        if let Some(node) = self.nodes.get(&slot) {
-            let at = now + node.sync_us;
+        if let Some(node) = self.nodes.get_mut(&slot) {
+            let at = node.synced_at.max(now + node.sync_us);
+            node.synced_at = at;
             self.push(at, slot, Event::Settled { mark, then });
         }
     }

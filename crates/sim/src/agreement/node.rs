@@ -48,6 +48,8 @@ pub(super) struct Node {
     pub(super) file: LogFile,
     pub(super) log: MapLog,
     pub(super) sync_us: u64,
+    /// When the last sync that was begun ends: a disk keeps their order.
+    pub(super) synced_at: u64,
     pub(super) paused_until: u64,
     pub(super) failed: bool,
     pub(super) votes_held: bool,

@@ -48,7 +48,7 @@ impl World {
                     .collect();
                 self.network.cut(number, around(&part, nodes));
             }
-            Kind::SlowDisk => self.machines[whom].sync_us = self.scenario.sync_us * 100,
+            Kind::SlowDisk => self.slow_disk(whom),
             Kind::FullDisk => self.set_full(whom, true),
             Kind::MoveOffice => self.move_office(fault.whom),
             Kind::MoveOffices => (0..6).for_each(|number| self.move_office(number)),
@@ -107,7 +107,7 @@ impl World {
                 self.release_stuck();
             }
             Kind::SlowDisk | Kind::AwayAndBack => {
-                self.machines[whom].sync_us = self.scenario.sync_us_of(whom);
+                self.disk_takes(whom, self.scenario.sync_us_of(whom));
             }
             Kind::FullDisk => self.set_full(whom, false),
             Kind::MoveOffices => self.move_office(fault.whom),
@@ -123,6 +123,16 @@ impl World {
         }
     }
 
+    pub(super) fn slow_disk(&mut self, slot: Slot) {
+        self.disk_takes(slot, self.scenario.sync_us * 100);
+    }
+
+    /// Its syncs take so long from now on: those of the journal and of the raft log.
+    fn disk_takes(&mut self, slot: Slot, sync_us: u64) {
+        self.machines[slot].sync_us = sync_us;
+        self.agreement.inner.disk_takes(slot, sync_us);
+    }
+
     /// No fault is left.
     pub(super) fn heal_all(&mut self) {
         self.healed = true;
@@ -133,7 +143,7 @@ impl World {
         }
         self.release_stuck();
         for slot in 0..self.machines.len() {
-            self.machines[slot].sync_us = self.scenario.sync_us_of(slot);
+            self.disk_takes(slot, self.scenario.sync_us_of(slot));
             self.set_full(slot, false);
             self.machines[slot].disk.heal();
             if let Some(process) = &mut self.machines[slot].process {

@@ -115,7 +115,7 @@ impl World {
 
     /// A replica leaves a machine with a slow disk, and is wanted there again at once.
     pub(super) fn away_and_back(&mut self, slot: Slot) {
-        self.machines[slot].sync_us = self.scenario.sync_us * 100;
+        self.slow_disk(slot);
         let storage = self.machines[slot].storage;
         let map = std::sync::Arc::clone(&self.agreement.map);
         let spare = map.partitions().find(|(_, _, a)| {
