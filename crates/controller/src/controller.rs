@@ -21,6 +21,9 @@ const REVIEW_EVERY: Duration = Duration::from_millis(200);
 /// How often the detector is told the time; a longer gap is a pause of our own.
 const DETECTOR_TICK: Duration = Duration::from_millis(40);
 
+/// How long a member may be down before what it held is copied, unless an operator says otherwise.
+pub const REREPLICATE_AFTER: Duration = Duration::from_secs(600);
+
 /// How patient a controller is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControllerSettings {
@@ -29,7 +32,7 @@ pub struct ControllerSettings {
     /// How long members may take to come back before offices that nobody holds are given to those
     /// that are there.
     pub cold_start_wait: Duration,
-    /// How long a member may be down before what it held is copied.
+    /// How long a member may be down before what it held is copied; see [`REREPLICATE_AFTER`].
     pub rereplicate_after: Duration,
 }
 

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tablestore_placement::{ClusterMap, Member, MemberState, StorageId};
 
+/// Voters of the raft group at most, unless an operator says otherwise; all other members learn.
+pub const VOTERS_MAX: usize = 5;
 /// A learner this far behind is not made a voter.
 const LAG_MAX: u64 = 64;
 

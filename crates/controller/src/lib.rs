@@ -47,8 +47,8 @@ mod stopped;
 mod tests;
 mod timer;
 
-pub use controller::{Controller, ControllerSettings};
-pub use group::{Group, GroupStep, has_caught_up, next_step};
+pub use controller::{Controller, ControllerSettings, REREPLICATE_AFTER};
+pub use group::{Group, GroupStep, VOTERS_MAX, has_caught_up, next_step};
 pub use hearing::{HEARD_WITHIN, Hearing};
 pub use input::{Answer, Input, LinkNews, Now, ReplicaProgress};
 pub use output::{Job, Notice, NoticeKind, Output, Proposal};

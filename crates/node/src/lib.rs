@@ -1,17 +1,16 @@
 //! The Table Store server as a library: the binary `tablestore` is a thin shell around it.
 //!
-//! This crate is the only one that meets the world: sockets, files, threads and clocks. It knows
+//! This crate is where they all meet the world: sockets, files, threads and clocks. It knows
 //! nothing of *how* a partition is replicated (that is `tablestore-replication`), *where* data
-//! should live (`tablestore-placement`) or how rows lie on disk (`tablestore-store`); it carries
-//! their inputs and outputs.
+//! should live (`tablestore-placement`), how nodes agree on that (`tablestore-consensus`) or how
+//! rows lie on disk (`tablestore-store`); it carries their inputs and outputs.
 //!
-//! Threads of a node: the *control thread* (raft, heartbeats, peer control connections), the
+//! Threads of a node: the *control thread* (consensus, heartbeats, their connections), the
 //! *data thread* (HTTP, replication cores, peer data connections), the *journal thread* (group
 //! commit), the *background thread* (flush, compaction, checksums, log reads) and the *log thread*
 //! (lines for standard error).
 
 pub mod api;
-pub mod control;
 mod controller;
 mod data;
 pub mod http;

@@ -12,7 +12,7 @@ pub const WAITING_MAX: usize = tablestore_dataplane::settings::WAITING_MAX;
 /// How often the controller asks every node for a sign of work.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_millis(100);
 /// A replica missing for longer than this is replaced on another node.
-pub const REREPLICATE_AFTER: Duration = Duration::from_secs(600);
+pub const REREPLICATE_AFTER: Duration = tablestore_controller::REREPLICATE_AFTER;
 /// How long a new controller waits for reports before it picks primaries on a cold start.
 pub const COLD_START_WAIT: Duration = Duration::from_secs(3);
 /// How often checksums of every partition are compared across its replicas.
@@ -28,7 +28,7 @@ const SEGMENTS_RANGE: std::ops::RangeInclusive<usize> = 3..=1024;
 /// Bytes of unflushed rows on a node above which the largest partition is flushed.
 pub const UNFLUSHED_BYTES_MAX: u64 = 32 << 20;
 /// Voters of the raft group at most; all other members are learners.
-pub const VOTERS_MAX: usize = 5;
+pub const VOTERS_MAX: usize = tablestore_controller::VOTERS_MAX;
 
 /// All settings of one node.
 #[derive(Debug, Clone)]

@@ -13,6 +13,9 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::Context as _;
 use rand::RngExt;
+use tablestore_consensus::{
+    Control, ControlSettings, ControlStore, DataSocket, Dialler, Identity, Peers, ShownStart, bind,
+};
 use tablestore_dataplane::Event as PlaneEvent;
 use tablestore_placement::{ClusterId, ClusterMap, Incarnation, Office, Registration, StorageId};
 use tablestore_store::DataDirectory;
@@ -23,9 +26,6 @@ use self::directory::confirm_votes;
 pub use self::directory::{Inspected, inspect};
 use self::leave::{Stop, leave};
 use self::member::{become_member, convicted};
-use crate::control::{
-    Control, ControlSettings, ControlStore, DataSocket, Dialler, Identity, Peers, ShownStart, bind,
-};
 use crate::controller::{self, Service};
 use crate::data::{self, Event, EventSender, Parts, Progress, Storage};
 use crate::http::{HttpSettings, serve};

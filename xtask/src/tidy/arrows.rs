@@ -5,7 +5,7 @@ use crate::workspace::{DependencyKind, Package, Workspace};
 
 /// Every crate of the workspace and the crates it may depend on, in tests as well. A new crate
 /// is entered here together with the reason for its arrows in ARCHITECTURE.md.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("tablestore-bench", &[]),
     ("tablestore-ring", &[]),
     ("tablestore-health", &[]),
@@ -24,6 +24,14 @@ const ARROWS: [(&str, &[&str]); 13] = [
     (
         "tablestore-controller",
         &["tablestore-health", "tablestore-placement"],
+    ),
+    (
+        "tablestore-consensus",
+        &[
+            "tablestore-placement",
+            "tablestore-store",
+            "tablestore-controller",
+        ],
     ),
     (
         "tablestore-client",
@@ -52,6 +60,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "tablestore-replication",
             "tablestore-dataplane",
             "tablestore-controller",
+            "tablestore-consensus",
             "tablestore-client",
         ],
     ),
@@ -63,13 +72,18 @@ const ARROWS: [(&str, &[&str]); 13] = [
 const WORLD: [(&str, &[&str]); 8] = [
     (
         "tokio",
-        &["tablestore-bench", "tablestore-client", "tablestore-node"],
+        &[
+            "tablestore-bench",
+            "tablestore-client",
+            "tablestore-consensus",
+            "tablestore-node",
+        ],
     ),
     ("axum", &["tablestore-node"]),
     ("hyper", &["tablestore-node"]),
     ("reqwest", &["tablestore-client", "tablestore-node"]),
-    ("openraft", &["tablestore-node"]),
-    ("socket2", &["tablestore-node"]),
+    ("openraft", &["tablestore-consensus"]),
+    ("socket2", &["tablestore-consensus", "tablestore-node"]),
     ("rand", &["tablestore-sim", "tablestore-node"]),
     (
         "rustix",

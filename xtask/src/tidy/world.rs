@@ -20,16 +20,16 @@ const BANNED: [(&str, &str); 10] = [
     ("Instant", "time comes in as `now`"),
     ("SystemTime", "time comes in as an argument"),
     ("rand::", "randomness comes in as a seeded generator"),
-    ("std::fs", "files belong to `store` and `node`"),
+    ("std::fs", "files belong to `store`, `consensus` and `node`"),
     (
         "std::net",
-        "sockets belong to `node`; an address is a `core::net` type",
+        "sockets belong to `consensus` and `node`; an address is a `core::net` type",
     ),
     ("std::env", "settings come in as arguments"),
     ("std::process", "processes belong to `node`"),
-    ("thread::spawn", "threads belong to `node`"),
+    ("thread::spawn", "threads belong to `consensus` and `node`"),
     ("thread::sleep", "nothing waits here"),
-    ("std::thread", "threads belong to `node`"),
+    ("std::thread", "threads belong to `consensus` and `node`"),
 ];
 
 /// Names that a grouped import (`use std::{fs, net}`) could bring in.

@@ -20,9 +20,6 @@ use super::{ADDRESS, Exit, Failure};
 const DATA_DIR: &str = "tablestore-data";
 /// The name of a node unless told otherwise.
 const NAME: &str = "n1";
-/// The log filter unless told otherwise.
-const LOG: &str = "info,openraft=error,lsm_tree=warn";
-
 /// The settings that a file may hold.
 const SETTINGS: [&str; 16] = [
     "name",
@@ -229,7 +226,7 @@ fn log_filter(arguments: &StartArguments) -> Result<String, Failure> {
     Ok(config
         .take("log")
         .map_err(in_file)?
-        .unwrap_or_else(|| LOG.to_owned()))
+        .unwrap_or_else(|| format!("info,{},lsm_tree=warn", tablestore_consensus::LOG_FILTER)))
 }
 
 fn in_file(error: ConfigError) -> Failure {

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use tablestore_consensus::{
+    self as consensus, ControlReply, ControlRequest, HeartbeatAnswer, HeartbeatRequest,
+    PartitionProgress, ReplicaRole,
+};
 use tablestore_controller::{Answer, Input, ReplicaProgress};
 use tablestore_health::{Probe, Work};
 use tablestore_placement::{Incarnation, StorageId};
 
 use super::{Driver, Report};
-use crate::control::message::{PartitionProgress, ReplicaRole};
-use crate::control::{self, ControlReply, ControlRequest, HeartbeatAnswer, HeartbeatRequest};
 
 /// An answer after this long is no sign of life any more.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -67,9 +69,9 @@ impl Driver {
                 return;
             };
             let found = match found {
-                control::Probe::Refused => Probe::Refused,
-                control::Probe::Alive { .. } => Probe::Answered,
-                control::Probe::Unknown => Probe::Silent,
+                consensus::Probe::Refused => Probe::Refused,
+                consensus::Probe::Alive { .. } => Probe::Answered,
+                consensus::Probe::Unknown => Probe::Silent,
             };
             let _ = reports.try_send(Report::Other(Input::Probed {
                 by,

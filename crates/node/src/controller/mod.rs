@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tablestore_consensus::{HeartbeatAnswer, LinkEvent};
 use tablestore_controller::{
     Controller, ControllerSettings, Input, LinkNews, Notice, NoticeKind, Now, Output, Proposal,
 };
@@ -20,7 +21,6 @@ use tokio::time::{Instant, sleep_until};
 
 pub(crate) use service::Service;
 
-use crate::control::{HeartbeatAnswer, LinkEvent};
 use crate::node::{Node, wall_ms};
 
 /// Answers and results of proposals that may wait.

@@ -2,15 +2,15 @@
 
 use std::sync::OnceLock;
 
+use tablestore_consensus::{
+    Blob, ControlReply, ControlRequest, ControlService, HeartbeatAnswer, LogEnd, PartitionProgress,
+    PeerIdentity, ReplicaRole, ReplyFuture, ShownStart,
+};
 use tablestore_placement::StorageId;
 use tablestore_placement::identity::{Others, Remembered, SeenStart, judge};
 use tablestore_replication::Role;
 use tokio::sync::oneshot;
 
-use crate::control::message::{Blob, LogEnd, PartitionProgress, ReplicaRole};
-use crate::control::{
-    ControlReply, ControlRequest, ControlService, HeartbeatAnswer, PeerIdentity, ShownStart,
-};
 use crate::data::Event;
 use crate::node::Node;
 
@@ -31,11 +31,7 @@ impl Service {
 }
 
 impl ControlService for Service {
-    fn handle(
-        &self,
-        from: PeerIdentity,
-        request: ControlRequest,
-    ) -> crate::control::message::ReplyFuture {
+    fn handle(&self, from: PeerIdentity, request: ControlRequest) -> ReplyFuture {
         if let (Some(node), ControlRequest::ShowStart(shown)) = (self.node.get(), &request)
             && shown.storage == from.storage
         {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tablestore_consensus::{Control, Dialler, ProposeError};
 use tablestore_dataplane::{self as dataplane, Effects, Notice, Now, Plane, Proposal, Stored};
 use tablestore_placement::{Office, PartitionId};
 use tablestore_store::stopped::StoppedReplicas;
@@ -16,7 +17,6 @@ use super::journal::{JournalQueue, JournalState};
 use super::links::{Sockets, read_frames};
 use super::progress::Progress;
 use super::workers::Workers;
-use crate::control::{Control, Dialler, ProposeError};
 use crate::node::{Events, wall_ms};
 use crate::settings::NodeSettings;
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use socket2::SockRef;
+use tablestore_consensus::{Dialler, Purpose, keep_alive};
 use tablestore_dataplane::settings::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
 use tablestore_dataplane::{Event as PlaneEvent, Frame, LinkOrder};
 use tablestore_placement::{Office, StorageId};
@@ -22,7 +23,6 @@ use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
 use super::counters::Counters;
 use super::event::{Event, EventSender};
-use crate::control::{Dialler, Purpose, keep_alive};
 
 /// So much is written before the socket is flushed.
 const FLUSH_BYTES: usize = 1 << 20;

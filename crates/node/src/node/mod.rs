@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use rand::RngExt;
+use tablestore_consensus::Control;
 use tablestore_dataplane::{Answer, Failure, Operation, Reply};
 use tablestore_placement::{ClusterMap, Office, PartitionId, StorageId, Table};
 use tablestore_ring::{PartitionTable, PointHash, Xxh3};
@@ -27,7 +28,6 @@ use crate::api::{
     BatchItem, Consistency, NotAppliedReason, RequestContext, RequestError, Row, RowKey, ScanPage,
     ScanRequest, Served, WriteReply,
 };
-use crate::control::Control;
 use crate::data::{Asked, Event as DataEvent, EventSender, Progress};
 use crate::metrics::Metrics;
 use crate::settings::NodeSettings;

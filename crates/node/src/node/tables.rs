@@ -1,5 +1,6 @@
 //! Changes of the map that a client asks for: tables, draining and removing nodes.
 
+use tablestore_consensus::ProposeError;
 use tablestore_dataplane::{Answer, Operation};
 use tablestore_placement::{
     Change, Command, Decision, DecisionKind, MemberState, PartitionId, Refused, StorageId,
@@ -9,7 +10,6 @@ use tokio::time::Instant;
 
 use super::{Node, wall_ms};
 use crate::api::{PartitionChecksums, RequestContext, RequestError, TableChange};
-use crate::control::ProposeError;
 
 impl Node {
     /// Creates a table.

@@ -9,6 +9,9 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tablestore_consensus::{
+    self as consensus, Consulted, Control, ControlStore, Identity, ShownStart, consult,
+};
 use tablestore_dataplane::{RecoveredPartition, Stored};
 use tablestore_placement::identity::{Standing, is_only_copy, may_vote, standing};
 use tablestore_placement::{ClusterId, ClusterMap, Incarnation, PartitionId, StorageId};
@@ -17,7 +20,6 @@ use tablestore_store::{DataDirectory, Engine as _, NewIdentity};
 use tokio::runtime::Runtime;
 
 use super::boot;
-use crate::control::{Consulted, Control, ControlStore, Identity, ShownStart, consult};
 use crate::data::{self, Storage};
 use crate::settings::NodeSettings;
 
@@ -223,7 +225,7 @@ fn check_cluster(
     let Some((ours, identity)) = belonging(directory, settings) else {
         return Ok(());
     };
-    let checked = crate::control::check_cluster(&settings.join, ours, &identity);
+    let checked = consensus::check_cluster(&settings.join, ours, &identity);
     let path = directory.path().display();
     let checked = runtime.block_on(checked);
     checked.with_context(|| format!("data-dir: cannot use {path}"))

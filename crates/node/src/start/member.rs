@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
+use tablestore_consensus::{JoinError, LinkEvent, ProposeError};
 use tablestore_placement::identity::is_held_dead;
 use tablestore_placement::{ClusterId, ClusterMap, Command, Incarnation, Refused, Registration};
 use tablestore_store::DataDirectory;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::control::LinkEvent;
 use crate::node::{Node, wall_ms};
 
 /// How often a node that cannot reach its cluster says so and tries again.
@@ -56,12 +56,12 @@ pub(super) async fn become_member(
                 {
                     Ok(cluster) => break cluster,
                     // An earlier member of this name that is gone is noticed in a moment.
-                    Err(crate::control::JoinError::Refused(Refused::NameTaken { .. }))
+                    Err(JoinError::Refused(Refused::NameTaken { .. }))
                         if Instant::now() < name_is_free_by =>
                     {
                         tokio::time::sleep(NAME_AGAIN_AFTER).await;
                     }
-                    Err(error @ crate::control::JoinError::Refused(_)) => return Err(error.into()),
+                    Err(error @ JoinError::Refused(_)) => return Err(error.into()),
                     Err(error) => {
                         let tried = node.settings().join.join(", ");
                         tracing::warn!(%tried, %error, "cannot join yet; still trying");
@@ -128,7 +128,7 @@ async fn come_back(node: &Node, registration: &Registration) -> anyhow::Result<(
         let command = Command::Register(registration.clone());
         match node.shared.control.propose(command).await {
             Ok(_) => return Ok(()),
-            Err(crate::control::ProposeError::Refused(refused)) => {
+            Err(ProposeError::Refused(refused)) => {
                 anyhow::bail!("the cluster refused this node: {refused}")
             }
             Err(error) => tracing::warn!(%error, "not registered yet; still trying"),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tablestore_controller::{Input, Job, Proposal as Decided, next_step};
+use tablestore_controller::{Input, Job, Proposal as Decided, VOTERS_MAX, next_step};
 use tablestore_dataplane::{Event as PlaneEvent, Proposal};
 use tablestore_placement::{
     AssignmentVersion, ClusterId, ClusterMap, Command, MemberState, PartitionId, Registration,
@@ -19,8 +19,6 @@ use crate::rng::one_of;
 
 /// As in a server: how often a start tries to become a member.
 const REGISTER_EVERY_US: u64 = 100 * MS;
-/// As in a server: voters of the group at most.
-const VOTERS_MAX: usize = 5;
 
 /// Who waits for an answer of the agreement.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use openraft::raft::VoteRequest;
 use tempfile::TempDir;
 
 use super::harness::{all_have, cluster, create_table, eventually, leader_of, until};
-use crate::control::message::{ControlReply, ControlRequest, PeerIdentity};
-use crate::control::types::Vote;
+use crate::message::{ControlReply, ControlRequest, ControlService as _, PeerIdentity};
+use crate::types::Vote;
 
 #[tokio::test]
 async fn survivors_choose_a_leader_when_the_leader_is_killed() {
@@ -98,7 +98,7 @@ async fn a_mark_on_the_wire_does_not_get_a_vote_while_the_leader_lives() {
     };
     let request = ControlRequest::Vote(request);
     let asking = nodes[voter].control.clone();
-    let reply = eventually("a reply", async move { asking.handle(from, request).await }).await;
+    let reply = eventually("a reply", asking.inner.handle(from, request)).await;
     let ControlReply::Vote(Ok(response)) = reply else {
         panic!("{reply:?}")
     };
@@ -128,7 +128,7 @@ async fn l29_a_vote_that_may_have_been_forgotten_is_not_given_before_others_conf
     };
     let asking = asked.control.clone();
     let request = ControlRequest::Vote(request);
-    let reply = eventually("a reply", async move { asking.handle(from, request).await }).await;
+    let reply = eventually("a reply", asking.inner.handle(from, request)).await;
     assert!(matches!(reply, ControlReply::Vote(Err(_))), "{reply:?}");
     for node in &nodes {
         assert!(node.control.holds_votes());

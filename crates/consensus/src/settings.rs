@@ -4,9 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use openraft::{Config, SnapshotPolicy};
+use tablestore_controller::{REREPLICATE_AFTER, VOTERS_MAX};
 use tablestore_placement::StorageId;
-
-use crate::settings::{REREPLICATE_AFTER, VOTERS_MAX};
 
 /// The leader shows itself this often.
 const HEARTBEAT: Duration = Duration::from_millis(50);

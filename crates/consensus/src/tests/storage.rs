@@ -4,9 +4,9 @@ use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use tempfile::TempDir;
 
-use crate::control::log::{Expected, LogOpenError, RaftLog};
-use crate::control::machine::Machine;
-use crate::control::types::TypeConfig;
+use crate::log::{Expected, LogOpenError, RaftLog};
+use crate::machine::Machine;
+use crate::types::TypeConfig;
 
 struct Builder;
 

@@ -98,7 +98,7 @@ pub enum LinkEvent {
 
 impl LinkEvent {
     /// What it tells of the end of a node's start, if anything.
-    pub(crate) fn sign(&self) -> Option<(StorageId, Sign)> {
+    pub fn sign(&self) -> Option<(StorageId, Sign)> {
         match *self {
             Self::RefusedTwice {
                 storage,

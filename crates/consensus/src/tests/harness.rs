@@ -14,9 +14,9 @@ use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
-use crate::control::handle::ControlError;
-use crate::control::log::LogOpenError;
-use crate::control::{Control, ControlSettings, DataSocket, Identity, Peers, ProposeError, bind};
+use crate::handle::ControlError;
+use crate::log::LogOpenError;
+use crate::{Control, ControlSettings, DataSocket, Identity, Peers, ProposeError, bind};
 
 pub(super) const CLUSTER: ClusterId = ClusterId(0xC1);
 /// Nothing in a test takes this long unless it is broken.
@@ -119,7 +119,7 @@ impl Stopped {
 
     /// Starts the next incarnation on the same directory and address.
     pub(super) fn start(self) -> Node {
-        // For whoever looks for the reason of a failure: RUST_LOG=tablestore_node=debug.
+        // For whoever looks for the reason of a failure: RUST_LOG=tablestore_consensus=debug.
         let _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_test_writer()
@@ -143,7 +143,7 @@ impl Stopped {
         });
         let thread = thread.unwrap();
         let (control, peers, data) = started.recv().unwrap();
-        let address = peers.local_address();
+        let address = peers.identity().peer_address.parse().unwrap();
         let directory = self.directory;
         Node {
             storage,

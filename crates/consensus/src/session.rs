@@ -51,8 +51,7 @@ pub enum CallError {
 
 impl CallError {
     /// Whether the request certainly had no effect.
-    #[must_use]
-    pub fn is_without_effect(&self) -> bool {
+    pub(super) fn is_without_effect(&self) -> bool {
         matches!(self, Self::NotConnected | Self::Busy | Self::TooLarge)
     }
 }

@@ -24,7 +24,8 @@ pub struct ShownStart {
 
 impl ShownStart {
     /// What it says about the directory.
-    pub(crate) fn directory(&self) -> ShownDirectory {
+    #[must_use]
+    pub fn directory(&self) -> ShownDirectory {
         ShownDirectory {
             storage: self.storage,
             begun: self.begun.clone(),

@@ -11,7 +11,7 @@ use openraft::storage::IOFlushed;
 use tablestore_store::maplog::LogFile;
 use tokio::sync::oneshot;
 
-use crate::control::types::TypeConfig;
+use crate::types::TypeConfig;
 
 /// A group takes no more operations once it has this many bytes.
 const GROUP_BYTES_MAX: usize = 4 << 20;

@@ -10,10 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::harness::{CLUSTER, Node, cluster, eventually, identity};
-use crate::control::greeting::{
-    self, GreetError, Hello, Purpose, Unfit, WIRE_FORMAT, WIRE_FORMAT_OLDEST,
-};
-use crate::control::{CallError, ControlReply, ControlRequest, LinkEvent, Probe};
+use crate::greeting::{self, GreetError, Hello, Purpose, Unfit, WIRE_FORMAT, WIRE_FORMAT_OLDEST};
+use crate::{CallError, ControlReply, ControlRequest, LinkEvent, Probe};
 
 fn hello(storage: u64, cluster: Option<ClusterId>, purpose: Purpose) -> Hello {
     let address = ([127, 0, 0, 1], 1).into();

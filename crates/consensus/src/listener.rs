@@ -8,7 +8,6 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::AbortHandle;
 use tokio::time::sleep;
 use tokio_util::codec::FramedRead;
 
@@ -34,11 +33,12 @@ pub struct ListenError(#[source] pub io::Error);
 pub(super) fn start(
     peers: &Arc<Inner>,
     listener: std::net::TcpListener,
-) -> Result<AbortHandle, ListenError> {
+) -> Result<(), ListenError> {
     let listener = TcpListener::from_std(listener).map_err(ListenError)?;
     let peers = Arc::clone(peers);
     let runtime = peers.runtime.clone();
-    Ok(runtime.spawn(accept_all(peers, listener)).abort_handle())
+    runtime.spawn(accept_all(peers, listener));
+    Ok(())
 }
 
 async fn accept_all(peers: Arc<Inner>, listener: TcpListener) {

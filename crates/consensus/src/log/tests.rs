@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use super::form::{entry as read_entry, entry_id, log_id, stored_entry, stored_vote};
 use super::{Expected, LOG_FILE, LogFile, LogOpenError, RaftLog, readable};
-use crate::control::types::{Entry, LogId, Proposal, TypeConfig, Vote};
+use crate::types::{Entry, LogId, Proposal, TypeConfig, Vote};
 
 fn id(term: u64, index: u64) -> LogId {
     let id = tablestore_store::maplog::EntryId {

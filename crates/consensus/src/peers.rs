@@ -41,14 +41,12 @@ pub struct Peers {
 pub(super) struct Inner {
     pub(super) identity: Identity,
     pub(super) runtime: Handle,
-    address: SocketAddr,
     cluster: Mutex<Option<ClusterId>>,
     links: RwLock<BTreeMap<StorageId, Kept>>,
     subscribers: Mutex<Vec<mpsc::Sender<LinkEvent>>>,
     service: OnceLock<Weak<dyn ControlService>>,
     data: mpsc::Sender<DataSocket>,
     logged: Mutex<BTreeSet<String>>,
-    accepting: OnceLock<AbortHandle>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -99,17 +97,14 @@ impl Peers {
         let inner = Arc::new(Inner {
             identity,
             runtime: Handle::current(),
-            address: listener.local_addr().map_err(ListenError)?,
             cluster: Mutex::new(cluster),
             links: RwLock::default(),
             subscribers: Mutex::default(),
             service: OnceLock::new(),
             data,
             logged: Mutex::default(),
-            accepting: OnceLock::new(),
         });
-        let accepting = listener::start(&inner, listener)?;
-        let _ = inner.accepting.set(accepting);
+        listener::start(&inner, listener)?;
         Ok(Self { inner })
     }
 
@@ -119,26 +114,13 @@ impl Peers {
         &self.inner.identity
     }
 
-    /// The address that is listened on.
-    #[must_use]
-    pub fn local_address(&self) -> SocketAddr {
-        self.inner.address
-    }
-
     /// The hello of this node.
-    #[must_use]
-    pub fn hello(&self, purpose: Purpose) -> Hello {
+    pub(super) fn hello(&self, purpose: Purpose) -> Hello {
         self.inner.hello(purpose)
     }
 
-    /// The cluster that this node belongs to.
-    #[must_use]
-    pub fn cluster(&self) -> Option<ClusterId> {
-        *self.inner.cluster()
-    }
-
     /// From now on this node belongs to a cluster.
-    pub fn set_cluster(&self, cluster: ClusterId) {
+    pub(super) fn set_cluster(&self, cluster: ClusterId) {
         *self.inner.cluster() = Some(cluster);
     }
 
@@ -148,7 +130,7 @@ impl Peers {
     }
 
     /// Opens links to members that have none, closes those of nodes that left, follows addresses.
-    pub fn update_members(&self, map: &ClusterMap) {
+    pub(super) fn update_members(&self, map: &ClusterMap) {
         if map.is_founded() {
             self.set_cluster(map.cluster);
         }
@@ -218,7 +200,7 @@ impl Peers {
     ///
     /// # Errors
     /// Why nobody was reached, or why there is no answer.
-    pub async fn call_address(
+    pub(super) async fn call_address(
         &self,
         address: &str,
         request: ControlRequest,
@@ -250,7 +232,7 @@ impl Peers {
     }
 
     /// Looks whether a member is there, within about 20 ms.
-    pub async fn probe(&self, to: StorageId) -> Probe {
+    pub(super) async fn probe(&self, to: StorageId) -> Probe {
         match self.inner.link(to) {
             Some(link) => link.probe(&self.inner).await,
             None => Probe::Unknown,
@@ -268,24 +250,11 @@ impl Peers {
     pub fn incarnation(&self, of: StorageId) -> Option<Incarnation> {
         self.inner.link(of)?.incarnation()
     }
-
-    /// Closes all connections and stops accepting; for an orderly end of the process only.
-    pub fn close(&self) {
-        if let Some(accepting) = self.inner.accepting.get() {
-            accepting.abort();
-        }
-        self.inner
-            .links
-            .write()
-            .expect("no holder of this lock panics")
-            .clear();
-    }
 }
 
 /// Why a node at an address did not answer.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CallAddressError {
+pub(super) enum CallAddressError {
     /// Nobody was reached. The request was not sent.
     #[error("cannot reach the node")]
     Greet(#[source] GreetError),

@@ -4,7 +4,7 @@
 //! one commits that the old one is down. Shown are milliseconds after the kill, as seen by the
 //! driver: the first crash hint, the new leader ready, the entry applied on the other survivor.
 //!
-//! `cargo run --release --example election_probe -- [rounds]`
+//! `cargo run --release -p tablestore-consensus --example election_probe -- [rounds]`
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ use std::process::{Child, Command as Process, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use tablestore_node::control::{Control, ControlSettings, Identity, LinkEvent, Peers, bind};
+use tablestore_consensus::{Control, ControlSettings, Identity, LinkEvent, Peers, bind};
 use tablestore_placement::{
     Change, ClusterId, ClusterMap, Command, Decision, DecisionKind, Incarnation, MemberState,
     Registration, StorageId,

@@ -19,7 +19,7 @@ use super::leadership::{self, Leadership};
 use super::log::{LogOpenError, RaftLog};
 use super::machine::SnapshotError;
 use super::membership;
-use super::message::{ControlReply, ControlRequest, ControlService, PeerIdentity};
+use super::message::ControlService;
 use super::network::Network;
 use super::peers::Peers;
 use super::propose::{self, ProposeError};
@@ -341,11 +341,6 @@ impl Control {
         });
     }
 
-    /// Answers a request of another node; what arrives on links comes here by itself.
-    pub async fn handle(&self, from: PeerIdentity, request: ControlRequest) -> ControlReply {
-        ControlService::handle(&*self.inner, from, request).await
-    }
-
     /// Waits until the control plane of this node fails (its disk, for example) and says why.
     /// The node must then end: it cannot take part any more.
     pub async fn failed(&self) -> String {
@@ -356,7 +351,7 @@ impl Control {
         }
     }
 
-    /// Ends raft and all tasks. Connections stay open: close them last, see [`Peers::close`].
+    /// Ends raft and all tasks. Connections stay open until the process ends.
     pub async fn shutdown(&self) {
         let raft = self.inner.core.raft.clone();
         let _ = self.on_runtime(async move { raft.shutdown().await }).await;

@@ -7,7 +7,7 @@ use openraft::vote::RaftLeaderId;
 use tablestore_placement::Command;
 use tablestore_store::maplog::{self, EntryId, LogContents};
 
-use crate::control::types::{Entry, LogId, Proposal, Vote};
+use crate::types::{Entry, LogId, Proposal, Vote};
 
 type LeaderId = openraft::impls::leader_id_adv::LeaderId<u64, u64>;
 
@@ -54,7 +54,7 @@ pub(super) fn readable(stored: &maplog::Entry) -> Result<(), String> {
 
 /// The commands among the entries from `index` on that are known to be committed, each with the
 /// term of its entry.
-pub(in crate::control) fn committed_from(log: &LogContents, index: u64) -> Vec<(u64, Command)> {
+pub(crate) fn committed_from(log: &LogContents, index: u64) -> Vec<(u64, Command)> {
     // Each was readable when it was taken into the log.
     let command = |entry: &maplog::Entry| {
         let Proposal(command) = rmp_serde::from_slice(entry.payload()).ok()?;

@@ -1,11 +1,13 @@
-//! The control plane: one raft group that agrees on the cluster map, and the connections between
-//! nodes that carry it.
+//! Consensus about the cluster map: one raft group of the nodes, and the connections between them
+//! that carry it.
 //!
 //! [`Peers`] keeps a connection to every other node and tells what happens to it, down to the
 //! crash hint a few milliseconds after a process was killed. [`Control`] holds the map: proposes
 //! changes, confirms reads, and moves the leadership when its holder dies. Everything here runs on
-//! one current-thread runtime; the handles work from any thread. It knows nothing of *what* is
-//! decided about the map (that is the controller's business) or of data.
+//! one current-thread runtime; the handles work from any thread.
+//!
+//! No other crate meets the raft library. Knows nothing of *what* is decided about the map (that is
+//! the business of `tablestore-controller`), of rows, or of HTTP.
 
 mod belonging;
 mod core;
@@ -15,7 +17,7 @@ mod election;
 mod envelope;
 mod founding;
 mod fresh;
-pub mod greeting;
+mod greeting;
 mod handle;
 mod leadership;
 mod link;
@@ -23,7 +25,7 @@ mod listener;
 mod log;
 mod machine;
 mod membership;
-pub mod message;
+mod message;
 mod network;
 mod peers;
 mod propose;
@@ -41,8 +43,7 @@ mod voting;
 pub use self::belonging::{Consulted, OtherCluster, check_cluster, consult};
 pub use self::dialler::Dialler;
 pub use self::founding::{FoundError, JoinError};
-pub(crate) use self::greeting::keep_alive;
-pub use self::greeting::{GreetError, Hello, Identity, Purpose, WIRE_FORMAT};
+pub use self::greeting::{GreetError, Hello, Identity, Purpose, Unfit, keep_alive};
 pub use self::handle::{Control, ControlError};
 pub use self::leadership::Leadership;
 pub use self::link::LinkEvent;
@@ -50,10 +51,11 @@ pub use self::listener::ListenError;
 pub use self::log::LogOpenError;
 pub use self::machine::SnapshotError;
 pub use self::message::{
-    ControlReply, ControlRequest, ControlService, HeartbeatAnswer, HeartbeatRequest, PeerIdentity,
-    Probe,
+    Blob, ControlReply, ControlRequest, ControlService, HeartbeatAnswer, HeartbeatRequest,
+    JoinReply, LogEnd, PartitionProgress, PeerIdentity, Probe, ProposeReply, ReplicaRole,
+    ReplyFuture, SnapshotRequest,
 };
-pub use self::peers::{CallAddressError, DataSocket, Peers, bind};
+pub use self::peers::{DataSocket, Peers, bind};
 pub use self::propose::ProposeError;
 pub use self::read::ReadError;
 pub use self::session::CallError;
@@ -61,4 +63,7 @@ pub use self::settings::ControlSettings;
 pub use self::shown::ShownStart;
 pub use self::store::ControlStore;
 pub use self::types::LogId;
-pub use tablestore_placement::identity::Remembered;
+
+/// What a filter for log lines says of the raft library: it warns of what is in order here, and
+/// whatever matters is told by this crate.
+pub const LOG_FILTER: &str = "openraft=error";

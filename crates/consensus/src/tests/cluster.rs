@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::harness::{
     CLUSTER, Node, all_have, cluster, create_table, eventually, leader_of, until,
 };
-use crate::control::{FoundError, ProposeError};
+use crate::{FoundError, ProposeError};
 
 #[tokio::test]
 async fn a_founded_node_serves_alone_and_after_a_restart() {

@@ -17,10 +17,10 @@ use tokio::time::timeout;
 
 /// The format of everything between nodes. Nodes whose formats differ by one work together, but
 /// for those before [`WIRE_FORMAT_OLDEST`].
-pub const WIRE_FORMAT: u32 = 2;
+pub(super) const WIRE_FORMAT: u32 = 2;
 /// The oldest format that this version works with: in format 1 answers and copies did not say to
 /// what they belong.
-pub const WIRE_FORMAT_OLDEST: u32 = 2;
+pub(super) const WIRE_FORMAT_OLDEST: u32 = 2;
 /// An accepted connection on which nothing comes is probed after the first, again after each of the
 /// second, and given up after so many.
 const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(5), Duration::from_secs(2), 3);
@@ -60,7 +60,7 @@ pub struct Identity {
 /// The first frame of either side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// [`WIRE_FORMAT`] of the sender.
+    /// The wire format of the sender.
     pub format: u32,
     /// Its cluster, if it belongs to one.
     pub cluster: Option<ClusterId>,
@@ -125,7 +125,7 @@ pub enum Unfit {
     },
     /// Their wire formats are too far apart.
     Format {
-        /// Theirs; ours is [`WIRE_FORMAT`].
+        /// Theirs.
         theirs: u32,
     },
 }
@@ -154,7 +154,7 @@ impl Hello {
     ///
     /// # Errors
     /// Why not.
-    pub fn check(&self, ours: Option<ClusterId>) -> Result<(), Unfit> {
+    pub(super) fn check(&self, ours: Option<ClusterId>) -> Result<(), Unfit> {
         if self.format.abs_diff(WIRE_FORMAT) > 1 || self.format < WIRE_FORMAT_OLDEST {
             return Err(Unfit::Format {
                 theirs: self.format,
@@ -173,7 +173,7 @@ impl Hello {
 ///
 /// # Errors
 /// See [`GreetError`].
-pub async fn dial(
+pub(super) async fn dial(
     address: &str,
     hello: &Hello,
     limit: Duration,
@@ -234,7 +234,7 @@ pub(super) async fn accept(
 
 /// Notices within about ten seconds when whoever dialled is gone without a word: this side may only
 /// read, and would keep the connection for ever.
-pub(crate) fn keep_alive(socket: &impl AsFd) {
+pub fn keep_alive(socket: &impl AsFd) {
     let probes = TcpKeepalive::new()
         .with_time(KEEP_ALIVE.0)
         .with_interval(KEEP_ALIVE.1)

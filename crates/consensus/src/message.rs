@@ -170,7 +170,7 @@ pub enum Probe {
 
 impl Probe {
     /// What it tells of a node that was known with this start.
-    pub(crate) fn sign(self, known: Incarnation) -> Sign {
+    pub(super) fn sign(self, known: Incarnation) -> Sign {
         let found = match self {
             Self::Refused => Look::Refused,
             Self::Alive { incarnation } => Look::Alive(incarnation),

@@ -23,19 +23,18 @@ pub struct ControlStore {
 }
 
 impl ControlStore {
-    /// Opens the files in `directory`, which is made if it is not there. With `has_run` they must
-    /// be there: a node that ran before does not begin with nothing.
-    ///
-    /// # Errors
-    /// If a file is missing, cut or damaged: the error names it. Nothing was changed then.
-    pub fn open(directory: &Path, has_run: bool) -> Result<Self, ControlError> {
+    /// Opens the files in `directory`, whatever the map says.
+    pub(super) fn open(directory: &Path, has_run: bool) -> Result<Self, ControlError> {
         Self::open_unless(directory, has_run, |_| None)
     }
 
-    /// The same, unless `refused` says why not when it sees the map.
+    /// Opens the files in `directory`, which is made if it is not there, unless `refused` says why
+    /// not when it sees the map. With `has_run` they must be there: a node that ran before does not
+    /// begin with nothing.
     ///
     /// # Errors
-    /// As [`open`](Self::open), and with what `refused` says. Nothing was changed then.
+    /// If a file is missing, cut or damaged: the error names it; and with what `refused` says.
+    /// Nothing was changed then.
     pub fn open_unless(
         directory: &Path,
         has_run: bool,

@@ -28,7 +28,7 @@ impl Dialler {
     /// Connects and greets.
     ///
     /// # Errors
-    /// As [`dial`].
+    /// See [`GreetError`].
     pub async fn dial(
         &self,
         address: &str,
