@@ -1,4 +1,4 @@
-//! Measures how fast the control plane gets over the death of its leader.
+//! Measures how fast the nodes get over the death of its leader.
 //!
 //! Three processes on this machine; the leader is killed again and again (SIGKILL), and the new
 //! one commits that the old one is down. Shown are milliseconds after the kill, as seen by the
@@ -17,7 +17,7 @@ use std::process::{Child, Command as Process, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use tablestore_consensus::{Control, ControlSettings, Identity, LinkEvent, Peers, bind};
+use tablestore_consensus::{Consensus, ConsensusSettings, Identity, LinkEvent, Peers, bind};
 use tablestore_placement::{
     Change, ClusterId, ClusterMap, Command, Decision, DecisionKind, Incarnation, MemberState,
     Registration, StorageId,
@@ -67,8 +67,8 @@ async fn node(storage: u64, incarnation: u64, directory: &Path, join: &str) {
     };
     let (data, _sockets) = tokio::sync::mpsc::channel(1);
     let peers = Peers::open(identity, None, listener, data).unwrap();
-    let settings = ControlSettings::new(storage, directory.to_owned());
-    let control = Control::open(settings, peers.clone()).await.unwrap();
+    let settings = ConsensusSettings::new(storage, directory.to_owned());
+    let consensus = Consensus::open(settings, peers.clone()).await.unwrap();
     let registration = Registration {
         storage,
         name: format!("n{}", storage.0),
@@ -90,33 +90,39 @@ async fn node(storage: u64, incarnation: u64, directory: &Path, join: &str) {
             }
         }
     });
-    tokio::spawn(tell_of_leadership(control.clone()));
-    tokio::spawn(tell_of_map(control.clone()));
-    if control.map().is_founded() {
-        control
+    tokio::spawn(tell_of_leadership(consensus.clone()));
+    tokio::spawn(tell_of_map(consensus.clone()));
+    if consensus.map().is_founded() {
+        consensus
             .propose(Command::Register(registration))
             .await
             .unwrap();
     } else if join == "-" {
-        control.found(ClusterId(1), registration, 1).await.unwrap();
+        consensus
+            .found(ClusterId(1), registration, 1)
+            .await
+            .unwrap();
     } else {
         let seed = [join.to_owned()];
         let deadline = tokio::time::Instant::now() + PATIENCE;
-        control.join(&seed, &registration, deadline).await.unwrap();
+        consensus
+            .join(&seed, &registration, deadline)
+            .await
+            .unwrap();
     }
     std::future::pending::<()>().await;
 }
 
 /// Says when this node leads, and then commits that the leader before is down.
-async fn tell_of_leadership(control: Control) {
-    let mut leadership = control.watch_leadership();
-    let me = control.peers().identity().storage;
-    let mut before = control.controller();
+async fn tell_of_leadership(consensus: Consensus) {
+    let mut leadership = consensus.watch_leadership();
+    let me = consensus.peers().identity().storage;
+    let mut before = consensus.leader();
     while leadership.changed().await.is_ok() {
         let now = *leadership.borrow_and_update();
         if now.is_me_and_ready {
             println!("ready");
-            let map = control.map();
+            let map = consensus.map();
             if let Some(member) = before.take().and_then(|old| map.members.get(&old)) {
                 let change = Change {
                     decision: Decision::new(DecisionKind::MemberDown, 1),
@@ -124,7 +130,7 @@ async fn tell_of_leadership(control: Control) {
                     members: vec![(member.storage, member.incarnation, MemberState::Down)],
                     assignments: Vec::new(),
                 };
-                let _ = control.propose(Command::Change(change)).await;
+                let _ = consensus.propose(Command::Change(change)).await;
             }
         } else if now.leader.is_some_and(|leader| leader != me) {
             before = now.leader;
@@ -133,8 +139,8 @@ async fn tell_of_leadership(control: Control) {
 }
 
 /// Says how many members are up whenever that changes, and whether all vote.
-async fn tell_of_map(control: Control) {
-    let mut maps = control.watch_map();
+async fn tell_of_map(consensus: Consensus) {
+    let mut maps = consensus.watch_map();
     let mut told = 0;
     loop {
         let up = |map: &ClusterMap| {

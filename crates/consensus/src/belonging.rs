@@ -11,7 +11,7 @@ use tablestore_placement::ClusterId;
 use tablestore_placement::identity::SeenStart;
 
 use super::greeting::{GreetError, Hello, Identity, Purpose, Unfit, WIRE_FORMAT, dial};
-use super::message::{ControlReply, ControlRequest};
+use super::message::{PeerReply, PeerRequest};
 use super::session::Session;
 use super::shown::ShownStart;
 
@@ -101,13 +101,13 @@ pub async fn consult(
 async fn ask(address: &str, hello: &Hello, shown: &ShownStart) -> Option<SeenStart> {
     let (stream, _) = dial(address, hello, GREETING_WITHIN).await.ok()?;
     let (session, served) = Session::new(stream);
-    let request = ControlRequest::ShowStart(shown.clone());
+    let request = PeerRequest::ShowStart(shown.clone());
     let reply = tokio::select! {
         reply = session.call(&request, GREETING_WITHIN) => reply.ok()?,
         () = served => return None,
     };
     match reply {
-        ControlReply::StartSeen(seen) => Some(seen),
+        PeerReply::StartSeen(seen) => Some(seen),
         _ => None,
     }
 }

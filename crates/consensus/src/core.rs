@@ -1,4 +1,4 @@
-//! What every part of the control plane needs: a bundle of cheap handles.
+//! What every part of consensus needs: a bundle of cheap handles.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -7,34 +7,32 @@ use tokio::time::Instant;
 
 use super::election::Sighting;
 use super::handle::Inner;
-use super::message::{
-    ControlReply, ControlRequest, ControlService, JoinReply, PeerIdentity, ReplyFuture,
-};
+use super::message::{JoinReply, PeerIdentity, PeerReply, PeerRequest, PeerService, ReplyFuture};
 use super::propose::{self, ProposeError};
 use super::settings::PROPOSE_WITHIN;
 use super::types::Snapshot;
 use super::{read, voting};
 
-impl ControlService for Inner {
-    fn handle(&self, from: PeerIdentity, request: ControlRequest) -> ReplyFuture {
+impl PeerService for Inner {
+    fn handle(&self, from: PeerIdentity, request: PeerRequest) -> ReplyFuture {
         let Some(this) = self.this.upgrade() else {
-            return Box::pin(std::future::ready(ControlReply::NotReady));
+            return Box::pin(std::future::ready(PeerReply::NotReady));
         };
         Box::pin(async move { this.dispatch(from, request).await })
     }
 }
 
 impl Inner {
-    async fn dispatch(&self, from: PeerIdentity, request: ControlRequest) -> ControlReply {
+    async fn dispatch(&self, from: PeerIdentity, request: PeerRequest) -> PeerReply {
         let core = &self.core;
         match request {
-            ControlRequest::Vote(request) => voting::vote(core, from, request).await,
-            ControlRequest::PreVote(request) => voting::pre_vote(core, request).await,
-            ControlRequest::Append(request) => {
+            PeerRequest::Vote(request) => voting::vote(core, from, request).await,
+            PeerRequest::PreVote(request) => voting::pre_vote(core, request).await,
+            PeerRequest::Append(request) => {
                 let appended = core.raft.append_entries(request).await;
-                ControlReply::Append(appended.map_err(|error| error.to_string()))
+                PeerReply::Append(appended.map_err(|error| error.to_string()))
             }
-            ControlRequest::Snapshot(request) => {
+            PeerRequest::Snapshot(request) => {
                 let snapshot = Snapshot {
                     meta: request.meta,
                     snapshot: request.data.0,
@@ -43,30 +41,30 @@ impl Inner {
                     .raft
                     .install_full_snapshot(request.vote, snapshot)
                     .await;
-                ControlReply::Snapshot(installed.map_err(|error| error.to_string()))
+                PeerReply::Snapshot(installed.map_err(|error| error.to_string()))
             }
-            ControlRequest::TransferLeader(request) => {
+            PeerRequest::TransferLeader(request) => {
                 voting::transfer_leader(core, from, request).await
             }
-            ControlRequest::Propose { command, within_ms } => {
+            PeerRequest::Propose { command, within_ms } => {
                 let within = Duration::from_millis(within_ms);
-                ControlReply::Proposed(propose::propose_forwarded(core, command, within).await)
+                PeerReply::Proposed(propose::propose_forwarded(core, command, within).await)
             }
-            ControlRequest::ReadIndex => ControlReply::ReadIndex(read::confirm_here(core).await),
-            ControlRequest::Join(registration) => {
-                ControlReply::Joined(self.admit(from, registration).await)
+            PeerRequest::ReadIndex => PeerReply::ReadIndex(read::confirm_here(core).await),
+            PeerRequest::Join(registration) => {
+                PeerReply::Joined(self.admit(from, registration).await)
             }
-            ControlRequest::Ping { last_log } => {
+            PeerRequest::Ping { last_log } => {
                 let storage = from.storage;
                 let _ = core
                     .sightings
                     .try_send(Sighting::LogEnd { storage, last_log });
-                ControlReply::Pong {
+                PeerReply::Pong {
                     last_log: core.log.last(),
                     hears: core.reach.lately(),
                 }
             }
-            ControlRequest::CrashHint {
+            PeerRequest::CrashHint {
                 storage,
                 incarnation,
                 last_log,
@@ -80,14 +78,14 @@ impl Inner {
                     storage,
                     incarnation,
                 });
-                ControlReply::Noted
+                PeerReply::Noted
             }
-            ControlRequest::ProbeOther { storage } => {
-                ControlReply::Probed(core.peers.probe(storage).await)
+            PeerRequest::ProbeOther { storage } => {
+                PeerReply::Probed(core.peers.probe(storage).await)
             }
             other => match self.service.get() {
                 Some(service) => service.handle(from, other).await,
-                None => ControlReply::NotReady,
+                None => PeerReply::NotReady,
             },
         }
     }

@@ -17,7 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::core::Core;
 use super::link::LinkEvent;
-use super::message::{ControlReply, ControlRequest};
+use super::message::{PeerReply, PeerRequest};
 use super::types::{LogId, StoredMembership, Vote};
 
 /// How often voters tell each other the ends of their logs.
@@ -246,7 +246,7 @@ impl Elector {
     fn tell_survivors(&self, membership: &StoredMembership, gone: StorageId) {
         let incarnation = self.core.incarnation_of(gone);
         let last_log = self.core.log.last();
-        let hint = ControlRequest::CrashHint {
+        let hint = PeerRequest::CrashHint {
             storage: gone,
             incarnation,
             last_log,
@@ -270,9 +270,9 @@ impl Elector {
             let core = self.core.clone();
             tokio::spawn(async move {
                 let storage = StorageId(voter);
-                let ping = ControlRequest::Ping { last_log };
+                let ping = PeerRequest::Ping { last_log };
                 let reply = core.peers.call(storage, ping, PING_MAX).await;
-                if let Ok(ControlReply::Pong { last_log, hears }) = reply {
+                if let Ok(PeerReply::Pong { last_log, hears }) = reply {
                     core.reach.note(storage, &hears);
                     core.peers.heard(storage, hears);
                     let _ = core

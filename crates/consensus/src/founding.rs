@@ -9,8 +9,8 @@ use tablestore_placement::{Applied, ClusterId, Command, Refused, Registration};
 use tokio::time::Instant;
 
 use super::greeting::GreetError;
-use super::handle::Control;
-use super::message::{ControlReply, ControlRequest, JoinReply};
+use super::handle::Consensus;
+use super::message::{JoinReply, PeerReply, PeerRequest};
 use super::peers::CallAddressError;
 use super::propose::{self, ProposeError};
 use super::settings::PROPOSE_WITHIN;
@@ -50,7 +50,7 @@ pub enum JoinError {
     },
 }
 
-impl Control {
+impl Consensus {
     /// Founds a cluster with this node as its only member. When it was interrupted, call it again.
     ///
     /// # Errors
@@ -61,8 +61,8 @@ impl Control {
         registration: Registration,
         at_ms: u64,
     ) -> Result<Applied, FoundError> {
-        let control = self.clone();
-        self.on_runtime(async move { control.found_here(cluster, registration, at_ms).await })
+        let consensus = self.clone();
+        self.on_runtime(async move { consensus.found_here(cluster, registration, at_ms).await })
             .await
             .unwrap_or(Err(FoundError::Propose(ProposeError::Stopped)))
     }
@@ -111,7 +111,7 @@ impl Control {
         let mut last = "no address was given".to_owned();
         loop {
             for address in addresses {
-                let request = ControlRequest::Join(registration.clone());
+                let request = PeerRequest::Join(registration.clone());
                 let left = deadline
                     .saturating_duration_since(Instant::now())
                     .min(JOIN_ASK_MAX);
@@ -122,14 +122,14 @@ impl Control {
                     .call_address(address, request, left)
                     .await;
                 match reply {
-                    Ok(ControlReply::Joined(JoinReply::Member { cluster })) => {
+                    Ok(PeerReply::Joined(JoinReply::Member { cluster })) => {
                         self.inner.core.peers.set_cluster(cluster);
                         return Ok(cluster);
                     }
-                    Ok(ControlReply::Joined(JoinReply::Refused(refused))) => {
+                    Ok(PeerReply::Joined(JoinReply::Refused(refused))) => {
                         return Err(JoinError::Refused(refused));
                     }
-                    Ok(ControlReply::Joined(JoinReply::TryAgain { reason })) => last = reason,
+                    Ok(PeerReply::Joined(JoinReply::TryAgain { reason })) => last = reason,
                     Ok(_) => last = format!("{address} is not ready"),
                     Err(error) => last = format!("{address}: {}", explained(&error)),
                 }

@@ -1,4 +1,4 @@
-//! The control plane of a node as the rest of the node sees it.
+//! Consensus as the rest of a node sees it.
 
 use std::io;
 use std::path::PathBuf;
@@ -19,14 +19,14 @@ use super::leadership::{self, Leadership};
 use super::log::{LogOpenError, RaftLog};
 use super::machine::SnapshotError;
 use super::membership;
-use super::message::ControlService;
+use super::message::PeerService;
 use super::network::Network;
 use super::peers::Peers;
 use super::propose::{self, ProposeError};
 use super::reach::Reach;
 use super::read::{self, READERS_MAX, ReadError, Reader};
-use super::settings::{ControlSettings, PROPOSE_WITHIN};
-use super::store::ControlStore;
+use super::settings::{ConsensusSettings, PROPOSE_WITHIN};
+use super::store::ConsensusStore;
 use super::types::{LogId, Raft};
 
 /// A snapshot is taken early when the entries behind the last one have this many bytes.
@@ -35,10 +35,10 @@ const ENTRY_BYTES_MAX: usize = 4 << 20;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a hand-over may take.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(1);
-/// Why the control plane could not be opened. Nothing was changed.
+/// Why consensus could not be opened. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ControlError {
+pub enum ConsensusError {
     /// The directory cannot be made.
     #[error("cannot make {}", directory.display())]
     Directory {
@@ -62,15 +62,15 @@ pub enum ControlError {
     Raft(String),
 }
 
-/// The control plane of a node; a cheap handle, usable from any thread.
+/// A node's part in the consensus about the cluster map; a cheap handle, usable from any thread.
 #[derive(Clone)]
-pub struct Control {
+pub struct Consensus {
     pub(super) inner: Arc<Inner>,
 }
 
-impl std::fmt::Debug for Control {
+impl std::fmt::Debug for Consensus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Control")
+        f.debug_struct("Consensus")
             .field("me", &self.inner.core.me)
             .finish_non_exhaustive()
     }
@@ -81,7 +81,7 @@ pub(super) struct Inner {
     runtime: Handle,
     readers: mpsc::Sender<Reader>,
     failure: watch::Receiver<Option<String>>,
-    pub(super) service: OnceLock<Arc<dyn ControlService>>,
+    pub(super) service: OnceLock<Arc<dyn PeerService>>,
     tasks: Vec<AbortHandle>,
     pub(super) founding: Mutex<()>,
     pub(super) this: Weak<Inner>,
@@ -95,30 +95,30 @@ impl Drop for Inner {
     }
 }
 
-impl Control {
-    /// Opens log and snapshot and starts raft. Call it on the control runtime; everything of the
-    /// control plane runs there. On return the map has everything that this node knew to be
-    /// committed, whoever else is alive.
+impl Consensus {
+    /// Opens log and snapshot and starts raft. Call it on the control runtime; all of consensus
+    /// runs there. On return the map has everything that this node knew to be committed, whoever
+    /// else is alive.
     ///
     /// # Errors
-    /// See [`ControlError`].
-    pub async fn open(settings: ControlSettings, peers: Peers) -> Result<Self, ControlError> {
-        let store = ControlStore::open(&settings.directory, false)?;
+    /// See [`ConsensusError`].
+    pub async fn open(settings: ConsensusSettings, peers: Peers) -> Result<Self, ConsensusError> {
+        let store = ConsensusStore::open(&settings.directory, false)?;
         Self::open_on(store, settings, peers).await
     }
 
     /// The same on files that are open already.
     ///
     /// # Errors
-    /// See [`ControlError`].
+    /// See [`ConsensusError`].
     pub async fn open_on(
-        store: ControlStore,
-        settings: ControlSettings,
+        store: ConsensusStore,
+        settings: ConsensusSettings,
         peers: Peers,
-    ) -> Result<Self, ControlError> {
-        let ControlStore { log, machine, map } = store;
+    ) -> Result<Self, ConsensusError> {
+        let ConsensusStore { log, machine, map } = store;
         let config = settings.raft_config().validate();
-        let config = config.map_err(|error| ControlError::Raft(error.to_string()))?;
+        let config = config.map_err(|error| ConsensusError::Raft(error.to_string()))?;
         let network = Network {
             peers: peers.clone(),
         };
@@ -131,14 +131,14 @@ impl Control {
         );
         let raft = raft
             .await
-            .map_err(|error| ControlError::Raft(error.to_string()))?;
-        let control = Self::start(&settings, peers, raft, log, map);
-        control.elect_if_alone().await;
-        Ok(control)
+            .map_err(|error| ConsensusError::Raft(error.to_string()))?;
+        let consensus = Self::start(&settings, peers, raft, log, map);
+        consensus.elect_if_alone().await;
+        Ok(consensus)
     }
 
     fn start(
-        settings: &ControlSettings,
+        settings: &ConsensusSettings,
         peers: Peers,
         raft: Raft,
         log: RaftLog,
@@ -189,7 +189,7 @@ impl Control {
             founding: Mutex::new(()),
             this: Weak::clone(this),
         });
-        let service: Weak<dyn ControlService> = Arc::downgrade(&inner) as Weak<dyn ControlService>;
+        let service: Weak<dyn PeerService> = Arc::downgrade(&inner) as Weak<dyn PeerService>;
         inner.core.peers.serve(service);
         Self { inner }
     }
@@ -202,9 +202,9 @@ impl Control {
         }
     }
 
-    /// Who answers the requests that the control plane does not answer itself. Only the first
-    /// call counts; before it such requests are answered `NotReady`.
-    pub fn set_service(&self, service: Arc<dyn ControlService>) {
+    /// Who answers the requests that consensus does not answer itself. Only the first call counts;
+    /// before it such requests are answered `NotReady`.
+    pub fn set_service(&self, service: Arc<dyn PeerService>) {
         let _ = self.inner.service.set(service);
     }
 
@@ -260,9 +260,9 @@ impl Control {
         self.inner.core.map.clone()
     }
 
-    /// The controller that this node knows.
+    /// Who leads, as far as this node knows.
     #[must_use]
-    pub fn controller(&self) -> Option<StorageId> {
+    pub fn leader(&self) -> Option<StorageId> {
         self.inner.core.leadership.borrow().leader
     }
 
@@ -341,7 +341,7 @@ impl Control {
         });
     }
 
-    /// Waits until the control plane of this node fails (its disk, for example) and says why.
+    /// Waits until consensus fails on this node (its disk, for example) and says why.
     /// The node must then end: it cannot take part any more.
     pub async fn failed(&self) -> String {
         let mut failure = self.inner.failure.clone();

@@ -6,7 +6,7 @@ use openraft::vote::RaftLeaderId;
 use tablestore_placement::StorageId;
 use tokio::sync::watch;
 
-use super::handle::Control;
+use super::handle::Consensus;
 use super::membership;
 use super::types::Raft;
 
@@ -22,7 +22,7 @@ pub struct Leadership {
     pub is_me_and_ready: bool,
 }
 
-impl Control {
+impl Consensus {
     /// Gives the leadership, if this node has it, to one voter that can do more with it.
     pub async fn hand_over_to(&self, successor: StorageId) {
         let core = self.inner.core.clone();

@@ -2,7 +2,7 @@
 //! that carry it.
 //!
 //! [`Peers`] keeps a connection to every other node and tells what happens to it, down to the
-//! crash hint a few milliseconds after a process was killed. [`Control`] holds the map: proposes
+//! crash hint a few milliseconds after a process was killed. [`Consensus`] holds the map: proposes
 //! changes, confirms reads, and moves the leadership when its holder dies. Everything here runs on
 //! one current-thread runtime; the handles work from any thread.
 //!
@@ -44,24 +44,24 @@ pub use self::belonging::{Consulted, OtherCluster, check_cluster, consult};
 pub use self::dialler::Dialler;
 pub use self::founding::{FoundError, JoinError};
 pub use self::greeting::{GreetError, Hello, Identity, Purpose, Unfit, keep_alive};
-pub use self::handle::{Control, ControlError};
+pub use self::handle::{Consensus, ConsensusError};
 pub use self::leadership::Leadership;
 pub use self::link::LinkEvent;
 pub use self::listener::ListenError;
 pub use self::log::LogOpenError;
 pub use self::machine::SnapshotError;
 pub use self::message::{
-    Blob, ControlReply, ControlRequest, ControlService, HeartbeatAnswer, HeartbeatRequest,
-    JoinReply, LogEnd, PartitionProgress, PeerIdentity, Probe, ProposeReply, ReplicaRole,
-    ReplyFuture, SnapshotRequest,
+    Blob, HeartbeatAnswer, HeartbeatRequest, JoinReply, LogEnd, PartitionProgress, PeerIdentity,
+    PeerReply, PeerRequest, PeerService, Probe, ProposeReply, ReplicaRole, ReplyFuture,
+    SnapshotRequest,
 };
 pub use self::peers::{DataSocket, Peers, bind};
 pub use self::propose::ProposeError;
 pub use self::read::ReadError;
 pub use self::session::CallError;
-pub use self::settings::ControlSettings;
+pub use self::settings::ConsensusSettings;
 pub use self::shown::ShownStart;
-pub use self::store::ControlStore;
+pub use self::store::ConsensusStore;
 pub use self::types::LogId;
 
 /// What a filter for log lines says of the raft library: it warns of what is in order here, and

@@ -13,7 +13,7 @@ use tokio_util::codec::FramedRead;
 
 use super::envelope::{self, Envelope, Kind};
 use super::greeting::{self, GreetError, Hello, Purpose};
-use super::message::{ControlReply, ControlRequest, PeerIdentity};
+use super::message::{PeerIdentity, PeerReply, PeerRequest};
 use super::peers::{DataSocket, Inner};
 
 /// Connections that have not greeted yet; beyond this new ones wait in the kernel.
@@ -145,7 +145,7 @@ async fn read<R>(
             return;
         };
         let Ok(permit) = Arc::clone(&served).try_acquire_owned() else {
-            let busy = reply(request.correlation, &ControlReply::Busy);
+            let busy = reply(request.correlation, &PeerReply::Busy);
             if replies.send(busy).await.is_err() {
                 return;
             }
@@ -161,23 +161,23 @@ async fn read<R>(
     }
 }
 
-async fn answer(peers: &Inner, from: Asker, body: &[u8]) -> ControlReply {
+async fn answer(peers: &Inner, from: Asker, body: &[u8]) -> PeerReply {
     let Some(request) = envelope::decode_body(body) else {
-        return ControlReply::Unsupported;
+        return PeerReply::Unsupported;
     };
     let from = match (from, &request) {
-        (Asker::Peer(peer), _) | (Asker::Consults(peer), ControlRequest::ShowStart(_)) => peer,
-        (Asker::Consults(_), _) => return ControlReply::Unsupported,
+        (Asker::Peer(peer), _) | (Asker::Consults(peer), PeerRequest::ShowStart(_)) => peer,
+        (Asker::Consults(_), _) => return PeerReply::Unsupported,
     };
     match peers.service() {
         Some(service) => service.handle(from, request).await,
-        None => ControlReply::NotReady,
+        None => PeerReply::NotReady,
     }
 }
 
-fn reply(correlation: u64, answer: &ControlReply) -> Envelope {
+fn reply(correlation: u64, answer: &PeerReply) -> Envelope {
     let body = envelope::encode_body(answer)
-        .or_else(|| envelope::encode_body(&ControlReply::Busy))
+        .or_else(|| envelope::encode_body(&PeerReply::Busy))
         .unwrap_or_default();
     Envelope {
         kind: Kind::Reply,

@@ -1,4 +1,4 @@
-//! The state machine of the control plane: the cluster map and its snapshot file.
+//! The state machine of consensus: the cluster map and its snapshot file.
 //!
 //! The map lives in memory; every batch of applied entries publishes a new one. It is rebuilt at
 //! start from the snapshot file and the entries known to be committed, so that a node has a usable

@@ -24,7 +24,7 @@ use super::types::{LogId, SnapshotMeta, TypeConfig, Vote};
 
 /// A request between nodes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum ControlRequest {
+pub enum PeerRequest {
     /// Raft asks for a vote.
     Vote(VoteRequest<TypeConfig>),
     /// Raft asks whether a vote would be given.
@@ -75,7 +75,7 @@ pub enum ControlRequest {
 
 /// An answer between nodes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum ControlReply {
+pub enum PeerReply {
     /// To `Vote` and `PreVote`; or why raft does not run.
     Vote(Result<VoteResponse<TypeConfig>, String>),
     /// To `Append`; or why raft does not run.
@@ -276,12 +276,12 @@ pub struct PeerIdentity {
 }
 
 /// The future of an answer.
-pub type ReplyFuture = Pin<Box<dyn Future<Output = ControlReply> + Send>>;
+pub type ReplyFuture = Pin<Box<dyn Future<Output = PeerReply> + Send>>;
 
 /// Answers requests.
-pub trait ControlService: Send + Sync + 'static {
+pub trait PeerService: Send + Sync + 'static {
     /// Answers one request; runs on the control thread, so it must not block.
-    fn handle(&self, from: PeerIdentity, request: ControlRequest) -> ReplyFuture;
+    fn handle(&self, from: PeerIdentity, request: PeerRequest) -> ReplyFuture;
 }
 
 /// Bytes that are encoded as bytes and not as a list of numbers.

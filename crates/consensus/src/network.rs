@@ -11,7 +11,7 @@ use openraft::raft::{
 use openraft::{BasicNode, RaftNetworkFactory, RaftNetworkV2};
 use tablestore_placement::StorageId;
 
-use super::message::{Blob, ControlReply, ControlRequest, SnapshotRequest};
+use super::message::{Blob, PeerReply, PeerRequest, SnapshotRequest};
 use super::peers::Peers;
 use super::session::CallError;
 use super::types::{Snapshot, TypeConfig, Vote};
@@ -49,9 +49,9 @@ impl Client {
     async fn call(
         &self,
         kind: RPCTypes,
-        request: ControlRequest,
+        request: PeerRequest,
         limit: Duration,
-    ) -> Result<ControlReply, RPCError<TypeConfig>> {
+    ) -> Result<PeerReply, RPCError<TypeConfig>> {
         let called = self
             .peers
             .call(StorageId(self.target), request, limit)
@@ -87,10 +87,10 @@ impl RaftNetworkV2<TypeConfig> for Client {
         } else {
             APPEND_MAX
         };
-        let request = ControlRequest::Append(request);
+        let request = PeerRequest::Append(request);
         match self.call(RPCTypes::AppendEntries, request, limit).await? {
-            ControlReply::Append(Ok(response)) => Ok(response),
-            ControlReply::Append(Err(reason)) => Err(unusable(reason)),
+            PeerReply::Append(Ok(response)) => Ok(response),
+            PeerReply::Append(Err(reason)) => Err(unusable(reason)),
             _ => Err(unusable("unexpected answer")),
         }
     }
@@ -100,7 +100,7 @@ impl RaftNetworkV2<TypeConfig> for Client {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let request = ControlRequest::Vote(request);
+        let request = PeerRequest::Vote(request);
         vote_reply(
             self.call(RPCTypes::Vote, request, option.hard_ttl())
                 .await?,
@@ -112,7 +112,7 @@ impl RaftNetworkV2<TypeConfig> for Client {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let request = ControlRequest::PreVote(request);
+        let request = PeerRequest::PreVote(request);
         vote_reply(
             self.call(RPCTypes::Vote, request, option.hard_ttl())
                 .await?,
@@ -132,15 +132,15 @@ impl RaftNetworkV2<TypeConfig> for Client {
             meta: snapshot.meta,
             data,
         };
-        let request = ControlRequest::Snapshot(request);
+        let request = PeerRequest::Snapshot(request);
         let called = self.call(RPCTypes::InstallSnapshot, request, option.hard_ttl());
         let reply = tokio::select! {
             reply = called => reply?,
             closed = cancel => return Err(StreamingError::Closed(closed)),
         };
         match reply {
-            ControlReply::Snapshot(Ok(response)) => Ok(response),
-            ControlReply::Snapshot(Err(reason)) => Err(unusable(reason).into()),
+            PeerReply::Snapshot(Ok(response)) => Ok(response),
+            PeerReply::Snapshot(Err(reason)) => Err(unusable(reason).into()),
             _ => Err(unusable("unexpected answer").into()),
         }
     }
@@ -150,22 +150,22 @@ impl RaftNetworkV2<TypeConfig> for Client {
         request: TransferLeaderRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let request = ControlRequest::TransferLeader(request);
+        let request = PeerRequest::TransferLeader(request);
         match self
             .call(RPCTypes::TransferLeader, request, option.hard_ttl())
             .await?
         {
-            ControlReply::TransferLeader(Ok(())) => Ok(Ok(())),
-            ControlReply::TransferLeader(Err(reason)) => Err(unusable(reason)),
+            PeerReply::TransferLeader(Ok(())) => Ok(Ok(())),
+            PeerReply::TransferLeader(Err(reason)) => Err(unusable(reason)),
             _ => Err(unusable("unexpected answer")),
         }
     }
 }
 
-fn vote_reply(reply: ControlReply) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+fn vote_reply(reply: PeerReply) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
     match reply {
-        ControlReply::Vote(Ok(response)) => Ok(response),
-        ControlReply::Vote(Err(reason)) => Err(unusable(reason)),
+        PeerReply::Vote(Ok(response)) => Ok(response),
+        PeerReply::Vote(Err(reason)) => Err(unusable(reason)),
         _ => Err(unusable("unexpected answer")),
     }
 }

@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use super::greeting::{self, GreetError, Hello, Identity, Purpose, WIRE_FORMAT};
 use super::link::{Link, LinkEvent};
 use super::listener::{self, ListenError};
-use super::message::{ControlReply, ControlRequest, ControlService, Probe};
+use super::message::{PeerReply, PeerRequest, PeerService, Probe};
 use super::session::{CallError, Session};
 
 /// Events that one subscriber has not taken yet; beyond this it loses events.
@@ -44,7 +44,7 @@ pub(super) struct Inner {
     cluster: Mutex<Option<ClusterId>>,
     links: RwLock<BTreeMap<StorageId, Kept>>,
     subscribers: Mutex<Vec<mpsc::Sender<LinkEvent>>>,
-    service: OnceLock<Weak<dyn ControlService>>,
+    service: OnceLock<Weak<dyn PeerService>>,
     data: mpsc::Sender<DataSocket>,
     logged: Mutex<BTreeSet<String>>,
 }
@@ -125,7 +125,7 @@ impl Peers {
     }
 
     /// Who answers requests. Only the first call counts; requests before it are `NotReady`.
-    pub(super) fn serve(&self, service: Weak<dyn ControlService>) {
+    pub(super) fn serve(&self, service: Weak<dyn PeerService>) {
         let _ = self.inner.service.set(service);
     }
 
@@ -185,9 +185,9 @@ impl Peers {
     pub async fn call(
         &self,
         to: StorageId,
-        request: ControlRequest,
+        request: PeerRequest,
         limit: Duration,
-    ) -> Result<ControlReply, CallError> {
+    ) -> Result<PeerReply, CallError> {
         let session = self
             .inner
             .link(to)
@@ -203,9 +203,9 @@ impl Peers {
     pub(super) async fn call_address(
         &self,
         address: &str,
-        request: ControlRequest,
+        request: PeerRequest,
         limit: Duration,
-    ) -> Result<ControlReply, CallAddressError> {
+    ) -> Result<PeerReply, CallAddressError> {
         let hello = self.inner.hello(Purpose::Control);
         let (stream, theirs) = greeting::dial(address, &hello, limit)
             .await
@@ -283,7 +283,7 @@ impl Inner {
             .expect("no holder of this lock panics")
     }
 
-    pub(super) fn service(&self) -> Option<Arc<dyn ControlService>> {
+    pub(super) fn service(&self) -> Option<Arc<dyn PeerService>> {
         self.service.get()?.upgrade()
     }
 

@@ -8,8 +8,8 @@ use tablestore_placement::{Applied, Change, ClusterMap, Command, MadeUnder, Refu
 use tokio::time::{Instant, timeout_at};
 
 use super::core::Core;
-use super::handle::Control;
-use super::message::{ControlReply, ControlRequest, ProposeReply};
+use super::handle::Consensus;
+use super::message::{PeerReply, PeerRequest, ProposeReply};
 use super::types::{Answer, Proposal};
 
 /// Between two attempts when nothing tells that a new one is worth it.
@@ -33,7 +33,7 @@ pub enum ProposeError {
     /// It may or may not be applied, now or later. Look at the map before trying again.
     #[error("it is unknown whether the change was made")]
     OutcomeUnknown,
-    /// The control plane of this node has ended. It is unknown whether the change was made;
+    /// Consensus has ended on this node. It is unknown whether the change was made;
     /// restart the node.
     #[error("the control plane of this node has ended")]
     Stopped,
@@ -118,7 +118,7 @@ async fn wait_for_change(
     }
 }
 
-impl Control {
+impl Consensus {
     /// Commits what this node decides as the controller of `term`, by itself and on no evidence but
     /// its own: here or not at all, so that no verdict outlives the leadership it was made in.
     /// `decide` is asked about the map that the decision will be applied to; if that has changed
@@ -207,20 +207,20 @@ async fn write(core: &Core, command: Command, deadline: Instant) -> Attempt {
 async fn forward(core: &Core, leader: StorageId, command: &Command, deadline: Instant) -> Attempt {
     let within = deadline.saturating_duration_since(Instant::now());
     let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-    let request = ControlRequest::Propose {
+    let request = PeerRequest::Propose {
         command: command.clone(),
         within_ms,
     };
     Attempt::Done(match core.peers.call(leader, request, within).await {
-        Ok(ControlReply::Proposed(ProposeReply::Applied(applied))) => Ok(applied),
-        Ok(ControlReply::Proposed(ProposeReply::Refused(refused))) => {
+        Ok(PeerReply::Proposed(ProposeReply::Applied(applied))) => Ok(applied),
+        Ok(PeerReply::Proposed(ProposeReply::Refused(refused))) => {
             Err(ProposeError::Refused(refused))
         }
         Ok(
-            ControlReply::Proposed(ProposeReply::NotController)
-            | ControlReply::NotReady
-            | ControlReply::Busy
-            | ControlReply::Unsupported,
+            PeerReply::Proposed(ProposeReply::NotController)
+            | PeerReply::NotReady
+            | PeerReply::Busy
+            | PeerReply::Unsupported,
         ) => return Attempt::Again,
         Err(error) if error.is_without_effect() => return Attempt::Again,
         Ok(_) | Err(_) => Err(ProposeError::OutcomeUnknown),

@@ -1,4 +1,4 @@
-//! Whom this node hears, for all parts of the control plane: every voter tells the others, so that
+//! Whom this node hears, for all parts of consensus: every voter tells the others, so that
 //! a broken connection between two of them is not taken for a dead node.
 //!
 //! Knows nothing of what follows from it.

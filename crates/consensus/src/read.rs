@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::core::Core;
-use super::message::{ControlReply, ControlRequest};
+use super::message::{PeerReply, PeerRequest};
 
 /// Callers that wait for a round.
 pub(super) const READERS_MAX: usize = 16_384;
@@ -29,7 +29,7 @@ pub enum ReadError {
     /// Too many callers wait. Try again later.
     #[error("too many reads of the map are waiting")]
     Busy,
-    /// The control plane of this node has ended.
+    /// Consensus has ended on this node.
     #[error("the control plane of this node has ended")]
     Stopped,
 }
@@ -86,10 +86,10 @@ async fn confirm(core: &Core) -> Option<u64> {
     }
     match core
         .peers
-        .call(leader, ControlRequest::ReadIndex, ROUND_MAX)
+        .call(leader, PeerRequest::ReadIndex, ROUND_MAX)
         .await
     {
-        Ok(ControlReply::ReadIndex(index)) => index,
+        Ok(PeerReply::ReadIndex(index)) => index,
         _ => None,
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::codec::FramedRead;
 
 use super::envelope::{self, Envelope, Kind};
-use super::message::{ControlReply, ControlRequest};
+use super::message::{PeerReply, PeerRequest};
 
 /// Requests queued to one peer; beyond this it is not reading and more would not help.
 const QUEUE_MAX: usize = 1024;
@@ -96,9 +96,9 @@ impl Session {
     /// Sends a request and waits for its answer.
     pub(super) async fn call(
         &self,
-        request: &ControlRequest,
+        request: &PeerRequest,
         limit: Duration,
-    ) -> Result<ControlReply, CallError> {
+    ) -> Result<PeerReply, CallError> {
         let body = envelope::encode_body(request).ok_or(CallError::TooLarge)?;
         let reply = self.send(body)?;
         let body = match timeout(limit, reply).await {
@@ -148,7 +148,7 @@ impl Session {
 
     /// Asks for a sign of life; nobody waits for the answer.
     fn ping(&self) {
-        if let Some(body) = envelope::encode_body(&ControlRequest::Ping { last_log: None }) {
+        if let Some(body) = envelope::encode_body(&PeerRequest::Ping { last_log: None }) {
             let _ = self.send(body);
         }
     }

@@ -1,4 +1,4 @@
-//! What can be set on the control plane of one node.
+//! What can be set for consensus on one node.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,9 +22,9 @@ const ENTRIES_KEPT: u64 = 500;
 /// A snapshot travels as one message; time for the largest.
 const SNAPSHOT_WITHIN: Duration = Duration::from_secs(10);
 
-/// Settings of the control plane of one node.
+/// Settings of consensus on one node.
 #[derive(Debug, Clone)]
-pub struct ControlSettings {
+pub struct ConsensusSettings {
     /// The storage id of this node; its id in the raft group.
     pub me: StorageId,
     /// Where log and snapshot lie; made if missing.
@@ -38,11 +38,11 @@ pub struct ControlSettings {
     pub election: (Duration, Duration),
     /// A voter that is dead for longer is replaced by a learner.
     pub rereplicate_after: Duration,
-    /// No vote is given before [`release_votes`](super::Control::release_votes).
+    /// No vote is given before [`release_votes`](super::Consensus::release_votes).
     pub votes_held: bool,
 }
 
-impl ControlSettings {
+impl ConsensusSettings {
     /// The defaults for one node.
     #[must_use]
     pub fn new(me: StorageId, directory: PathBuf) -> Self {

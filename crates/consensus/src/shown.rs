@@ -16,7 +16,7 @@ pub struct ShownStart {
     pub storage: StorageId,
     /// The start that the cluster took last, as far as the directory knows, and those begun since.
     pub begun: Vec<u64>,
-    /// The end of its log of the control plane.
+    /// The end of its raft log.
     pub last_log: Option<LogId>,
     /// Where the log of each replica ends; of one that is not to be used, and says so, nothing.
     pub ends: Vec<(PartitionId, Option<u64>)>,

@@ -1,4 +1,4 @@
-//! The files of the control plane, opened and held against each other before anything runs.
+//! The files of consensus, opened and held against each other before anything runs.
 //!
 //! The log and the snapshot of the map prove each other: where the log begins, the snapshot must
 //! reach. Knows nothing of raft at work.
@@ -9,22 +9,22 @@ use std::sync::Arc;
 use tablestore_placement::{ClusterMap, Command};
 use tokio::sync::watch;
 
-use super::handle::ControlError;
+use super::handle::ConsensusError;
 use super::log::{Expected, RaftLog, committed_from};
 use super::machine::Machine;
 use super::types::LogId;
 
 /// Log and state machine of a node, open.
 #[derive(Debug)]
-pub struct ControlStore {
+pub struct ConsensusStore {
     pub(super) log: RaftLog,
     pub(super) machine: Machine,
     pub(super) map: watch::Receiver<Arc<ClusterMap>>,
 }
 
-impl ControlStore {
+impl ConsensusStore {
     /// Opens the files in `directory`, whatever the map says.
-    pub(super) fn open(directory: &Path, has_run: bool) -> Result<Self, ControlError> {
+    pub(super) fn open(directory: &Path, has_run: bool) -> Result<Self, ConsensusError> {
         Self::open_unless(directory, has_run, |_| None)
     }
 
@@ -39,8 +39,8 @@ impl ControlStore {
         directory: &Path,
         has_run: bool,
         refused: impl FnOnce(&ClusterMap) -> Option<String>,
-    ) -> Result<Self, ControlError> {
-        std::fs::create_dir_all(directory).map_err(|source| ControlError::Directory {
+    ) -> Result<Self, ConsensusError> {
+        std::fs::create_dir_all(directory).map_err(|source| ConsensusError::Directory {
             directory: directory.to_owned(),
             source,
         })?;
@@ -51,12 +51,12 @@ impl ControlStore {
         } else {
             Expected::Perhaps
         };
-        let log = RaftLog::open::<ControlError>(directory, expected, |log| {
+        let log = RaftLog::open::<ConsensusError>(directory, expected, |log| {
             machine.check_reach("begins behind entry", log.begins_behind())?;
             machine.check_reach("was committed up to entry", log.committed_beyond())?;
             let commands = committed_from(log, behind(&machine));
             match refused(&applied(&map.borrow(), &commands)) {
-                Some(why) => Err(ControlError::Refused(why)),
+                Some(why) => Err(ConsensusError::Refused(why)),
                 None => Ok(()),
             }
         })?;
@@ -112,13 +112,13 @@ mod tests {
     }
 
     /// Opens when the thread of the log before has let go of the file.
-    fn reopen(directory: &TempDir) -> Result<ControlStore, String> {
+    fn reopen(directory: &TempDir) -> Result<ConsensusStore, String> {
         loop {
-            match ControlStore::open(directory.path(), true) {
-                Err(ControlError::Log(error)) if error.to_string().ends_with("in use") => {
+            match ConsensusStore::open(directory.path(), true) {
+                Err(ConsensusError::Log(error)) if error.to_string().ends_with("in use") => {
                     std::thread::yield_now();
                 }
-                Err(ControlError::Snapshot(error)) => return Err(error.to_string()),
+                Err(ConsensusError::Snapshot(error)) => return Err(error.to_string()),
                 Err(error) => return Err(format!("{error}: {:?}", error)),
                 Ok(store) => return Ok(store),
             }
@@ -128,7 +128,7 @@ mod tests {
     /// A snapshot up to entry 5, and a log that begins behind it.
     async fn purged() -> TempDir {
         let directory = TempDir::new().unwrap();
-        let mut store = ControlStore::open(directory.path(), false).unwrap();
+        let mut store = ConsensusStore::open(directory.path(), false).unwrap();
         let map = rmp_snapshot(&mut store.machine).await;
         let meta = SnapshotMeta {
             last_log_id: Some(id(5)),
@@ -174,7 +174,7 @@ mod tests {
     #[tokio::test]
     async fn an_older_snapshot_does_not_replace_a_newer_one() {
         let directory = TempDir::new().unwrap();
-        let mut store = ControlStore::open(directory.path(), false).unwrap();
+        let mut store = ConsensusStore::open(directory.path(), false).unwrap();
         let mut late = store.machine.get_snapshot_builder().await;
         let map = rmp_snapshot(&mut store.machine).await;
         let meta = SnapshotMeta {

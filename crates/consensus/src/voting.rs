@@ -14,7 +14,7 @@ use tablestore_placement::StorageId;
 use tokio::time::timeout;
 
 use super::core::Core;
-use super::message::{ControlReply, PeerIdentity};
+use super::message::{PeerIdentity, PeerReply};
 use super::types::{TypeConfig, Vote};
 
 /// The leader's announcement may arrive shortly after the candidate's request.
@@ -33,16 +33,16 @@ pub(super) async fn vote(
     core: &Core,
     from: PeerIdentity,
     mut request: VoteRequest<TypeConfig>,
-) -> ControlReply {
+) -> PeerReply {
     let claimed = std::mem::take(&mut request.leadership_transfer);
     let candidate = request.vote.leader_id.node_id;
     if candidate != from.storage.0 {
-        return ControlReply::Vote(Err("a vote is asked for by the candidate itself".to_owned()));
+        return PeerReply::Vote(Err("a vote is asked for by the candidate itself".to_owned()));
     }
     if core.votes_held.load(Ordering::Acquire) {
         // It may have voted in this term and run on an older disk now.
         let why = "the others have not confirmed this start yet".to_owned();
-        return ControlReply::Vote(Err(why));
+        return PeerReply::Vote(Err(why));
     }
     if let Some((leader, vote)) = followed_leader(core, candidate) {
         let hand_over = HandOver {
@@ -52,7 +52,7 @@ pub(super) async fn vote(
         request.leadership_transfer = is_gone(core, leader, claimed.then_some(hand_over)).await;
         tracing::debug!(%leader, candidate, gone = request.leadership_transfer, "asked for a vote");
     }
-    ControlReply::Vote(
+    PeerReply::Vote(
         core.raft
             .vote(request)
             .await
@@ -60,9 +60,9 @@ pub(super) async fn vote(
     )
 }
 
-pub(super) async fn pre_vote(core: &Core, mut request: VoteRequest<TypeConfig>) -> ControlReply {
+pub(super) async fn pre_vote(core: &Core, mut request: VoteRequest<TypeConfig>) -> PeerReply {
     request.leadership_transfer = false;
-    ControlReply::Vote(
+    PeerReply::Vote(
         core.raft
             .pre_vote(request)
             .await
@@ -74,15 +74,15 @@ pub(super) async fn transfer_leader(
     core: &Core,
     from: PeerIdentity,
     request: TransferLeaderRequest<TypeConfig>,
-) -> ControlReply {
+) -> PeerReply {
     let vote = *request.from_leader();
     if vote.leader_id.node_id != from.storage.0 {
-        return ControlReply::TransferLeader(Err("only the leader hands over".to_owned()));
+        return PeerReply::TransferLeader(Err("only the leader hands over".to_owned()));
     }
     let to = *request.to_node_id();
     core.hand_over
         .send_replace(Some(HandOver { from: vote, to }));
-    ControlReply::TransferLeader(match core.raft.handle_transfer_leader(request).await {
+    PeerReply::TransferLeader(match core.raft.handle_transfer_leader(request).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(error.to_string()),
         Err(error) => Err(error.to_string()),

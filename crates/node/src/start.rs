@@ -14,7 +14,8 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Context as _;
 use rand::RngExt;
 use tablestore_consensus::{
-    Control, ControlSettings, ControlStore, DataSocket, Dialler, Identity, Peers, ShownStart, bind,
+    Consensus, ConsensusSettings, ConsensusStore, DataSocket, Dialler, Identity, Peers, ShownStart,
+    bind,
 };
 use tablestore_dataplane::Event as PlaneEvent;
 use tablestore_placement::{ClusterId, ClusterMap, Incarnation, Office, Registration, StorageId};
@@ -116,12 +117,12 @@ fn run_node(mut settings: NodeSettings, metrics: Arc<Metrics>) -> anyhow::Result
         http,
         peer,
         storage: opened.storage,
-        control_store: opened.control_store,
+        consensus_store: opened.consensus_store,
         metrics,
     };
     // A runtime may not be dropped on another one: what the data thread did not take stays here.
     let mut data_runtime = Some(data_runtime);
-    control_runtime.block_on(control(started, &mut directory, &mut data_runtime))
+    control_runtime.block_on(live(started, &mut directory, &mut data_runtime))
 }
 
 /// What is open before any thread runs.
@@ -135,7 +136,7 @@ struct Started {
     http: TcpListener,
     peer: TcpListener,
     storage: Storage,
-    control_store: ControlStore,
+    consensus_store: ConsensusStore,
     metrics: Arc<Metrics>,
 }
 
@@ -157,7 +158,7 @@ fn boot() -> u64 {
 }
 
 /// The life of a node, on the control thread.
-async fn control(
+async fn live(
     started: Started,
     directory: &mut DataDirectory,
     data_runtime: &mut Option<Runtime>,
@@ -170,7 +171,7 @@ async fn control(
         http,
         peer,
         storage,
-        control_store,
+        consensus_store,
         metrics,
     } = started;
     let identity = Identity {
@@ -185,20 +186,20 @@ async fn control(
     let (sockets, inbound) = mpsc::channel(SOCKETS_MAX);
     let peers = Peers::open(identity.clone(), cluster, peer, sockets)?;
     let (links, told) = (peers.events(), peers.events());
-    let control_settings = ControlSettings {
+    let consensus_settings = ConsensusSettings {
         voters_max: settings.voters_max,
         rereplicate_after: settings.rereplicate_after,
         votes_held: cluster.is_some(),
-        ..ControlSettings::new(me.member, directory.control())
+        ..ConsensusSettings::new(me.member, directory.consensus())
     };
-    let control = Control::open_on(control_store, control_settings, peers.clone()).await?;
+    let consensus = Consensus::open_on(consensus_store, consensus_settings, peers.clone()).await?;
     let service = Arc::new(Service::default());
-    control.set_service(service.clone());
+    consensus.set_service(service.clone());
     let runtime = data_runtime
         .take()
         .context("the data thread runs already")?;
     let (node, http) = start_data(
-        &settings, me, http, storage, &control, &peers, inbound, runtime, metrics,
+        &settings, me, http, storage, &consensus, &peers, inbound, runtime, metrics,
     )?;
     service.set_node(node.clone());
     tokio::spawn(controller::run(node.clone(), links));
@@ -206,15 +207,15 @@ async fn control(
     let mut stop = Stop::new()?;
     let begun = shown.begun.clone();
     if let Some(cluster) = cluster {
-        let control = node.shared.control.clone();
-        tokio::spawn(confirm_votes(control, cluster, identity.clone(), shown));
+        let consensus = node.shared.consensus.clone();
+        tokio::spawn(confirm_votes(consensus, cluster, identity.clone(), shown));
     }
     let registration = registration(&settings, &identity, start, begun);
     let became_member = tokio::select! {
         became = become_member(&node, directory, &registration, told) => became?,
         () = stop.asked() => return Ok(End::Asked),
     };
-    node.shared.control.release_votes();
+    node.shared.consensus.release_votes();
     tracing::info!(
         name = %settings.name, storage = %me.member, http = %identity.http_address,
         peer = %identity.peer_address, cluster = %became_member, "ready"
@@ -222,7 +223,7 @@ async fn control(
     tokio::select! {
         () = stop.asked() => {}
         () = convicted(&node) => return Ok(End::Convicted),
-        reason = control.failed() => anyhow::bail!("the control plane failed: {reason}"),
+        reason = consensus.failed() => anyhow::bail!("the control plane failed: {reason}"),
     }
     leave(&node, http).await;
     Ok(End::Asked)
@@ -259,7 +260,7 @@ fn start_data(
     me: Office,
     http: TcpListener,
     storage: Storage,
-    control: &Control,
+    consensus: &Consensus,
     peers: &Peers,
     mut inbound: mpsc::Receiver<DataSocket>,
     runtime: Runtime,
@@ -275,7 +276,7 @@ fn start_data(
         engine: storage.engine,
         journal,
         reader: storage.reader,
-        control: control.clone(),
+        consensus: consensus.clone(),
         dialler: Dialler::new(peers.clone()),
         stored: storage.stored,
         progress: Arc::clone(&progress),
@@ -287,7 +288,7 @@ fn start_data(
         shared: Arc::new(Shared {
             me,
             settings: settings.clone(),
-            control: control.clone(),
+            consensus: consensus.clone(),
             data: sender.clone(),
             progress,
             metrics,
@@ -296,7 +297,7 @@ fn start_data(
             leaving: AtomicBool::new(false),
         }),
     };
-    let (maps, to_data) = (control.watch_map(), sender.clone());
+    let (maps, to_data) = (consensus.watch_map(), sender.clone());
     runtime.spawn(async move { tell_maps(maps, &to_data).await });
     runtime.spawn(async move { take_over(&mut inbound, &sender).await });
     let served = node.clone();

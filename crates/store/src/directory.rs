@@ -7,7 +7,7 @@
 //! LOCK      held with flock while a process uses the directory
 //! journal/  the replication journal
 //! rows/     the row engine
-//! control/  the control plane's log and state
+//! control/  the log and state of consensus about the cluster map
 //! ```
 
 mod aside;
@@ -196,9 +196,9 @@ impl DataDirectory {
         self.path.join("rows")
     }
 
-    /// Where the control plane's files go.
+    /// Where the files of consensus go.
     #[must_use]
-    pub fn control(&self) -> PathBuf {
+    pub fn consensus(&self) -> PathBuf {
         self.path.join("control")
     }
 
@@ -384,7 +384,7 @@ mod tests {
             (0xabc, Some(7), 1)
         );
         assert_eq!(again.begin_incarnation(72).unwrap(), 2);
-        assert!(again.journal().is_dir() && again.rows().is_dir() && again.control().is_dir());
+        assert!(again.journal().is_dir() && again.rows().is_dir() && again.consensus().is_dir());
     }
 
     #[test]

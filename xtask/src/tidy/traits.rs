@@ -22,7 +22,7 @@ const LIMITS: [(&str, usize); 16] = [
     ("Snapshot", 3),
     ("Replacement", 3),
     ("Backend", 19),
-    ("ControlService", 1),
+    ("PeerService", 1),
 ];
 
 pub(crate) fn check(files: &[RustFile]) -> Vec<Offence> {

@@ -1,4 +1,4 @@
-//! A node of the control plane on a thread of its own, that can be killed like a process.
+//! A node that has no rows, on a thread of its own, that can be killed like a process.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,9 +14,9 @@ use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
-use crate::handle::ControlError;
+use crate::handle::ConsensusError;
 use crate::log::LogOpenError;
-use crate::{Control, ControlSettings, DataSocket, Identity, Peers, ProposeError, bind};
+use crate::{Consensus, ConsensusSettings, DataSocket, Identity, Peers, ProposeError, bind};
 
 pub(super) const CLUSTER: ClusterId = ClusterId(0xC1);
 /// Nothing in a test takes this long unless it is broken.
@@ -26,7 +26,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Node {
     pub(super) storage: StorageId,
     pub(super) incarnation: Incarnation,
-    pub(super) control: Control,
+    pub(super) consensus: Consensus,
     pub(super) peers: Peers,
     pub(super) address: SocketAddr,
     pub(super) data: mpsc::Receiver<DataSocket>,
@@ -54,12 +54,12 @@ impl Node {
     }
 
     pub(super) fn is_leader(&self) -> bool {
-        self.control.watch_leadership().borrow().is_me_and_ready
+        self.consensus.watch_leadership().borrow().is_me_and_ready
     }
 
     /// Whether no change of the voters is under way, as far as this node knows.
     pub(super) fn is_settled(&self) -> bool {
-        let metrics = self.control.inner.core.raft.server_metrics();
+        let metrics = self.consensus.inner.core.raft.server_metrics();
         let now = metrics.borrow_watched();
         now.membership_config.get_joint_config().len() == 1
             && now.membership_config == now.committed_membership_config
@@ -74,7 +74,7 @@ impl Node {
     /// was on the way to it then has an unknown outcome.
     pub(super) async fn commit(&self, command: Command) {
         loop {
-            match self.control.propose(command.clone()).await {
+            match self.consensus.propose(command.clone()).await {
                 Ok(_) | Err(ProposeError::Refused(Refused::TableExists { .. })) => return,
                 Err(ProposeError::OutcomeUnknown) => {}
                 Err(error) => panic!("{error}: {command:?}"),
@@ -87,7 +87,7 @@ impl Node {
         let Self {
             storage,
             incarnation,
-            control,
+            consensus,
             peers,
             address,
             directory,
@@ -97,7 +97,7 @@ impl Node {
         } = self;
         stop.send(()).unwrap();
         thread.join().unwrap();
-        drop((control, peers));
+        drop((consensus, peers));
         Stopped {
             storage,
             incarnation,
@@ -142,13 +142,13 @@ impl Stopped {
             drop(runtime);
         });
         let thread = thread.unwrap();
-        let (control, peers, data) = started.recv().unwrap();
+        let (consensus, peers, data) = started.recv().unwrap();
         let address = peers.identity().peer_address.parse().unwrap();
         let directory = self.directory;
         Node {
             storage,
             incarnation,
-            control,
+            consensus,
             peers,
             address,
             data,
@@ -164,7 +164,7 @@ async fn open(
     incarnation: Incarnation,
     address: SocketAddr,
     directory: PathBuf,
-) -> (Control, Peers, mpsc::Receiver<DataSocket>) {
+) -> (Consensus, Peers, mpsc::Receiver<DataSocket>) {
     let listener = bind(address).unwrap();
     let address = listener.local_addr().unwrap();
     let (data, sockets) = mpsc::channel(16);
@@ -177,11 +177,11 @@ async fn open(
     .unwrap();
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let settings = ControlSettings::new(storage, directory.clone());
-        match Control::open(settings, peers.clone()).await {
-            Ok(control) => return (control, peers, sockets),
+        let settings = ConsensusSettings::new(storage, directory.clone());
+        match Consensus::open(settings, peers.clone()).await {
+            Ok(consensus) => return (consensus, peers, sockets),
             // The log thread of the incarnation before may be writing its last.
-            Err(ControlError::Log(LogOpenError::InUse { .. })) if Instant::now() < deadline => {
+            Err(ConsensusError::Log(LogOpenError::InUse { .. })) if Instant::now() < deadline => {
                 tokio::task::yield_now().await;
             }
             Err(error) => panic!("{error}: {error:?}"),
@@ -280,7 +280,7 @@ pub(super) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 pub(super) async fn cluster(parent: &TempDir, size: u64) -> Vec<Node> {
     let first = Node::start(parent.path(), 1);
     first
-        .control
+        .consensus
         .found(CLUSTER, first.registration(), 1)
         .await
         .unwrap();
@@ -290,13 +290,14 @@ pub(super) async fn cluster(parent: &TempDir, size: u64) -> Vec<Node> {
         let seed = [nodes[0].address.to_string()];
         let deadline = Instant::now() + PATIENCE;
         let joined = node
-            .control
+            .consensus
             .join(&seed, &node.registration(), deadline)
             .await;
         assert_eq!(joined.unwrap(), CLUSTER);
         nodes.push(node);
     }
-    let all = |node: &Node| node.is_settled() && node.control.voters().len() as u64 == size.min(5);
+    let all =
+        |node: &Node| node.is_settled() && node.consensus.voters().len() as u64 == size.min(5);
     until("all vote", || nodes.iter().all(all)).await;
     nodes
 }
@@ -307,7 +308,7 @@ pub(super) async fn leader_of(nodes: &[Node]) -> usize {
     until("a leader", || {
         leader = nodes.iter().position(Node::is_leader);
         let known = leader.map(|leader| nodes[leader].storage);
-        known.is_some() && nodes.iter().all(|node| node.control.controller() == known)
+        known.is_some() && nodes.iter().all(|node| node.consensus.leader() == known)
     })
     .await;
     leader.unwrap()
@@ -318,11 +319,11 @@ pub(super) async fn all_have(nodes: &[Node], table: &str) {
     until("all have the table", || {
         nodes
             .iter()
-            .all(|node| node.control.map().table_named(table).is_some())
+            .all(|node| node.consensus.map().table_named(table).is_some())
     })
     .await;
-    let expected = nodes[0].control.map();
+    let expected = nodes[0].consensus.map();
     for node in nodes {
-        assert_eq!(node.control.map(), expected);
+        assert_eq!(node.consensus.map(), expected);
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::harness::{CLUSTER, Node, cluster, eventually, identity};
 use crate::greeting::{self, GreetError, Hello, Purpose, Unfit, WIRE_FORMAT, WIRE_FORMAT_OLDEST};
-use crate::{CallError, ControlReply, ControlRequest, LinkEvent, Probe};
+use crate::{CallError, LinkEvent, PeerReply, PeerRequest, Probe};
 
 fn hello(storage: u64, cluster: Option<ClusterId>, purpose: Purpose) -> Hello {
     let address = ([127, 0, 0, 1], 1).into();
@@ -96,7 +96,7 @@ async fn a_connection_that_waits_for_tcp_is_left_for_a_fresh_one() {
         while events.recv().await.unwrap() != up {}
     })
     .await;
-    let ping = || ControlRequest::Ping { last_log: None };
+    let ping = || PeerRequest::Ping { last_log: None };
     hold.send_replace(1);
     let asked = one.peers.call(two.storage, ping(), LIMIT);
     let fresh = async {
@@ -114,10 +114,7 @@ async fn a_connection_that_waits_for_tcp_is_left_for_a_fresh_one() {
     let (answer, ()) = eventually("a fresh one", async { tokio::join!(asked, fresh) }).await;
     assert_eq!(answer.unwrap_err(), CallError::Lost);
     let answer = one.peers.call(two.storage, ping(), LIMIT).await;
-    assert!(
-        matches!(answer, Ok(ControlReply::Pong { .. })),
-        "{answer:?}"
-    );
+    assert!(matches!(answer, Ok(PeerReply::Pong { .. })), "{answer:?}");
     one.kill();
     two.kill();
 }
@@ -148,7 +145,7 @@ async fn a_node_without_a_cluster_is_told_of_one() {
     let mut events = wiped.peers.events();
     wiped.peers.update_members(&{
         let mut map = tablestore_placement::ClusterMap::empty();
-        map.members.clone_from(&node.control.map().members);
+        map.members.clone_from(&node.consensus.map().members);
         map
     });
     let told = LinkEvent::ToldCluster {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tablestore_consensus::{
-    self as consensus, ControlReply, ControlRequest, HeartbeatAnswer, HeartbeatRequest,
-    PartitionProgress, ReplicaRole,
+    self as consensus, HeartbeatAnswer, HeartbeatRequest, PartitionProgress, PeerReply,
+    PeerRequest, ReplicaRole,
 };
 use tablestore_controller::{Answer, Input, ReplicaProgress};
 use tablestore_health::{Probe, Work};
@@ -28,19 +28,17 @@ impl Driver {
             room.set_full_members(self.core.full_members());
             return;
         }
-        let request = ControlRequest::Heartbeat(HeartbeatRequest {
+        let request = PeerRequest::Heartbeat(HeartbeatRequest {
             from: me.member,
             incarnation: me.incarnation,
             sent_ns: u64::try_from(sent.as_nanos()).unwrap_or(u64::MAX),
             map_version: self.node.map().version,
             full: self.core.full_members().into_iter().collect(),
         });
-        let peers = self.node.shared.control.peers().clone();
+        let peers = self.node.shared.consensus.peers().clone();
         let reports = self.reports.clone();
         tokio::spawn(async move {
-            if let Ok(ControlReply::Heartbeat(answer)) =
-                peers.call(to, request, ANSWER_WITHIN).await
-            {
+            if let Ok(PeerReply::Heartbeat(answer)) = peers.call(to, request, ANSWER_WITHIN).await {
                 // Full means that newer answers are there already.
                 let _ = reports.try_send(Report::Answer {
                     node: to,
@@ -60,12 +58,11 @@ impl Driver {
     }
 
     pub(super) fn probe(&self, by: StorageId, node: StorageId, incarnation: Incarnation) {
-        let peers = self.node.shared.control.peers().clone();
+        let peers = self.node.shared.consensus.peers().clone();
         let reports = self.reports.clone();
         tokio::spawn(async move {
-            let request = ControlRequest::ProbeOther { storage: node };
-            let Ok(ControlReply::Probed(found)) = peers.call(by, request, PROBE_WITHIN).await
-            else {
+            let request = PeerRequest::ProbeOther { storage: node };
+            let Ok(PeerReply::Probed(found)) = peers.call(by, request, PROBE_WITHIN).await else {
                 return;
             };
             let found = match found {

@@ -51,8 +51,8 @@ struct Driver {
 /// Runs until the node ends.
 pub(crate) async fn run(node: Node, mut links: mpsc::Receiver<LinkEvent>) {
     let (reports, mut reported) = mpsc::channel(REPORTS_MAX);
-    let mut leadership = node.shared.control.watch_leadership();
-    let mut maps = node.shared.control.watch_map();
+    let mut leadership = node.shared.consensus.watch_leadership();
+    let mut maps = node.shared.consensus.watch_map();
     let mut driver = Driver::new(node, reports);
     loop {
         let due = driver.origin + driver.core.next_deadline();
@@ -89,7 +89,7 @@ impl Driver {
             cold_start_wait: settings.cold_start_wait,
             rereplicate_after: settings.rereplicate_after,
         };
-        let mut maps = node.shared.control.watch_map();
+        let mut maps = node.shared.consensus.watch_map();
         maps.mark_changed();
         Self {
             origin: Instant::now(),
@@ -110,8 +110,8 @@ impl Driver {
 
     /// The core decides by what this node has applied, not by what it was last told.
     fn look(&mut self) {
-        let control = &self.node.shared.control;
-        let voters: BTreeSet<StorageId> = control.voters().into_iter().collect();
+        let consensus = &self.node.shared.consensus;
+        let voters: BTreeSet<StorageId> = consensus.voters().into_iter().collect();
         if voters != self.voters {
             self.voters.clone_from(&voters);
             self.handle(Input::Voters(voters));
@@ -135,7 +135,7 @@ impl Driver {
         let news = match event {
             LinkEvent::Heard { storage, hears } => LinkNews::Heard {
                 storage,
-                incarnation: self.node.shared.control.peers().incarnation(storage),
+                incarnation: self.node.shared.consensus.peers().incarnation(storage),
                 hears: hears.into_iter().collect(),
             },
             LinkEvent::Up {
@@ -184,13 +184,13 @@ impl Driver {
                 Output::Propose(proposal) => self.propose(*proposal),
                 Output::HandOver { to, broken } => {
                     tracing::warn!(successor = %to, ?broken, "another voter hears more: it leads");
-                    let control = self.node.shared.control.clone();
-                    tokio::spawn(async move { control.hand_over_to(to).await });
+                    let consensus = self.node.shared.consensus.clone();
+                    tokio::spawn(async move { consensus.hand_over_to(to).await });
                 }
                 Output::CrashHint {
                     storage,
                     incarnation,
-                } => self.node.shared.control.crash_hint(storage, incarnation),
+                } => self.node.shared.consensus.crash_hint(storage, incarnation),
                 Output::Notice(notice) => self.publish(notice),
             }
         }
@@ -198,10 +198,10 @@ impl Driver {
 
     fn propose(&self, proposal: Proposal) {
         let (job, term) = (proposal.job, proposal.term);
-        let (control, reports) = (self.node.shared.control.clone(), self.reports.clone());
+        let (consensus, reports) = (self.node.shared.consensus.clone(), self.reports.clone());
         tokio::spawn(async move {
             let decide = move |map: &ClusterMap| proposal.change(map);
-            let decided = control.decide(term, decide).await;
+            let decided = consensus.decide(term, decide).await;
             if let Err(error) = &decided {
                 tracing::warn!(?job, %error, "a change of the map was not made");
             }

@@ -3,8 +3,8 @@
 use std::sync::OnceLock;
 
 use tablestore_consensus::{
-    Blob, ControlReply, ControlRequest, ControlService, HeartbeatAnswer, LogEnd, PartitionProgress,
-    PeerIdentity, ReplicaRole, ReplyFuture, ShownStart,
+    Blob, HeartbeatAnswer, LogEnd, PartitionProgress, PeerIdentity, PeerReply, PeerRequest,
+    PeerService, ReplicaRole, ReplyFuture, ShownStart,
 };
 use tablestore_placement::StorageId;
 use tablestore_placement::identity::{Others, Remembered, SeenStart, judge};
@@ -30,23 +30,23 @@ impl Service {
     }
 }
 
-impl ControlService for Service {
-    fn handle(&self, from: PeerIdentity, request: ControlRequest) -> ReplyFuture {
-        if let (Some(node), ControlRequest::ShowStart(shown)) = (self.node.get(), &request)
+impl PeerService for Service {
+    fn handle(&self, from: PeerIdentity, request: PeerRequest) -> ReplyFuture {
+        if let (Some(node), PeerRequest::ShowStart(shown)) = (self.node.get(), &request)
             && shown.storage == from.storage
         {
             let (node, shown) = (node.clone(), shown.clone());
-            return Box::pin(async move { ControlReply::StartSeen(node.judge(&shown).await) });
+            return Box::pin(async move { PeerReply::StartSeen(node.judge(&shown).await) });
         }
         let reply = match (self.node.get(), request) {
-            (None, _) => ControlReply::NotReady,
-            (Some(node), ControlRequest::Heartbeat(request)) => {
+            (None, _) => PeerReply::NotReady,
+            (Some(node), PeerRequest::Heartbeat(request)) => {
                 let full = request.full.into_iter().collect();
                 node.shared.progress.room.set_full_members(full);
-                ControlReply::Heartbeat(node.heartbeat_answer())
+                PeerReply::Heartbeat(node.heartbeat_answer())
             }
-            (Some(node), ControlRequest::ReportLogEnds) => ControlReply::LogEnds(node.log_ends()),
-            (Some(_), _) => ControlReply::Unsupported,
+            (Some(node), PeerRequest::ReportLogEnds) => PeerReply::LogEnds(node.log_ends()),
+            (Some(_), _) => PeerReply::Unsupported,
         };
         Box::pin(std::future::ready(reply))
     }
@@ -58,19 +58,19 @@ impl Node {
         let (asker, remembered) = oneshot::channel();
         let asked = Event::Remembered(shown.storage, asker);
         self.shared.data.send(asked).await;
-        let control = &self.shared.control;
+        let consensus = &self.shared.consensus;
         let remembered = remembered.await.unwrap_or_default();
         let remembered = Remembered {
             commits: remembered.commits,
             acknowledged: remembered.acknowledged,
-            matched: control.matched(shown.storage).map(|log| log.index),
+            matched: consensus.matched(shown.storage).map(|log| log.index),
         };
         let map = self.map();
         let others = map.members.keys().copied();
         let reached: Vec<StorageId> = others
-            .filter(|other| *other == self.me() || control.peers().is_up(*other))
+            .filter(|other| *other == self.me() || consensus.peers().is_up(*other))
             .collect();
-        let voters = control.voters();
+        let voters = consensus.voters();
         let others = Others {
             voters: &voters,
             reached: &reached,
@@ -118,7 +118,7 @@ impl Node {
                 })
                 .collect(),
             partitions_complete: true,
-            last_log_index: self.shared.control.last_log_index(),
+            last_log_index: self.shared.consensus.last_log_index(),
             full: progress.room.is_full(),
             leaving: progress.is_leaving(),
         }

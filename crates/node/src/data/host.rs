@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tablestore_consensus::{Control, Dialler, ProposeError};
+use tablestore_consensus::{Consensus, Dialler, ProposeError};
 use tablestore_dataplane::{self as dataplane, Effects, Notice, Now, Plane, Proposal, Stored};
 use tablestore_placement::{Office, PartitionId};
 use tablestore_store::stopped::StoppedReplicas;
@@ -36,7 +36,7 @@ pub(crate) struct Parts {
     pub(crate) engine: Arc<LsmEngine>,
     pub(crate) journal: JournalQueue,
     pub(crate) reader: JournalReader,
-    pub(crate) control: Control,
+    pub(crate) consensus: Consensus,
     pub(crate) dialler: Dialler,
     pub(crate) stored: Stored,
     pub(crate) progress: Arc<Progress>,
@@ -50,7 +50,7 @@ struct Host {
     plane: Plane<LsmEngine, Waiter>,
     origin: Instant,
     journal: JournalQueue,
-    control: Control,
+    consensus: Consensus,
     sockets: Sockets,
     workers: Workers,
     progress: Arc<Progress>,
@@ -114,7 +114,7 @@ impl Host {
             plane: Plane::new(parts.me, settings, parts.engine, parts.stored),
             origin: Instant::now(),
             journal: parts.journal,
-            control: parts.control,
+            consensus: parts.consensus,
             sockets: Sockets::new(parts.dialler, parts.sender.clone()),
             workers,
             progress: parts.progress,
@@ -205,7 +205,7 @@ impl Host {
         for job in effects.jobs.drain(..) {
             self.workers.run(job);
         }
-        propose(&self.control, &self.sender, effects);
+        propose(&self.consensus, &self.sender, effects);
         for (partition, shown) in effects.progress.drain(..) {
             self.progress.show(partition, shown);
         }
@@ -252,16 +252,16 @@ fn tell(asker: &mut Option<oneshot::Sender<()>>) {
 }
 
 /// Asks the map for what the replicas want of it.
-fn propose(control: &Control, sender: &EventSender, effects: &mut Effects<Waiter>) {
+fn propose(consensus: &Consensus, sender: &EventSender, effects: &mut Effects<Waiter>) {
     for proposal in effects.proposals.drain(..) {
         let Proposal {
             partition,
             version,
             command,
         } = proposal;
-        let (control, sender) = (control.clone(), sender.clone());
+        let (consensus, sender) = (consensus.clone(), sender.clone());
         tokio::spawn(async move {
-            let refused = match control.propose(command).await {
+            let refused = match consensus.propose(command).await {
                 Err(ProposeError::Refused(_)) => Some(version),
                 Ok(_) | Err(_) => None,
             };
@@ -271,9 +271,9 @@ fn propose(control: &Control, sender: &EventSender, effects: &mut Effects<Waiter
         });
     }
     if let Some(rounds) = effects.map_read.take() {
-        let (control, sender) = (control.clone(), sender.clone());
+        let (consensus, sender) = (consensus.clone(), sender.clone());
         tokio::spawn(async move {
-            let map = control.read_index().await.ok();
+            let map = consensus.read_index().await.ok();
             sender.tell(dataplane::Event::MapRead { rounds, map }).await;
         });
     }

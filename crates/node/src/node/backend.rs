@@ -26,7 +26,7 @@ impl Backend for Node {
     }
 
     fn controller(&self) -> Option<StorageId> {
-        self.shared.control.controller()
+        self.shared.consensus.leader()
     }
 
     fn resources(&self, member: StorageId) -> Value {

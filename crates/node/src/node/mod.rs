@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use rand::RngExt;
-use tablestore_consensus::Control;
+use tablestore_consensus::Consensus;
 use tablestore_dataplane::{Answer, Failure, Operation, Reply};
 use tablestore_placement::{ClusterMap, Office, PartitionId, StorageId, Table};
 use tablestore_ring::{PartitionTable, PointHash, Xxh3};
@@ -44,7 +44,7 @@ pub(crate) fn wall_ms() -> u64 {
 pub(crate) struct Shared {
     pub(crate) me: Office,
     pub(crate) settings: NodeSettings,
-    pub(crate) control: Control,
+    pub(crate) consensus: Consensus,
     pub(crate) data: EventSender,
     pub(crate) progress: Arc<Progress>,
     pub(crate) metrics: Arc<Metrics>,
@@ -76,7 +76,7 @@ impl Node {
     /// The cluster map as applied here.
     #[must_use]
     pub fn map(&self) -> Arc<ClusterMap> {
-        self.shared.control.map()
+        self.shared.consensus.map()
     }
 
     /// Notes what a member says of its resources.
@@ -105,7 +105,7 @@ impl Node {
             return Ok((map, target));
         }
         // Another node may have created it a moment ago.
-        let read = tokio::time::timeout_at(context.deadline, self.shared.control.read_index());
+        let read = tokio::time::timeout_at(context.deadline, self.shared.consensus.read_index());
         let Ok(Ok(map)) = read.await else {
             return Err(RequestError::NoController);
         };

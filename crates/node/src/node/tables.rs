@@ -159,14 +159,14 @@ impl Node {
         &self,
         deadline: Instant,
     ) -> Result<std::sync::Arc<tablestore_placement::ClusterMap>, RequestError> {
-        match tokio::time::timeout_at(deadline, self.shared.control.read_index()).await {
+        match tokio::time::timeout_at(deadline, self.shared.consensus.read_index()).await {
             Ok(Ok(map)) => Ok(map),
             Ok(Err(_)) | Err(_) => Err(RequestError::NoController),
         }
     }
 
     async fn propose(&self, command: Command, deadline: Instant) -> Result<(), Refusal> {
-        match self.shared.control.propose_until(command, deadline).await {
+        match self.shared.consensus.propose_until(command, deadline).await {
             Ok(_) => Ok(()),
             Err(ProposeError::Refused(refused)) => Err(Refusal::Refused(refused)),
             Err(ProposeError::NoController) => Err(Refusal::NoController),

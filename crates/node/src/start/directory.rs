@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tablestore_consensus::{
-    self as consensus, Consulted, Control, ControlStore, Identity, ShownStart, consult,
+    self as consensus, Consensus, ConsensusStore, Consulted, Identity, ShownStart, consult,
 };
 use tablestore_dataplane::{RecoveredPartition, Stored};
 use tablestore_placement::identity::{Standing, is_only_copy, may_vote, standing};
@@ -35,7 +35,7 @@ const CLOSES_WITHIN: Duration = Duration::from_secs(5);
 pub(super) struct Opened {
     pub(super) directory: DataDirectory,
     pub(super) storage: Storage,
-    pub(super) control_store: ControlStore,
+    pub(super) consensus_store: ConsensusStore,
     /// What it shows, also when it registers.
     pub(super) shown: ShownStart,
     /// Where the cluster is reached, if an older copy was put aside.
@@ -56,17 +56,17 @@ pub(super) fn open(settings: &NodeSettings, runtime: &Runtime) -> anyhow::Result
     let has_run = directory.incarnation() > 0 || directory.cluster().is_some();
     let me = StorageId(directory.storage());
     let alone = |map: &ClusterMap| broken_alone(map, me, &storage);
-    let control_store = ControlStore::open_unless(&directory.control(), has_run, alone)?;
+    let consensus_store = ConsensusStore::open_unless(&directory.consensus(), has_run, alone)?;
     let shown = ShownStart {
         storage: me,
         begun: directory.starts()?,
-        last_log: control_store.last_log(),
+        last_log: consensus_store.last_log(),
         ends: ends(&storage.stored),
     };
     Ok(Opened {
         directory,
         storage,
-        control_store,
+        consensus_store,
         shown,
         join: Vec::new(),
     })
@@ -144,10 +144,10 @@ pub(super) fn checked(
     let Opened {
         directory,
         storage,
-        control_store,
+        consensus_store,
         ..
     } = opened;
-    drop((storage, control_store));
+    drop((storage, consensus_store));
     let aside = directory.put_aside()?;
     tracing::warn!(
         data_dir = %path.display(), aside = %aside.display(), %why,
@@ -206,7 +206,7 @@ fn ends(stored: &Stored) -> Vec<(PartitionId, Option<u64>)> {
 /// Asks whoever may know this directory; nothing if it belongs to no cluster yet.
 async fn ask(opened: &Opened, settings: &NodeSettings) -> Option<Consulted> {
     let (ours, identity) = belonging(&opened.directory, settings)?;
-    let map = opened.control_store.map();
+    let map = opened.consensus_store.map();
     let others = map.members.values();
     let others = others.filter(|member| member.storage != identity.storage);
     let others = others.map(|member| &member.peer_address);
@@ -235,7 +235,7 @@ fn check_cluster(
 /// had and misses nothing in it: a vote that an older disk has forgotten is not given again. Ends
 /// when it is so; a node that is registered or alone waits for nobody.
 pub(super) async fn confirm_votes(
-    control: Control,
+    consensus: Consensus,
     ours: ClusterId,
     identity: Identity,
     shown: ShownStart,
@@ -246,8 +246,8 @@ pub(super) async fn confirm_votes(
         ends: ends.collect(),
         ..shown
     };
-    while control.holds_votes() {
-        let (voters, map) = (control.voters(), control.map());
+    while consensus.holds_votes() {
+        let (voters, map) = (consensus.voters(), consensus.map());
         let others: Vec<String> = voters
             .iter()
             .filter(|voter| **voter != identity.storage)
@@ -255,7 +255,7 @@ pub(super) async fn confirm_votes(
             .collect();
         let seen = consult(&others, ours, &identity, &shown).await.seen;
         if may_vote(&seen, voters.len()) {
-            return control.release_votes();
+            return consensus.release_votes();
         }
         if let Standing::Replaceable { why } | Standing::Needed { why, .. } = standing(&seen) {
             tracing::debug!(%why, "votes are held back");

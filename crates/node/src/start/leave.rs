@@ -34,7 +34,7 @@ pub(super) async fn leave(node: &Node, http: Http) {
     let deadline = Instant::now() + HAND_OVER_WITHIN;
     let handing = async {
         hand_offices_over(node).await;
-        shared.control.hand_over().await;
+        shared.consensus.hand_over().await;
     };
     if timeout_at(deadline, handing).await.is_err() {
         tracing::warn!("not all offices were handed over in time");
@@ -54,14 +54,14 @@ pub(super) async fn leave(node: &Node, http: Http) {
     let (done, stopped) = oneshot::channel();
     shared.data.send(Event::Stop(done)).await;
     let _ = timeout(DATA_ENDS_WITHIN, stopped).await;
-    shared.control.shutdown().await;
+    shared.consensus.shutdown().await;
     tracing::info!("stopped");
 }
 
 /// Proposes that others take the offices of this node until it has none that another could take.
 async fn hand_offices_over(node: &Node) {
     let (shared, me) = (&node.shared, node.shared.me);
-    let mut maps = shared.control.watch_map();
+    let mut maps = shared.consensus.watch_map();
     let mut marked = false;
     loop {
         let map = Arc::clone(&maps.borrow_and_update());
@@ -78,7 +78,7 @@ async fn hand_offices_over(node: &Node) {
             let suspect = (me.member, me.incarnation, MemberState::Suspect);
             change.members.push(suspect);
         }
-        if let Err(error) = shared.control.propose(Command::Change(change)).await {
+        if let Err(error) = shared.consensus.propose(Command::Change(change)).await {
             tracing::warn!(%error, "offices were not handed over");
             tokio::time::sleep(AGAIN_AFTER).await;
             continue;

@@ -32,7 +32,7 @@ pub(super) async fn become_member(
     registration: &Registration,
     told: mpsc::Receiver<LinkEvent>,
 ) -> anyhow::Result<ClusterId> {
-    let control = &node.shared.control;
+    let consensus = &node.shared.consensus;
     let cluster = match directory.cluster() {
         Some(cluster) => {
             come_back(node, registration).await?;
@@ -50,7 +50,7 @@ pub(super) async fn become_member(
             let name_is_free_by = Instant::now() + NAME_IS_FREE_WITHIN;
             let cluster = loop {
                 let deadline = Instant::now() + JOIN_AGAIN_EVERY;
-                match control
+                match consensus
                     .join(&node.settings().join, registration, deadline)
                     .await
                 {
@@ -79,7 +79,7 @@ pub(super) async fn become_member(
 
 /// Founds a cluster, or goes on where an earlier start was interrupted while it did.
 async fn found(node: &Node, registration: &Registration) -> anyhow::Result<ClusterId> {
-    let control = &node.shared.control;
+    let consensus = &node.shared.consensus;
     let new = ClusterId(rand::rng().random());
     // The time of the registration lies before the wait for whoever remembers this address.
     let at_ms = wall_ms();
@@ -87,7 +87,7 @@ async fn found(node: &Node, registration: &Registration) -> anyhow::Result<Clust
         at_ms,
         ..registration.clone()
     };
-    let founded = control.found(new, first, at_ms).await;
+    let founded = consensus.found(new, first, at_ms).await;
     let map = node.map();
     match founded {
         Ok(_) => Ok(new),
@@ -126,7 +126,7 @@ async fn forgotten_by_nobody(
 async fn come_back(node: &Node, registration: &Registration) -> anyhow::Result<()> {
     loop {
         let command = Command::Register(registration.clone());
-        match node.shared.control.propose(command).await {
+        match node.shared.consensus.propose(command).await {
             Ok(_) => return Ok(()),
             Err(ProposeError::Refused(refused)) => {
                 anyhow::bail!("the cluster refused this node: {refused}")
@@ -138,7 +138,7 @@ async fn come_back(node: &Node, registration: &Registration) -> anyhow::Result<(
 
 /// Waits until the map has this node with an incarnation that fits.
 async fn wait_for(node: &Node, fits: impl Fn(Incarnation) -> bool) {
-    let mut maps: watch::Receiver<_> = node.shared.control.watch_map();
+    let mut maps: watch::Receiver<_> = node.shared.consensus.watch_map();
     let me = node.me();
     // The sender lives as long as the control plane, which outlives this wait.
     let _ = maps
@@ -153,7 +153,7 @@ async fn wait_for(node: &Node, fits: impl Fn(Incarnation) -> bool) {
 /// Waits until the map holds this start of the node dead.
 pub(super) async fn convicted(node: &Node) {
     let me = node.shared.me;
-    let mut maps = node.shared.control.watch_map();
+    let mut maps = node.shared.consensus.watch_map();
     let held_dead = |map: &Arc<ClusterMap>| is_held_dead(map, me);
     // An error means that the control plane has ended, which `failed` tells.
     if maps.wait_for(held_dead).await.is_err() {
