@@ -154,13 +154,13 @@ impl World {
                 }
                 if let Some(life) = self.life_at(slot) {
                     self.tell(|| format!("{life:?} leads in {term:?}"));
-                    self.control(life, Input::Leadership { term });
+                    self.tell_controller(life, Input::Leadership { term });
                 }
             }
             Says::Voters { slot, set } => {
                 self.agreement.voters.clone_from(&set);
                 if let Some(life) = self.life_at(slot) {
-                    self.control(life, Input::Voters(set));
+                    self.tell_controller(life, Input::Voters(set));
                 }
             }
             Says::Proposed {
@@ -196,7 +196,7 @@ impl World {
             }
             Some(For::Decision(life, job)) => {
                 let done = matches!(outcome, Outcome::Applied(_));
-                self.control(life, Input::Proposed { job, done });
+                self.tell_controller(life, Input::Proposed { job, done });
             }
             Some(For::Read(..) | For::Operator) | None => {}
         }
@@ -309,7 +309,7 @@ impl World {
         process.map = Arc::clone(&map);
         let (office, leaving) = (process.office, process.leaving);
         self.give(life, PlaneEvent::Map(Arc::clone(&map)));
-        self.control(life, Input::Map(Arc::clone(&map)));
+        self.tell_controller(life, Input::Map(Arc::clone(&map)));
         let member = map.members.get(&office.member);
         let held_dead = member.is_some_and(|m| m.incarnation == office.incarnation && !m.is_live());
         if held_dead && !leaving {

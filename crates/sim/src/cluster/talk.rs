@@ -34,7 +34,7 @@ impl World {
     }
 
     /// Tells the controller of a process what happened and does what it wants.
-    pub(super) fn control(&mut self, life: Life, input: Input) {
+    pub(super) fn tell_controller(&mut self, life: Life, input: Input) {
         let (now, wall_ms) = (self.now, self.machines[life.slot].wall_ms(self.now));
         let Some(process) = self.process(life) else {
             return;
@@ -92,7 +92,7 @@ impl World {
             return;
         }
         process.tick_at = None;
-        self.control(life, Input::Tick);
+        self.tell_controller(life, Input::Tick);
     }
 
     fn heartbeat(&mut self, life: Life, to: StorageId) {
@@ -105,14 +105,14 @@ impl World {
             let sent = process.since_start(sent_us);
             let (node, answer) = (to, self.answer_of(life));
             self.told_full(life, full);
-            return self.control_quietly(life, Input::Answered { node, sent, answer });
+            return self.tell_controller_quietly(life, Input::Answered { node, sent, answer });
         }
         let full = full.into_iter().collect();
         self.say(life, slot_of(to), Told::Heartbeat { sent_us, full });
     }
 
     /// The answer of the node itself comes before the next output is taken.
-    fn control_quietly(&mut self, life: Life, input: Input) {
+    fn tell_controller_quietly(&mut self, life: Life, input: Input) {
         let (now, wall_ms) = (self.now, self.machines[life.slot].wall_ms(self.now));
         if let Some(process) = self.process(life) {
             let since_start = process.since_start(now);
@@ -193,7 +193,7 @@ impl World {
                     incarnation,
                     hears,
                 };
-                self.control(to, Input::Link(news));
+                self.tell_controller(to, Input::Link(news));
             }
             Told::Heartbeat { sent_us, full } => {
                 self.told_full(to, full.into_iter().collect());
@@ -206,7 +206,7 @@ impl World {
                     return;
                 };
                 let sent = process.since_start(sent_us);
-                self.control(to, Input::Answered { node, sent, answer });
+                self.tell_controller(to, Input::Answered { node, sent, answer });
             }
             Told::Probe { at, incarnation } => {
                 let found = self.look(to, at);
@@ -240,7 +240,7 @@ impl World {
             incarnation,
             found,
         };
-        self.control(to, input);
+        self.tell_controller(to, input);
     }
 
     /// A connection to a process ended, and its address refuses another one.
@@ -250,10 +250,10 @@ impl World {
             storage,
             incarnation,
         };
-        self.control(to, Input::Link(news));
+        self.tell_controller(to, Input::Link(news));
         if self.look(to, slot) == Look::Refused {
             let sign = Sign::RefusedTwice(incarnation);
-            self.control(to, Input::Link(LinkNews::Seen { storage, sign }));
+            self.tell_controller(to, Input::Link(LinkNews::Seen { storage, sign }));
             self.took("a crash was seen");
         }
     }
@@ -288,13 +288,13 @@ impl World {
             storage,
             incarnation,
         };
-        self.control(life, Input::Link(news));
+        self.tell_controller(life, Input::Link(news));
         if before.is_some() {
             let sign = Sign::StartedAnew {
                 incarnation,
                 same_boot: true,
             };
-            self.control(life, Input::Link(LinkNews::Seen { storage, sign }));
+            self.tell_controller(life, Input::Link(LinkNews::Seen { storage, sign }));
         }
     }
 
