@@ -26,6 +26,7 @@ type Proposed = Option<(Plan, Decision)>;
 
 impl Controller {
     fn made(&self, plan: Plan, kind: DecisionKind, why: &str) -> Proposed {
+        let plan = plan.not_relying_on(&self.map, &self.unheard());
         let decision = || Decision::new(kind, self.now.wall_ms).because(why);
         (!plan.is_empty()).then(|| (plan, decision()))
     }

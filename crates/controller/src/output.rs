@@ -1,6 +1,6 @@
 //! What a controller wants done. Knows nothing of how it is done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tablestore_placement::{Change, ClusterMap, Decision, Incarnation, StorageId};
 
@@ -70,6 +70,9 @@ pub struct Proposal {
     pub term: u64,
     /// What is to be decided.
     pub planned: Planned,
+    /// Members of which this leader has heard nothing yet: the map shows them live because nobody
+    /// was there to see them go. They are given no office.
+    pub unheard: BTreeSet<StorageId>,
     /// On what evidence and why.
     pub decision: Decision,
 }
@@ -80,6 +83,7 @@ impl Proposal {
     #[must_use]
     pub fn change(&self, map: &ClusterMap) -> Option<Change> {
         let plan = self.planned.plan(map);
+        let plan = plan.not_relying_on(map, &self.unheard);
         (!plan.is_empty()).then(|| plan.into_change(self.decision.clone()))
     }
 }

@@ -3,10 +3,11 @@
 //!
 //! Knows nothing of how that is known, see `hearing`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tablestore_health::{Detector, Evidence};
-use tablestore_placement::{Decision, DecisionKind};
+use tablestore_placement::{Decision, DecisionKind, StorageId};
 
 use crate::{Controller, HEARD_WITHIN, Job, Output, Planned};
 
@@ -25,6 +26,17 @@ impl Controller {
     pub(crate) fn decides(&self) -> Option<u64> {
         let lead = self.lead?;
         self.hears_majority().then_some(lead.term)
+    }
+
+    /// Live members, by the map, that have neither answered this leader nor, as voters, been heard
+    /// by this node lately.
+    pub(crate) fn unheard(&self) -> BTreeSet<StorageId> {
+        let heard = self.hearing.heard(self.at());
+        let is_heard = |member: &StorageId| {
+            *member == self.me || self.answers.contains_key(member) || heard.contains(member)
+        };
+        let live = self.map.live_members().map(|member| member.storage);
+        live.filter(|member| !is_heard(member)).collect()
     }
 
     /// Tells the detector the time, unless nobody is heard: then it is this node that is cut off,

@@ -98,15 +98,16 @@ impl Controller {
         let Some(term) = self.decides() else {
             return;
         };
-        if planned.plan(&self.map).is_empty() || !self.jobs.insert(job) {
-            return;
-        }
         let proposal = Proposal {
             job,
             term,
             planned,
+            unheard: self.unheard(),
             decision,
         };
+        if proposal.change(&self.map).is_none() || !self.jobs.insert(job) {
+            return;
+        }
         self.output(Output::Propose(Box::new(proposal)));
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tablestore_health::Probe;
 use tablestore_placement::testing::{catch_up, cluster, create_table, definition, registration};
 use tablestore_placement::{
-    ClusterMap, Command, DecisionKind, Incarnation, MemberState, Office, StorageId, plan,
+    ClusterMap, Command, DecisionKind, Incarnation, MemberState, Office, StorageId,
+    TableDefinition, plan,
 };
 
 use crate::{
@@ -46,8 +47,12 @@ struct Bench {
 impl Bench {
     /// All members are up and in sync, and reach each other; nobody leads.
     fn new() -> Self {
+        Self::with(&definition(8, 3, 2))
+    }
+
+    fn with(table: &TableDefinition) -> Self {
         let mut map = cluster(&[("", 1), ("", 1), ("", 1)]);
-        create_table(&mut map, "orders", &definition(8, 3, 2)).expect("a table can be created");
+        create_table(&mut map, "orders", table).expect("a table can be created");
         catch_up(&mut map);
         let settings = ControllerSettings {
             heartbeat_every: ms(100),
@@ -512,4 +517,46 @@ fn a_full_disk_moves_offices_off_until_there_is_room() {
     assert_eq!(bench.jobs(), [Job::Room(SECOND)]);
     bench.decide();
     assert_eq!(bench.map.members[&SECOND].state, MemberState::Up);
+}
+
+#[test]
+fn nobody_is_given_an_office_before_this_leader_has_heard_it() {
+    let mut bench = Bench::with(&definition(8, 2, 1));
+    let third_alone = |map: &ClusterMap| {
+        let mut offices = map.partitions().map(|(_, _, a)| a);
+        offices.any(|a| a.primary_member() == Some(THIRD) && a.in_sync == [THIRD])
+    };
+    let with_third: Vec<_> = bench
+        .map
+        .partitions()
+        .filter(|(_, _, a)| a.primary_member() == Some(SECOND) && a.in_sync.contains(&THIRD))
+        .map(|(partition, ..)| partition)
+        .collect();
+    assert!(!with_third.is_empty());
+
+    // The third died while nobody led; the second starts anew.
+    bench.reached.remove(&THIRD);
+    bench.run(ms(500));
+    bench.lead(1);
+    bench.hint(SECOND);
+    bench.decide();
+    assert_eq!(bench.map.members[&SECOND].state, MemberState::Down);
+    assert!(!third_alone(&bench.map), "it may be gone");
+    let mut back = registration(2, "", 1);
+    (back.start, back.incarnation) = (2, Incarnation(2));
+    bench.apply(&Command::Register(back));
+    for _ in 0..100 {
+        bench.run(ms(50));
+        bench.decide();
+        assert!(!third_alone(&bench.map), "it is gone");
+    }
+    assert_eq!(bench.map.members[&THIRD].state, MemberState::Down);
+    for partition in with_third {
+        let assignment = bench.map.assignment(partition).expect("the table stays");
+        let office = Office {
+            member: SECOND,
+            incarnation: Incarnation(2),
+        };
+        assert_eq!(assignment.primary, Some(office), "{partition}");
+    }
 }

@@ -16,8 +16,10 @@ mod surplus;
 #[cfg(test)]
 mod tests;
 
-use crate::{AssignmentChange, Change, Decision, Incarnation, MemberState, PartitionId, Rule};
-use crate::{StorageId, StrategyUnknown};
+use std::collections::BTreeSet;
+
+use crate::{AssignmentChange, Change, ClusterMap, Decision, Incarnation, MemberState};
+use crate::{PartitionId, Rule, StorageId, StrategyUnknown};
 
 pub use balance::{OfficeCaps, balance_primaries, balance_replicas};
 pub(crate) use draft::Draft;
@@ -51,6 +53,28 @@ impl Plan {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.members.is_empty() && self.assignments.is_empty()
+    }
+
+    /// Leaves every partition alone that one of these members would serve, with fewer others in its
+    /// in-sync set: if that member is gone, nobody else could serve it any more.
+    #[must_use]
+    pub fn not_relying_on(mut self, map: &ClusterMap, unheard: &BTreeSet<StorageId>) -> Self {
+        self.assignments.retain(|change| {
+            let next = &change.next;
+            let Some(current) = map.assignment(change.partition) else {
+                return true;
+            };
+            let moves = !map.is_filled(current.primary) || current.primary_member() != next.primary;
+            let shrinks = current
+                .in_sync
+                .iter()
+                .any(|one| !next.in_sync.contains(one));
+            let relies = next
+                .primary
+                .is_some_and(|primary| unheard.contains(&primary));
+            !(relies && (moves || shrinks))
+        });
+        self
     }
 
     /// The change that carries this plan out. The reasons follow the decision's own.
