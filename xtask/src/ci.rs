@@ -123,7 +123,12 @@ fn documentation() -> Result<()> {
 }
 
 fn seeds(workspace: &Workspace) -> Result<()> {
-    let arguments: [OsString; 2] = ["--seeds".into(), SEEDS.into()];
+    let arguments: [OsString; 4] = [
+        "--seeds".into(),
+        SEEDS.into(),
+        "--cover".into(),
+        "--twice".into(),
+    ];
     sim::simulate(workspace, &arguments, SIM_LIMIT)
         .context("`cargo xtask sim --seed N` replays the seed that is named above")
 }

@@ -11,6 +11,7 @@
     reason = "its contract is wider than what the world asks of it"
 )]
 mod agreement;
+mod canary;
 #[allow(
     dead_code,
     unused_imports,
@@ -18,19 +19,37 @@ mod agreement;
 )]
 mod check;
 mod cluster;
+mod cover;
+mod excerpt;
 mod mutant;
 mod rng;
+mod shrink;
+mod smaller;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use self::cluster::MARK_EVERY;
+
+pub use crate::canary::{FINDS_MIN, Fared, fare};
+pub use crate::cover::missed;
+pub use crate::excerpt::{Line, excerpt};
 pub use crate::mutant::Mutant;
+pub use crate::shrink::shrink;
+pub use crate::smaller::{Kept, Smaller};
+
+/// One seed in so many is run twice, if that is asked for.
+const TWICE_EVERY: u64 = 100;
 
 /// How to run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// The deliberate bug to run with.
     pub mutant: Option<Mutant>,
+    /// What is left out.
+    pub smaller: Smaller,
+    /// Run each hundredth seed twice and compare.
+    pub twice: bool,
     /// Keep a line for everything that happens.
     pub trace: bool,
 }
@@ -44,10 +63,12 @@ pub struct Report {
     pub violation: Option<String>,
     /// A hash over all events: equal for equal runs.
     pub trace_hash: u64,
+    /// That hash after each 1 024 events.
+    pub marks: Vec<u64>,
     /// How much happened.
     pub totals: Totals,
     /// The lines, if they were kept.
-    pub trace: Vec<String>,
+    pub trace: Vec<Line>,
 }
 
 /// Counts of one run or of many.
@@ -63,10 +84,14 @@ pub struct Totals {
     pub writes: u64,
     /// Answered strong reads.
     pub reads: u64,
-    /// Simulated time in microseconds.
+    /// Simulated time in microseconds; of one run: when it ended.
     pub simulated_us: u64,
+    /// The longest time from healing until all was well.
+    pub well_after_us_max: u64,
     /// How often the rarer ways through the protocol were taken.
     pub ways: BTreeMap<&'static str, u64>,
+    /// In how many runs each was taken.
+    pub runs_with: BTreeMap<&'static str, u64>,
 }
 
 impl Totals {
@@ -77,8 +102,12 @@ impl Totals {
         self.writes += other.writes;
         self.reads += other.reads;
         self.simulated_us += other.simulated_us;
+        self.well_after_us_max = self.well_after_us_max.max(other.well_after_us_max);
         for (way, count) in &other.ways {
             *self.ways.entry(way).or_default() += count;
+        }
+        for (way, runs) in &other.runs_with {
+            *self.runs_with.entry(way).or_default() += runs;
         }
     }
 }
@@ -86,11 +115,12 @@ impl Totals {
 /// Runs one seed.
 #[must_use]
 pub fn run(seed: u64, options: Options) -> Report {
-    let outcome = cluster::run(seed, options.mutant, options.trace);
+    let outcome = cluster::run(seed, options);
     Report {
         seed,
         violation: outcome.violation,
         trace_hash: outcome.trace_hash,
+        marks: outcome.marks,
         totals: Totals {
             runs: 1,
             events: outcome.events,
@@ -98,10 +128,26 @@ pub fn run(seed: u64, options: Options) -> Report {
             writes: outcome.writes,
             reads: outcome.reads,
             simulated_us: outcome.simulated_us,
+            well_after_us_max: outcome.well_after_us,
+            runs_with: outcome.ways.keys().map(|way| (*way, 1)).collect(),
             ways: outcome.ways,
         },
         trace: outcome.trace,
     }
+}
+
+/// Where two runs of one seed part; they must not.
+fn difference(one: &Report, other: &Report) -> Option<String> {
+    if one.trace_hash == other.trace_hash {
+        return None;
+    }
+    let mut pairs = one.marks.iter().zip(&other.marks);
+    let same = pairs.position(|(one, other)| one != other);
+    let same = same.unwrap_or_else(|| one.marks.len().min(other.marks.len())) as u64;
+    let (from, to) = (same * MARK_EVERY, (same + 1) * MARK_EVERY);
+    Some(format!(
+        "Determinism: two runs of the seed part after event {from}, before event {to}"
+    ))
 }
 
 /// What many runs came to.
@@ -144,7 +190,10 @@ pub fn run_many(seeds: Range<u64>, options: Options, threads: u64, failures_max:
 fn run_part(seeds: impl Iterator<Item = u64>, options: Options, failures_max: usize) -> Summary {
     let mut summary = Summary::default();
     for seed in seeds {
-        let report = run(seed, options);
+        let mut report = run(seed, options);
+        if options.twice && seed.is_multiple_of(TWICE_EVERY) && report.violation.is_none() {
+            report.violation = difference(&report, &run(seed, options));
+        }
         summary.totals.add(&report.totals);
         if report.violation.is_some() {
             summary.failed.push(report);

@@ -1,5 +1,8 @@
 //! Runs seeds from the command line:
-//! `--seeds A..B | --seed N`, `--mutant NAME`, `--trace`, `--threads N`.
+//! `--seeds A..B | --seed N`, `--mutant NAME`, `--mutants`,
+//! `--trace`, `--threads N`, `--shrink`, `--cover`,
+//! `--twice`; and what a run leaves out: `--faults 3,7`, `--until 812ms`, `--nodes N`,
+//! `--clients N`, `--keys N`, `--usual-limits`.
 
 #![expect(
     clippy::print_stdout,
@@ -7,19 +10,16 @@
     reason = "a program for people on a terminal"
 )]
 
-use std::ops::Range;
+mod arguments;
+
 use std::process::ExitCode;
 
-use tablestore_sim::{Mutant, Options, Totals, run, run_many};
+use tablestore_sim::{Mutant, Options, Totals, excerpt, fare, missed, run, run_many, shrink};
+
+use self::arguments::{Arguments, parse};
 
 /// Failures after which a range is given up.
 const FAILURES_MAX: usize = 20;
-
-struct Arguments {
-    seeds: Range<u64>,
-    options: Options,
-    threads: u64,
-}
 
 fn main() -> ExitCode {
     match parse(std::env::args().skip(1)) {
@@ -31,88 +31,84 @@ fn main() -> ExitCode {
     }
 }
 
-fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
-    let mut arguments = Arguments {
-        seeds: 0..1000,
-        options: Options::default(),
-        threads: 2,
-    };
-    while let Some(flag) = given.next() {
-        if flag == "--trace" {
-            arguments.options.trace = true;
-            continue;
-        }
-        let value = given
-            .next()
-            .ok_or_else(|| format!("{flag}: a value is missing"))?;
-        match flag.as_str() {
-            "--seed" => {
-                let seed = number(&value)?;
-                arguments.seeds = seed..seed + 1;
-            }
-            "--seeds" => {
-                let (from, to) = value
-                    .split_once("..")
-                    .ok_or_else(|| format!("--seeds: expected A..B, got {value}"))?;
-                arguments.seeds = number(from)?..number(to)?;
-            }
-            "--threads" => arguments.threads = number(&value)?,
-            "--mutant" => arguments.options.mutant = Some(mutant(&value)?),
-            _ => return Err(format!("unknown flag {flag}")),
-        }
-    }
-    Ok(arguments)
-}
-
-fn number(text: &str) -> Result<u64, String> {
-    text.parse()
-        .map_err(|_| format!("expected a number, got {text}"))
-}
-
-fn mutant(name: &str) -> Result<Mutant, String> {
-    let mut all = Mutant::all().into_iter();
-    all.find(|mutant| mutant.to_string() == name)
-        .ok_or_else(|| {
-            let names: Vec<String> = Mutant::all().iter().map(ToString::to_string).collect();
-            format!("unknown mutant {name}; there are {}", names.join(", "))
-        })
-}
-
 fn carry_out(arguments: &Arguments) -> ExitCode {
-    let Arguments {
-        seeds,
-        options,
-        threads,
-    } = arguments;
-    if options.trace {
-        let report = run(seeds.start, *options);
-        report.trace.iter().for_each(|line| println!("{line}"));
-        println!("trace hash {:016x}", report.trace_hash);
-        print_totals(&report.totals);
-        if let Some(violation) = report.violation {
-            println!("seed {}: {violation}", report.seed);
-            return ExitCode::FAILURE;
-        }
-        return ExitCode::SUCCESS;
+    if arguments.mutants {
+        return show_mutants(arguments);
     }
-    let summary = run_many(seeds.clone(), *options, *threads, FAILURES_MAX);
+    if arguments.options.trace {
+        return show(arguments);
+    }
+    let (seeds, options) = (arguments.seeds.clone(), arguments.options);
+    let summary = run_many(seeds, options, arguments.threads, FAILURES_MAX);
     print_totals(&summary.totals);
     for report in &summary.failed {
         let violation = report.violation.as_deref().unwrap_or_default();
         println!("seed {}: {violation}", report.seed);
-        let mutant = options.mutant.map(|m| format!(" --mutant {m}"));
-        let mutant = mutant.unwrap_or_default();
-        println!(
-            "  replay: cargo xtask sim --seed {}{mutant} --trace",
-            report.seed
-        );
+        println!("  replay: {} --trace", replay(report.seed, &options));
     }
-    if summary.failed.is_empty() {
+    let Some(first) = summary.failed.first() else {
         println!("{} runs, no rule broken", summary.totals.runs);
+        return covered(arguments.cover, &summary.totals);
+    };
+    if arguments.shrink {
+        show_smaller(first.seed, options);
+    }
+    ExitCode::FAILURE
+}
+
+/// Whether each deliberate fault is found, often enough and by its own rules.
+fn show_mutants(arguments: &Arguments) -> ExitCode {
+    let mut is_good = true;
+    for mutant in Mutant::all() {
+        let fared = fare(mutant, arguments.seeds.clone(), arguments.threads);
+        is_good &= fared.is_found() && fared.others.is_empty();
+        println!("{fared}");
+    }
+    if is_good {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Whether the runs took the ways that they must.
+fn covered(is_asked: bool, totals: &Totals) -> ExitCode {
+    let missed = missed(totals);
+    if !is_asked || missed.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    missed.iter().for_each(|line| println!("{line}"));
+    ExitCode::FAILURE
+}
+
+/// One run, with everything that happened.
+fn show(arguments: &Arguments) -> ExitCode {
+    let report = run(arguments.seeds.start, arguments.options);
+    report.trace.iter().for_each(|line| println!("{line}"));
+    println!("trace hash {:016x}", report.trace_hash);
+    print_totals(&report.totals);
+    let Some(violation) = report.violation else {
+        return ExitCode::SUCCESS;
+    };
+    println!("seed {}: {violation}", report.seed);
+    ExitCode::FAILURE
+}
+
+/// The smallest run found that breaks the same rule.
+fn show_smaller(seed: u64, options: Options) {
+    let Some((options, report)) = shrink(seed, options) else {
+        return println!("seed {seed} breaks no rule when it is run alone");
+    };
+    let violation = report.violation.as_deref().unwrap_or_default();
+    println!("seed {seed}, made smaller: {violation}");
+    println!("  replay: {}", replay(seed, &options));
+    excerpt(&report).iter().for_each(|line| println!("{line}"));
+}
+
+fn replay(seed: u64, options: &Options) -> String {
+    let mutant = options.mutant.map(|m| format!(" --mutant {m}"));
+    let mutant = mutant.unwrap_or_default();
+    format!("cargo xtask sim --seed {seed}{mutant}{}", options.smaller)
 }
 
 fn print_totals(totals: &Totals) {
@@ -125,7 +121,12 @@ fn print_totals(totals: &Totals) {
         totals.reads,
         totals.simulated_us / 1_000_000
     );
+    println!(
+        "all was well {} ms after healing at the latest",
+        totals.well_after_us_max / 1_000
+    );
     for (way, count) in &totals.ways {
-        println!("  {count:>9}  {way}");
+        let runs = totals.runs_with.get(way).copied().unwrap_or(0);
+        println!("  {count:>9} in {runs:>6} runs  {way}");
     }
 }

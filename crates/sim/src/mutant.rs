@@ -13,6 +13,8 @@ pub enum Mutant {
     ShortenedLogAccepted,
     /// A decision says nothing of the term and the map that it was made under.
     DeposedControllerDecides,
+    /// A node starts on whatever its disks hold, though the cluster knows a later start of it.
+    OlderDiskAccepted,
 }
 
 impl Mutant {
@@ -21,9 +23,25 @@ impl Mutant {
     pub fn all() -> Vec<Self> {
         let replica = tablestore_replication::Mutant::ALL.into_iter();
         let plane = tablestore_dataplane::Mutant::ALL.into_iter();
-        let own = [Self::ShortenedLogAccepted, Self::DeposedControllerDecides];
+        let own = [
+            Self::ShortenedLogAccepted,
+            Self::DeposedControllerDecides,
+            Self::OlderDiskAccepted,
+        ];
         let all = replica.map(Self::Replica).chain(plane.map(Self::Plane));
         all.chain(own).collect()
+    }
+
+    /// The rules that find it, by the names that stand before the first colon of a violation.
+    #[must_use]
+    pub fn rules(self) -> &'static [&'static str] {
+        match self {
+            Self::Replica(mutant) => of_replica(mutant),
+            Self::Plane(mutant) => of_plane(mutant),
+            Self::ShortenedLogAccepted => &["Consensus", "End"],
+            Self::DeposedControllerDecides => &["Consensus"],
+            Self::OlderDiskAccepted => &["Stopped", "Liveness", "Durable", "Start"],
+        }
     }
 }
 
@@ -34,5 +52,45 @@ impl fmt::Display for Mutant {
             Self::Plane(mutant) => write!(f, "{mutant:?}"),
             own => write!(f, "{own:?}"),
         }
+    }
+}
+
+fn of_replica(mutant: tablestore_replication::Mutant) -> &'static [&'static str] {
+    use tablestore_replication::Mutant as Of;
+    match mutant {
+        // A log that parted from the others may as well never come to rest.
+        Of::TruncateByCommitMark | Of::UnknownEpoch => {
+            &["agreement", "Stopped", "Durable", "Liveness"]
+        }
+        Of::ReadBeforeInheritedTail | Of::StaleRoundConfirms => &["real-time", "absence", "page"],
+        Of::CommitWithSmallerSet | Of::AckBeforeSync | Of::OwnEntryBeforeSync => &["Durable"],
+        Of::LeapingClock => &["Clock"],
+    }
+}
+
+fn of_plane(mutant: tablestore_dataplane::Mutant) -> &'static [&'static str] {
+    use tablestore_dataplane::Mutant as Of;
+    // Rows that are not those of the log show in reads, in outcomes and where copies are compared.
+    let rows: &[&str] = &[
+        "copies",
+        "Copies",
+        "agreement",
+        "replay",
+        "page",
+        "moment",
+        "real-time",
+        "absence",
+    ];
+    match mutant {
+        Of::ForeignChunks | Of::ReplicaWithGapServed => rows,
+        // A copy may lack what the next entry needs: then it never comes to rest.
+        Of::ChunkLostUnnoticed => &["copies", "Copies", "agreement", "replay", "Liveness"],
+        Of::SideRecordsLost => &["one-effect"],
+        Of::AnswersToEarlierStart => &["acknowledged", "foreign-answer", "one-effect"],
+        Of::FrameOverLimit => &["Wire"],
+        Of::JobDropped | Of::StaleLink | Of::ForgottenCrowd => &["Liveness"],
+        Of::UnknownPartitionDeleted => &["agreement", "Stopped", "Durable"],
+        Of::StarvedFlush => &["Flush"],
+        Of::OldLifeSync => &["Durable"],
     }
 }

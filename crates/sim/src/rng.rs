@@ -1,4 +1,5 @@
-//! The one source of chance of a run. Knows nothing of what is decided with it.
+//! The sources of chance of a run, one for each purpose. Knows nothing of what is decided with
+//! them.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -10,6 +11,11 @@ pub(crate) struct Chance(ChaCha8Rng);
 impl Chance {
     pub(crate) fn new(seed: u64) -> Self {
         Self(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    /// The stream of a purpose: what is drawn for one purpose changes nothing of another.
+    fn of(seed: u64, purpose: u64) -> Self {
+        Self::new(mix(seed, purpose))
     }
 
     /// True `per_mille` times out of a thousand.
@@ -41,4 +47,52 @@ impl Chance {
 pub(crate) fn one_of<T: Copy>(from: &[T], number: u64) -> Option<T> {
     let at = number % (from.len() as u64).max(1);
     from.get(at as usize).copied()
+}
+
+/// Spreads a seed and a purpose over all bits (the finalizer of SplitMix64).
+fn mix(seed: u64, purpose: u64) -> u64 {
+    let mut mixed = seed ^ purpose.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
+}
+
+/// The streams of a run.
+#[derive(Debug)]
+pub(crate) struct Chances {
+    /// Sizes, limits and times.
+    pub(crate) sizes: Chance,
+    /// Which faults are planned.
+    pub(crate) faults: Chance,
+    /// How long things take on the network.
+    pub(crate) network: Chance,
+    /// How long disks take, and what they tear.
+    pub(crate) disks: Chance,
+    /// What clients do, and when.
+    pub(crate) clients: Chance,
+    /// What operators choose, and when machines are started.
+    pub(crate) operators: Chance,
+    /// The agreement has its own generator, made of this.
+    pub(crate) agreement: Chance,
+    /// How the run ends.
+    pub(crate) ending: Chance,
+    /// What the run is made for.
+    pub(crate) themes: Chance,
+}
+
+impl Chances {
+    pub(crate) fn new(seed: u64) -> Self {
+        let of = |purpose| Chance::of(seed, purpose);
+        Self {
+            sizes: of(1),
+            faults: of(2),
+            network: of(3),
+            disks: of(4),
+            clients: of(5),
+            operators: of(6),
+            agreement: of(7),
+            ending: of(8),
+            themes: of(9),
+        }
+    }
 }

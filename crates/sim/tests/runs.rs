@@ -1,6 +1,6 @@
 //! Runs are repeatable and clean.
 
-use tablestore_sim::{Options, run, run_many};
+use tablestore_sim::{Kept, Options, Smaller, run, run_many};
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
@@ -40,5 +40,21 @@ fn l07_to_l11_no_rule_is_broken_under_combined_faults() {
 fn runs_that_once_found_something_are_clean() {
     for seed in [15, 72, 181, 705, 722, 1093, 1556, 1485, 2596, 10246] {
         assert_eq!(run(seed, Options::default()).violation, None, "seed {seed}");
+    }
+}
+
+#[test]
+fn leaving_nothing_out_changes_nothing() {
+    for seed in 0..3 {
+        let smaller = Smaller {
+            faults: Some(Kept::ALL),
+            until_us: Some(u64::MAX),
+            ..Smaller::default()
+        };
+        let options = Options {
+            smaller,
+            ..Options::default()
+        };
+        assert_eq!(run(seed, options), run(seed, Options::default()));
     }
 }

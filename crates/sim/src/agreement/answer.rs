@@ -31,6 +31,7 @@ impl Agreement {
             .map(|(key, of)| (key.1, *of))
             .collect();
         for (other, ticket) in at_index {
+            self.judge_decision(other, id, ticket);
             let said = self
                 .tickets
                 .get(&ticket)
@@ -46,6 +47,16 @@ impl Agreement {
                 _ => continue,
             };
             self.says.push(Says::Way(way));
+        }
+    }
+
+    /// What the leader of a term decided is committed in that term or not at all.
+    fn judge_decision(&mut self, made: EntryId, committed: EntryId, ticket: u64) {
+        let decided_in = self.tickets.get(&ticket).and_then(|known| known.decided_in);
+        if made == committed && decided_in.is_some_and(|term| term != made.term) {
+            self.book.report(|| {
+                format!("a decision of the leader of term {decided_in:?} is committed as {made}")
+            });
         }
     }
 

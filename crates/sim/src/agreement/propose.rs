@@ -18,6 +18,8 @@ pub(super) struct Ticket {
     pub(super) slot: Slot,
     pub(super) life: u64,
     pub(super) proposal: Proposal,
+    /// The term of the leader whose decision it is.
+    pub(super) decided_in: Option<u64>,
     /// The entries that were made of it.
     pub(super) made: Vec<EntryId>,
     /// How many messages with it may still lead to an entry.
@@ -49,11 +51,16 @@ impl Agreement {
             Proposal::Command(_) => self.settings.propose_within_us,
             Proposal::Decision { .. } => self.settings.decide_within_us,
         };
+        let decided_in = match &proposal {
+            Proposal::Command(_) => None,
+            Proposal::Decision { term, .. } => Some(*term),
+        };
         let proposal = self.disguised(from, proposal);
         let known = Ticket {
             slot: from,
             life,
             proposal,
+            decided_in,
             made: Vec::new(),
             in_flight: 0,
             at: None,

@@ -109,6 +109,9 @@ impl Check {
                 let page = Page { rows, more: *more };
                 self.judge_page(*partition, &range, page, span)
             }
+            (Asked::Checksums { .. }, Answer::Checksums { index, replicas }) => {
+                judge_checksums(*index, replicas)
+            }
             _ => Err((Rule::ForeignAnswer, "an answer of another kind".into())),
         }
     }
@@ -256,4 +259,15 @@ pub(super) fn find(
             key.escape_ascii()
         )),
     }
+}
+
+/// Copies at one index are the same; one that could not be summed up says nothing.
+fn judge_checksums(index: u64, replicas: &[(u64, Result<u64, String>)]) -> Result<(), Breach> {
+    let mut sums = replicas.iter().filter_map(|(_, sum)| sum.as_ref().ok());
+    let first = sums.next();
+    if sums.all(|sum| Some(sum) == first) {
+        return Ok(());
+    }
+    let words = format!("checksums at index {index} differ: {replicas:?}");
+    Err((Rule::Copies, words))
 }

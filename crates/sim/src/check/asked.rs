@@ -41,6 +41,8 @@ pub(crate) enum Asked {
         reverse: bool,
         strong: bool,
     },
+    /// The checksums of all copies.
+    Checksums { partition: PartitionId },
 }
 
 impl Asked {
@@ -49,7 +51,8 @@ impl Asked {
         match self {
             Self::Write { partition, .. }
             | Self::Get { partition, .. }
-            | Self::Scan { partition, .. } => *partition,
+            | Self::Scan { partition, .. }
+            | Self::Checksums { partition } => *partition,
         }
     }
 
@@ -57,7 +60,7 @@ impl Asked {
     pub(crate) fn key(&self) -> Option<&Bytes> {
         match self {
             Self::Write { key, .. } | Self::Get { key, .. } => Some(key),
-            Self::Scan { .. } => None,
+            Self::Scan { .. } | Self::Checksums { .. } => None,
         }
     }
 }
@@ -103,6 +106,7 @@ impl fmt::Display for Asked {
                 until.escape_ascii(),
                 if *reverse { ", reverse" } else { "" },
             ),
+            Self::Checksums { partition } => write!(f, "checksums of {partition}"),
         }
     }
 }

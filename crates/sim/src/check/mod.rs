@@ -8,6 +8,7 @@ mod asked;
 mod end;
 mod log;
 mod model;
+mod opinion;
 mod page;
 mod rule;
 mod search;

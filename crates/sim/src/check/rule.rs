@@ -39,6 +39,8 @@ pub(crate) enum Rule {
     Copies,
     /// An acknowledged write is in the log, with the answer that was given.
     Acknowledged,
+    /// The answers about a row can be explained without looking at the log.
+    Opinion,
 }
 
 impl Rule {
@@ -59,6 +61,7 @@ impl Rule {
             Self::Eventual => "eventual",
             Self::Copies => "copies",
             Self::Acknowledged => "acknowledged",
+            Self::Opinion => "opinion",
         }
     }
 }
@@ -80,6 +83,7 @@ impl fmt::Display for Rule {
             Self::Eventual => "an eventual read saw what never was committed",
             Self::Copies => "replicas at rest are incomplete or differ",
             Self::Acknowledged => "an acknowledged write is not in the log as answered",
+            Self::Opinion => "no order of its operations explains what was told of a row",
         })
     }
 }

@@ -41,8 +41,8 @@ pub(crate) struct Agreed {
     pub(crate) leads: Option<Slot>,
     /// The newest map that anybody has.
     pub(crate) map: Arc<ClusterMap>,
-    /// The voters that anybody was told of last.
-    voters: BTreeSet<StorageId>,
+    /// The voters that each node was told of last.
+    pub(super) voters: BTreeMap<Slot, BTreeSet<StorageId>>,
     /// No change of the group is wanted or under way.
     fits: bool,
     /// Since when members are held down.
@@ -58,7 +58,7 @@ impl Agreed {
             waiting: BTreeMap::new(),
             leads: None,
             map: Arc::new(ClusterMap::empty()),
-            voters: BTreeSet::new(),
+            voters: BTreeMap::new(),
             fits: false,
             down_since: BTreeMap::new(),
         }
@@ -158,7 +158,7 @@ impl World {
                 }
             }
             Says::Voters { slot, set } => {
-                self.agreement.voters.clone_from(&set);
+                self.agreement.voters.insert(slot, set.clone());
                 if let Some(life) = self.life_at(slot) {
                     self.tell_controller(life, Input::Voters(set));
                 }
@@ -297,6 +297,7 @@ impl World {
 
     fn map_arrives(&mut self, life: Life, map: Arc<ClusterMap>) {
         if map.version > self.agreement.map.version {
+            self.tell_changes(&map);
             let before = std::mem::replace(&mut self.agreement.map, Arc::clone(&map));
             self.promote_joiners(&before, &map);
         }
@@ -316,6 +317,16 @@ impl World {
             self.took("a start was held dead and began anew");
             self.kill(life.slot, false);
             self.queue.push(self.now + 2 * MS, Event::Start(life.slot));
+        }
+    }
+
+    /// Puts the partitions that a new map changes into the trace.
+    fn tell_changes(&mut self, map: &ClusterMap) {
+        let before = Arc::clone(&self.agreement.map);
+        for (partition, _, assignment) in map.partitions() {
+            if before.assignment(partition) != Some(assignment) {
+                self.tell(|| format!("map {}: {partition}: {assignment:?}", map.version));
+            }
         }
     }
 
@@ -357,14 +368,15 @@ impl World {
         }
     }
 
-    /// Whether a majority of the voters is sound and runs without this machine.
+    /// Whether a majority of the voters is sound and runs without this machine, of each group that
+    /// some node knows: which of them is the last one is not known from outside.
     pub(super) fn can_lose_voter(&self, slot: Slot) -> bool {
-        let voters = &self.agreement.voters;
-        let sound = voters.iter().filter(|voter| {
+        let sound = |voter: &&StorageId| {
             let machine = &self.machines[slot_of(**voter)];
             machine.slot != slot && machine.storage == **voter && machine.process.is_some()
-        });
-        self.agreement.fits && sound.count() * 2 > voters.len()
+        };
+        let mut known = self.agreement.voters.values();
+        self.agreement.fits && known.all(|set| set.iter().filter(sound).count() * 2 > set.len())
     }
 
     /// The machine that leads, as far as is known.

@@ -1,4 +1,4 @@
-//! Clients: what they ask, of whom, how long they wait, and when they ask again.
+//! Clients: whom they ask, how long they wait, and when they ask again.
 //! Knows nothing of whether an answer is right.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -6,12 +6,10 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use tablestore_dataplane::{Answer, Event as PlaneEvent, Failure, Operation, Reply};
 use tablestore_placement::{PartitionId, StorageId};
-use tablestore_store::mutation::Condition;
-use tablestore_store::{Decimal, Item, KeyValue, Mutation, Value, key};
 
 use super::event::{Event, Life, Slot, Waiter};
 use super::{MS, World};
-use crate::check::{Asked, AttemptId, OpId};
+use crate::check::{AttemptId, OpId};
 
 /// Acknowledged writes that may be repeated.
 const ACKNOWLEDGED_MAX: usize = 30;
@@ -20,11 +18,11 @@ const ACKNOWLEDGED_MAX: usize = 30;
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     pub(crate) partition: PartitionId,
-    key: Bytes,
+    pub(super) key: Bytes,
     pub(crate) operation: Operation,
     pub(crate) attempts: u32,
     /// What the judge calls it.
-    op: OpId,
+    pub(super) op: OpId,
 }
 
 /// An attempt under way.
@@ -43,9 +41,9 @@ pub(crate) struct Clients {
     wanted: Vec<Option<Wanted>>,
     attempts: BTreeMap<u64, Attempt>,
     last_attempt: u64,
-    last_value: u64,
+    pub(super) last_value: u64,
     /// Some of the writes that were acknowledged last.
-    acknowledged: VecDeque<Wanted>,
+    pub(super) acknowledged: VecDeque<Wanted>,
 }
 
 impl Clients {
@@ -69,7 +67,7 @@ impl World {
     pub(super) fn client(&mut self, client: usize) {
         let open = self.agreement.map.partitions().next().is_some();
         if self.clients.wanted[client].is_none() {
-            if self.healed {
+            if self.is_quiet() {
                 return;
             }
             if !open {
@@ -84,105 +82,9 @@ impl World {
         self.attempt(client);
     }
 
-    /// A write that was acknowledged a while ago, once more.
-    fn repeated(&mut self) -> Option<Wanted> {
-        if !self.chance.happens(self.scenario.repeats_per_mille) {
-            return None;
-        }
-        let acknowledged = &self.clients.acknowledged;
-        let at = self.chance.below(acknowledged.len().max(1) as u64) as usize;
-        let before = acknowledged.get(at)?.clone();
-        self.took("an acknowledged write was repeated");
-        let asked = asked(before.partition, &before.key, &before.operation);
-        let op = self.check.begin(self.now, asked);
-        Some(Wanted {
-            attempts: 0,
-            op,
-            ..before
-        })
-    }
-
-    fn next_operation(&mut self) -> Wanted {
-        let partitions: Vec<PartitionId> = self
-            .agreement
-            .map
-            .partitions()
-            .map(|(id, _, _)| id)
-            .collect();
-        let number = self.chance.below(self.scenario.keys);
-        // A key lives in one partition.
-        let table = self.chance.below(partitions.len() as u64 / 8);
-        let at = (table * 8 + number % 8) as usize;
-        let partition = partitions[at.min(partitions.len() - 1)];
-        let key = KeyValue::String(format!("k{number}"));
-        let key = Bytes::from(key::encode_row_key(&key, None));
-        let key_of = key.clone();
-        let operation = if self.chance.happens(self.scenario.writes_per_mille) {
-            self.next_write(&key)
-        } else if self.chance.happens(100) {
-            Operation::Scan {
-                from: Bytes::new(),
-                until: Bytes::new(),
-                limit: 10,
-                reverse: self.chance.happens(300),
-                strong: self.chance.happens(700),
-            }
-        } else {
-            let strong = self.chance.happens(800);
-            Operation::Get { key, strong }
-        };
-        let op = self
-            .check
-            .begin(self.now, asked(partition, &key_of, &operation));
-        Wanted {
-            partition,
-            key: key_of,
-            operation,
-            attempts: 0,
-            op,
-        }
-    }
-
-    fn next_write(&mut self, key: &Bytes) -> Operation {
-        self.clients.last_value += 1;
-        let value = self.clients.last_value;
-        let mut item = Item::default();
-        let number = i64::try_from(value).unwrap_or(0);
-        if let Ok(number) = Decimal::parse(number.to_string().as_bytes(), true) {
-            item.insert("v".to_owned(), Value::Number(number));
-        }
-        if self.scenario.value_bytes > 0 {
-            let filler = "x".repeat(self.scenario.value_bytes);
-            item.insert("f".to_owned(), Value::String(filler));
-        }
-        let key = key.to_vec();
-        let condition = Condition::default();
-        let mutation = match self.chance.below(10) {
-            0 => Mutation::Delete { key, condition },
-            1..=3 => Mutation::Patch {
-                key,
-                set: item,
-                remove: Vec::new(),
-                condition,
-            },
-            _ => Mutation::Put {
-                key,
-                item,
-                condition,
-            },
-        };
-        let payload = Bytes::from(mutation.encode());
-        let (high, low) = (self.chance.below(u64::MAX), self.chance.below(u64::MAX));
-        Operation::Write {
-            request: u128::from(high) << 64 | u128::from(low),
-            digest: xxhash(&payload),
-            payload,
-        }
-    }
-
     /// Sends what a client wants to some node.
     fn attempt(&mut self, client: usize) {
-        let slot = self.chance.below(self.machines.len() as u64) as usize;
+        let slot = self.chance.clients.below(self.machines.len() as u64) as usize;
         let there = self.machines[slot].process.as_ref().map(|p| p.life);
         let Some(life) = there else {
             self.queue.push(self.now + 5 * MS, Event::Client(client));
@@ -202,9 +104,9 @@ impl World {
             judged: self.check.attempt(self.now, op),
         };
         self.clients.attempts.insert(attempt, under_way);
-        let at = self.now + self.network.delay(&mut self.chance);
+        let at = self.now + self.network.delay(&mut self.chance.network);
         self.queue.push(at, Event::Asked { to: life, attempt });
-        let patience = self.chance.between(300 * MS, 1_500 * MS);
+        let patience = self.chance.clients.between(300 * MS, 1_500 * MS);
         let waiter = Waiter { client, attempt };
         self.queue.push(self.now + patience, Event::GivenUp(waiter));
     }
@@ -217,7 +119,8 @@ impl World {
         let Some(wanted) = self.clients.wanted[client].clone() else {
             return;
         };
-        let wait = std::time::Duration::from_micros(self.chance.between(100 * MS, 1_000 * MS));
+        let wait =
+            std::time::Duration::from_micros(self.chance.clients.between(100 * MS, 1_000 * MS));
         let now = self.now;
         let Some(process) = self.process(to) else {
             return;
@@ -264,6 +167,9 @@ impl World {
             }
             Err(failure) => {
                 self.took(failed(failure));
+                if failure == Failure::RequestMismatch {
+                    return self.done(client);
+                }
                 self.again(client, wanted.attempts);
             }
         }
@@ -285,13 +191,13 @@ impl World {
         if attempts >= 6 || self.healed {
             return self.done(client);
         }
-        let later = self.chance.below(10 * MS) + 1;
+        let later = self.chance.clients.below(10 * MS) + 1;
         self.queue.push(self.now + later, Event::Client(client));
     }
 
     fn done(&mut self, client: usize) {
         self.clients.wanted[client] = None;
-        let later = self.chance.below(self.scenario.think_us) + 1;
+        let later = self.chance.clients.below(self.scenario.think_us) + 1;
         self.queue.push(self.now + later, Event::Client(client));
     }
 
@@ -304,59 +210,11 @@ impl World {
             .filter(|(_, one)| one.slot == slot);
         let lost: Vec<(u64, usize)> = lost.map(|(attempt, one)| (*attempt, one.client)).collect();
         for (attempt, client) in lost {
-            let at = self.now + self.network.delay(&mut self.chance);
+            let at = self.now + self.network.delay(&mut self.chance.network);
             self.queue
                 .push(at, Event::GivenUp(Waiter { client, attempt }));
         }
     }
-}
-
-/// What the judge is told of an operation.
-fn asked(partition: PartitionId, key: &Bytes, operation: &Operation) -> Asked {
-    let key = key.clone();
-    match operation.clone() {
-        Operation::Write {
-            request,
-            digest,
-            payload,
-        } => Asked::Write {
-            partition,
-            key,
-            request,
-            digest,
-            payload,
-        },
-        Operation::Scan {
-            from,
-            until,
-            limit,
-            reverse,
-            strong,
-        } => Asked::Scan {
-            partition,
-            from,
-            until,
-            limit,
-            reverse,
-            strong,
-        },
-        Operation::Get { strong, .. } => Asked::Get {
-            partition,
-            key,
-            strong,
-        },
-        Operation::Checksum => Asked::Get {
-            partition,
-            key,
-            strong: false,
-        },
-    }
-}
-
-fn xxhash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(7, |hash: u64, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }
 
 fn failed(failure: Failure) -> &'static str {

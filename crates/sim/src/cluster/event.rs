@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::fmt;
 
 use bytes::Bytes;
 use tablestore_controller::{Answer, Look};
@@ -12,11 +13,17 @@ use tablestore_placement::{Incarnation, StorageId};
 pub(crate) type Slot = usize;
 
 /// One start of a process on a machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Life {
     pub(crate) slot: Slot,
     /// Unlike that of any other start in the run.
     pub(crate) number: u64,
+}
+
+impl fmt::Debug for Life {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "n{}.{}", self.slot, self.number)
+    }
 }
 
 /// Who waits for an answer of a plane.
@@ -80,6 +87,12 @@ pub(crate) enum Event {
         peer: StorageId,
         link: u64,
     },
+    /// A process is told of the end of a connection that it had closed meanwhile.
+    LateNews {
+        life: Life,
+        peer: StorageId,
+        link: u64,
+    },
     /// The next frame of a session comes to its end.
     Frame {
         session: u64,
@@ -125,6 +138,35 @@ pub(crate) enum Event {
     Start(Slot),
     /// The operator looks at tables and members.
     Operator,
+}
+
+impl Event {
+    /// Goes into the hash of a run: two kinds differ in it, and some of what they say.
+    pub(crate) fn kind(&self) -> u64 {
+        match self {
+            Self::Turn(life) => life.number << 5,
+            Self::Tick(_) => 1,
+            Self::Pings(_) => 2,
+            Self::Synced(_) => 3,
+            Self::JobEnds(..) => 4,
+            Self::Dial { .. } => 5,
+            Self::Frame { session } => 6 | session << 5,
+            Self::Unconfirmed { .. } => 7,
+            Self::SessionOver { .. } => 8,
+            Self::Told { .. } => 9,
+            Self::Agreement => 10,
+            Self::Client(_) => 11,
+            Self::Asked { .. } => 12,
+            Self::Answered { .. } => 13,
+            Self::GivenUp(_) => 14,
+            Self::Fault(_) => 15,
+            Self::FaultEnds(_) => 16,
+            Self::Start(_) => 17,
+            Self::Operator => 18,
+            Self::Register(_) => 19,
+            Self::LateNews { .. } => 20,
+        }
+    }
 }
 
 #[derive(Debug)]

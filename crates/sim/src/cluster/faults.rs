@@ -33,13 +33,7 @@ impl World {
                     self.kill(slot, false);
                 }
             }
-            Kind::Pause => {
-                let until = self.now + fault.lasts_us;
-                if let Some(process) = &mut self.machines[whom].process {
-                    process.paused_until = until;
-                    self.agreement.inner.paused(whom, until);
-                }
-            }
+            Kind::Pause => self.pause(whom, fault.lasts_us),
             Kind::CutOneWay => self.network.cut(number, [(whom, other)].into()),
             Kind::Isolate => self.network.cut(number, around(&[whom], nodes)),
             Kind::Split => {
@@ -69,6 +63,12 @@ impl World {
             Kind::LoseRaftLog => self.lose_raft_log(whom),
             Kind::AwayAndBack => self.away_and_back(whom),
             Kind::Deafen => self.deafen(number, whom),
+            Kind::OlderDisk => self.copy_disks(whom),
+            Kind::Restart
+            | Kind::SlowOthers
+            | Kind::PauseLeader
+            | Kind::IsolateLeader
+            | Kind::DownTwo => self.fault_of_theme(number, whom, other),
             Kind::ClockStep => {
                 let step = (fault.whom / 7 % 7_200_000) as i64 - 3_600_000;
                 self.machines[whom].wall_off_ms += step;
@@ -76,6 +76,32 @@ impl World {
         }
         let at = self.now + fault.lasts_us;
         self.queue.push(at, Event::FaultEnds(number));
+    }
+
+    /// One that only a run with a theme has.
+    fn fault_of_theme(&mut self, number: usize, whom: Slot, other: Slot) {
+        let fault = self.scenario.faults[number];
+        let nodes = self.machines.len();
+        match fault.kind {
+            Kind::Restart => self.restart(whom),
+            Kind::SlowOthers => (0..nodes)
+                .filter(|slot| *slot != whom)
+                .for_each(|slot| self.slow_disk(slot)),
+            Kind::PauseLeader => {
+                if let Some(leader) = self.leader() {
+                    self.pause(leader, fault.lasts_us);
+                }
+            }
+            Kind::IsolateLeader => {
+                if let Some(leader) = self.leader() {
+                    self.network.cut(number, around(&[leader], nodes));
+                }
+            }
+            Kind::DownTwo => [whom, other]
+                .into_iter()
+                .for_each(|slot| self.kill(slot, true)),
+            _ => {}
+        }
     }
 
     pub(super) fn fault_ends(&mut self, number: usize) {
@@ -97,21 +123,30 @@ impl World {
             | Kind::KillLeader
             | Kind::KillPrimary
             | Kind::BackupThenPrimary
+            | Kind::DownTwo
             | Kind::Wipe => {
                 for slot in 0..nodes {
                     self.queue.push(self.now, Event::Start(slot));
                 }
             }
-            Kind::Deafen | Kind::CutOneWay | Kind::Isolate | Kind::Split => {
+            Kind::Deafen | Kind::CutOneWay | Kind::Isolate | Kind::IsolateLeader | Kind::Split => {
                 self.network.heal(number);
                 self.release_stuck();
             }
             Kind::SlowDisk | Kind::AwayAndBack => {
                 self.disk_takes(whom, self.scenario.sync_us_of(whom));
             }
+            Kind::SlowOthers => {
+                for slot in 0..nodes {
+                    self.disk_takes(slot, self.scenario.sync_us_of(slot));
+                }
+            }
             Kind::FullDisk => self.set_full(whom, false),
+            Kind::OlderDisk => self.restore_disks(whom),
             Kind::MoveOffices => self.move_office(fault.whom),
             Kind::Pause
+            | Kind::PauseLeader
+            | Kind::Restart
             | Kind::ClockStep
             | Kind::MoveOffice
             | Kind::HoldDead
@@ -120,6 +155,14 @@ impl World {
             | Kind::PowerOffAll
             | Kind::LoseRows
             | Kind::LoseRaftLog => {}
+        }
+    }
+
+    fn pause(&mut self, slot: Slot, lasts_us: u64) {
+        let until = self.now + lasts_us;
+        if let Some(process) = &mut self.machines[slot].process {
+            process.paused_until = until;
+            self.agreement.inner.paused(slot, until);
         }
     }
 
@@ -223,5 +266,11 @@ fn name(kind: Kind) -> &'static str {
         Kind::LoseRaftLog => "fault: lose a raft log",
         Kind::AwayAndBack => "fault: away and back",
         Kind::Deafen => "fault: deafen",
+        Kind::OlderDisk => "fault: older disk",
+        Kind::Restart => "fault: restart",
+        Kind::SlowOthers => "fault: slow others",
+        Kind::PauseLeader => "fault: pause the leader",
+        Kind::IsolateLeader => "fault: isolate the leader",
+        Kind::DownTwo => "fault: down two",
     }
 }

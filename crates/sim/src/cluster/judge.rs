@@ -31,6 +31,12 @@ impl World {
                     outcomes,
                 } => {
                     self.judge_time(partition, &entries);
+                    if let Some(last) = entries.last() {
+                        self.judge_durable(life, partition, last.index);
+                    }
+                    let first = entries.first().map(|entry| entry.index);
+                    let count = entries.len();
+                    self.tell(|| format!("{life:?} {partition} applies {count} from {first:?}"));
                     self.check
                         .applied(now, process, partition, &entries, &outcomes);
                 }
@@ -96,6 +102,15 @@ impl World {
     /// All partitions were at rest: every answer is accounted for.
     pub(super) fn judge_end(&mut self) {
         self.check.finish(self.now);
+        if self.scenario.has_second_opinion {
+            let (opinions, given_up) = self.check.second_opinion(self.now);
+            if opinions > 0 {
+                self.took("a second opinion agreed");
+            }
+            if given_up > 0 {
+                self.took("a second opinion was given up");
+            }
+        }
         self.heed();
     }
 }

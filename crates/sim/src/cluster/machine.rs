@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tablestore_placement::{Incarnation, Office, PartitionId, StorageId};
 use tablestore_store::testing::{SimDisk, SimImage};
 
+use super::durable::LogEnds;
 use super::engine::SimEngine;
 use super::event::Slot;
 use super::process::Process;
@@ -31,7 +32,22 @@ pub(crate) struct Machine {
     pub(crate) lost_rows: BTreeSet<PartitionId>,
     /// What its raft log was before it was lost.
     pub(crate) mislaid: Option<SimImage>,
+    /// A copy that was made of its disks.
+    pub(crate) copy: Option<DiskCopy>,
+    /// Its disks are such a copy, and nobody has noticed yet.
+    pub(crate) is_older: bool,
+    /// What is on its disk of each log.
+    pub(crate) durable: LogEnds,
     pub(crate) process: Option<Process>,
+}
+
+/// The disks of a machine as they were between two starts.
+#[derive(Debug)]
+pub(crate) struct DiskCopy {
+    pub(crate) files: SimImage,
+    pub(crate) engine: SimEngine,
+    pub(crate) begun: Vec<u64>,
+    pub(crate) incarnation: Incarnation,
 }
 
 impl Machine {
@@ -48,6 +64,9 @@ impl Machine {
             wall_off_ms: 0,
             lost_rows: BTreeSet::new(),
             mislaid: None,
+            copy: None,
+            is_older: false,
+            durable: LogEnds::default(),
             process: None,
         }
     }

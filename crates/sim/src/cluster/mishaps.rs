@@ -16,7 +16,7 @@ impl World {
     /// The power of a machine fails for so short that nobody notices before it is back.
     pub(super) fn blink(&mut self, slot: Slot) {
         self.kill(slot, true);
-        let back = self.now + self.chance.between(500, 5 * MS);
+        let back = self.now + self.chance.operators.between(500, 5 * MS);
         self.queue.push(back, Event::Start(slot));
     }
 
@@ -55,7 +55,11 @@ impl World {
     pub(super) fn power_off_all(&mut self) {
         for slot in 0..self.machines.len() {
             self.kill(slot, true);
-            let back = self.chance.pick(&[3 * MS, 40 * MS, 900 * MS]).unwrap_or(MS);
+            let back = self
+                .chance
+                .operators
+                .pick(&[3 * MS, 40 * MS, 900 * MS])
+                .unwrap_or(MS);
             self.queue.push(self.now + back, Event::Start(slot));
         }
     }
@@ -166,7 +170,10 @@ impl World {
             }
         }
         for (partition, to, expected) in joined {
-            let happens = self.chance.happens(self.scenario.promote_joiners_per_mille);
+            let happens = self
+                .chance
+                .operators
+                .happens(self.scenario.promote_joiners_per_mille);
             let Some(current) = now.assignment(partition).filter(|_| happens) else {
                 continue;
             };

@@ -5,9 +5,12 @@
 
 mod agreed;
 mod clients;
+mod core;
+mod durable;
 mod engine;
 mod event;
 mod faults;
+mod images;
 mod judge;
 mod machine;
 mod mishaps;
@@ -17,30 +20,41 @@ mod process;
 mod rest;
 mod scenario;
 mod sessions;
+mod smaller;
+mod starved;
 mod talk;
+mod tally;
+mod theme;
 mod turn;
+mod wanted;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tablestore_dataplane::Event as PlaneEvent;
 use tablestore_placement::{PartitionId, StorageId};
 
 use self::agreed::Agreed;
 use self::clients::Clients;
+use self::core::Ending;
 use self::event::{Event, Life, Queue, Slot};
 use self::machine::Machine;
 use self::network::Network;
 use self::process::{Given, Process};
 use self::scenario::Scenario;
 use self::sessions::Sessions;
-use crate::Mutant;
+pub(crate) use self::tally::MARK_EVERY;
+use self::tally::Tally;
 use crate::check::Check;
-use crate::rng::Chance;
+use crate::rng::Chances;
+use crate::{Line, Options, Smaller};
 
 /// One millisecond.
 pub(crate) const MS: u64 = 1_000;
 /// A run that needs more events than this does not end by itself.
 const EVENTS_MAX: u64 = 3_000_000;
+/// What a kibibyte takes on a slow network.
+const NARROW_US_PER_KIB: u64 = 300;
 /// How often the operator and the agreement look after things.
 const LOOK_EVERY_US: u64 = 50 * MS;
 
@@ -53,15 +67,17 @@ pub(crate) struct Outcome {
     pub(crate) writes: u64,
     pub(crate) reads: u64,
     pub(crate) simulated_us: u64,
+    pub(crate) well_after_us: u64,
     pub(crate) trace_hash: u64,
+    pub(crate) marks: Vec<u64>,
     pub(crate) ways: BTreeMap<&'static str, u64>,
-    pub(crate) trace: Vec<String>,
+    pub(crate) trace: Vec<Line>,
 }
 
 /// The state of a run.
 pub(crate) struct World {
     pub(crate) now: u64,
-    pub(crate) chance: Chance,
+    pub(crate) chance: Chances,
     queue: Queue,
     pub(crate) network: Network,
     sessions: Sessions,
@@ -81,35 +97,41 @@ pub(crate) struct World {
     violation: Option<String>,
     events: u64,
     offices: u64,
-    hash: u64,
-    ways: BTreeMap<&'static str, u64>,
-    trace: Option<Vec<String>>,
+    ending: Ending,
+    /// The machine that stays dead for ever.
+    dead: Option<Slot>,
+    /// How long after healing all was well.
+    well_after_us: u64,
+    tally: Tally,
+    smaller: Smaller,
+    trace: Option<Vec<Line>>,
 }
 
 /// Runs one seed.
-pub(crate) fn run(seed: u64, mutant: Option<Mutant>, trace: bool) -> Outcome {
-    let mut chance = Chance::new(seed);
-    let mut scenario = Scenario::new(&mut chance);
-    match mutant {
-        Some(Mutant::Replica(mutant)) => scenario.given.plane.replica.mutant = Some(mutant),
-        Some(Mutant::Plane(mutant)) => scenario.given.plane.mutant = Some(mutant),
-        Some(Mutant::ShortenedLogAccepted) => scenario.agreement.accepts_shortened_log = true,
-        Some(Mutant::DeposedControllerDecides) => {
-            scenario.agreement.commits_decision_of_deposed_controller = true;
-        }
-        None => {}
-    }
-    let mut world = World::new(scenario, chance, trace);
+pub(crate) fn run(seed: u64, options: Options) -> Outcome {
+    let mut chance = Chances::new(seed);
+    let scenario = Scenario::of(seed, &options, &mut chance);
+    let mut world = World::new(scenario, chance, options);
     world.run();
     world.into_outcome()
 }
 
 impl World {
-    fn new(scenario: Scenario, mut chance: Chance, trace: bool) -> Self {
+    fn new(scenario: Scenario, mut chance: Chances, options: Options) -> Self {
         let machines = (0..scenario.nodes)
-            .map(|slot| Machine::new(slot, 0, chance.below(u64::MAX), scenario.sync_us_of(slot)))
+            .map(|slot| {
+                Machine::new(
+                    slot,
+                    0,
+                    chance.disks.below(u64::MAX),
+                    scenario.sync_us_of(slot),
+                )
+            })
             .collect();
-        let network = Network::new(&mut chance);
+        let mut network = Network::new(&mut chance.network);
+        if scenario.narrow {
+            network.us_per_kib = NARROW_US_PER_KIB;
+        }
         Self {
             now: 0,
             queue: Queue::default(),
@@ -118,20 +140,23 @@ impl World {
             wanted: BTreeMap::new(),
             machines,
             machines_off: BTreeSet::new(),
-            agreement: Agreed::new(chance.below(u64::MAX), scenario.agreement.clone()),
+            agreement: Agreed::new(chance.agreement.below(u64::MAX), scenario.agreement.clone()),
             given: scenario.given.clone(),
             clients: Clients::new(scenario.clients),
             check: Check::new(scenario.memory()),
             scenario,
+            ending: Ending::new(&mut chance.ending),
             chance,
             lives: 0,
             healed: false,
             violation: None,
             events: 0,
             offices: 0,
-            hash: 0xcbf2_9ce4_8422_2325,
-            ways: BTreeMap::new(),
-            trace: trace.then(Vec::new),
+            dead: None,
+            well_after_us: 0,
+            tally: Tally::default(),
+            smaller: options.smaller,
+            trace: options.trace.then(Vec::new),
         }
     }
 
@@ -139,19 +164,22 @@ impl World {
         self.start(0);
         self.found();
         for slot in 1..self.machines.len() {
-            let at = 1 + self.chance.below(5 * MS);
+            let at = 1 + self.chance.operators.below(5 * MS);
             self.queue.push(at, Event::Start(slot));
         }
         for client in 0..self.scenario.clients {
-            let at = 100 * MS + self.chance.below(50 * MS);
+            let at = 100 * MS + self.chance.clients.below(50 * MS);
             self.queue.push(at, Event::Client(client));
         }
         for number in 0..self.scenario.faults.len() {
             let at = self.scenario.faults[number].at_us;
-            self.queue.push(at, Event::Fault(number));
+            if self.smaller.holds(number) && at < self.scenario.faults_end_us {
+                self.queue.push(at, Event::Fault(number));
+            }
         }
         self.queue.push(10 * MS, Event::Operator);
         while self.now < self.scenario.faults_end_us && self.step() {}
+        self.leave_core();
         self.heal_all();
         self.rest();
     }
@@ -166,7 +194,7 @@ impl World {
         if self.events > EVENTS_MAX {
             self.fail("End", || "the run does not end".to_owned());
         }
-        self.note(at ^ kind(&event) << 48);
+        self.tally.event(at ^ event.kind() << 48);
         self.dispatch(event);
         self.violation.is_none()
     }
@@ -180,6 +208,9 @@ impl World {
             Event::JobEnds(life, lane) => self.job_ends(life, lane),
             Event::Dial { from, peer, link } => self.dial(from, peer, link),
             Event::Frame { session } => self.frame_arrives(session),
+            Event::LateNews { life, peer, link } => {
+                self.give(life, PlaneEvent::PeerDown { peer, link });
+            }
             Event::Unconfirmed { session, since } => self.unconfirmed(session, since),
             Event::SessionOver { session } => self.session_over(session),
             Event::Told { from, to, what } => self.told(from, to, what),
@@ -204,7 +235,10 @@ impl World {
 
     /// A process starts on a machine, if none runs there.
     fn start(&mut self, slot: Slot) {
-        if self.machines[slot].process.is_some() {
+        if self.machines[slot].process.is_some() || self.dead == Some(slot) {
+            return;
+        }
+        if self.machines[slot].is_older && !self.may_start(slot) {
             return;
         }
         self.machines_off.remove(&slot);
@@ -213,7 +247,7 @@ impl World {
             slot,
             number: self.lives,
         };
-        let start = self.chance.below(u64::MAX);
+        let start = self.chance.operators.below(u64::MAX);
         let machine = &mut self.machines[slot];
         machine.incarnation.0 += 1;
         machine.begun.push(start);
@@ -314,19 +348,17 @@ impl World {
 
     /// A rarer way was taken.
     pub(crate) fn took(&mut self, way: &'static str) {
-        *self.ways.entry(way).or_default() += 1;
+        self.tally.took(way);
     }
 
     /// Puts a line into the trace, if one is kept.
     pub(crate) fn tell(&mut self, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
-            trace.push(format!("{:>10.3} ms  {}", self.now as f64 / 1000.0, line()));
+            trace.push(Line {
+                at_us: self.now,
+                text: line(),
+            });
         }
-    }
-
-    fn note(&mut self, number: u64) {
-        self.hash = (self.hash ^ number).wrapping_mul(0x0000_0100_0000_01b3);
-        self.hash ^= self.hash >> 29;
     }
 
     fn into_outcome(self) -> Outcome {
@@ -337,34 +369,11 @@ impl World {
             writes: self.check.counts().acknowledged,
             reads: self.check.counts().strong_reads,
             simulated_us: self.now,
-            trace_hash: self.hash,
-            ways: self.ways,
+            well_after_us: self.well_after_us,
+            trace_hash: self.tally.hash,
+            marks: self.tally.marks,
+            ways: self.tally.ways,
             trace: self.trace.unwrap_or_default(),
         }
-    }
-}
-
-fn kind(event: &Event) -> u64 {
-    match event {
-        Event::Turn(life) => life.number << 5,
-        Event::Tick(_) => 1,
-        Event::Pings(_) => 2,
-        Event::Synced(_) => 3,
-        Event::JobEnds(..) => 4,
-        Event::Dial { .. } => 5,
-        Event::Frame { session } => 6 | session << 5,
-        Event::Unconfirmed { .. } => 7,
-        Event::SessionOver { .. } => 8,
-        Event::Told { .. } => 9,
-        Event::Agreement => 10,
-        Event::Client(_) => 11,
-        Event::Asked { .. } => 12,
-        Event::Answered { .. } => 13,
-        Event::GivenUp(_) => 14,
-        Event::Fault(_) => 15,
-        Event::FaultEnds(_) => 16,
-        Event::Start(_) => 17,
-        Event::Operator => 18,
-        Event::Register(_) => 19,
     }
 }

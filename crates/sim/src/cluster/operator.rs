@@ -60,7 +60,7 @@ impl World {
     pub(super) fn move_office(&mut self, whom: u64) {
         let map = self.agreement.map.clone();
         let partitions: Vec<PartitionId> = map.partitions().map(|(id, _, _)| id).collect();
-        let Some(partition) = self.chance.pick(&partitions) else {
+        let Some(partition) = self.chance.operators.pick(&partitions) else {
             return;
         };
         let Some(current) = map.assignment(partition) else {
@@ -133,16 +133,21 @@ impl World {
         if !self.may_wipe(slot) {
             return false;
         }
-        let generation = generation_of(self.machines[slot].storage) + 1;
         self.kill(slot, true);
-        let seed = self.chance.below(u64::MAX);
-        let sync_us = self.scenario.sync_us_of(slot);
-        self.machines[slot] = Machine::new(slot, generation, seed, sync_us);
+        self.replace_disks(slot);
         true
     }
 
+    /// A machine begins again with empty disks.
+    pub(super) fn replace_disks(&mut self, slot: Slot) {
+        let generation = generation_of(self.machines[slot].storage) + 1;
+        let seed = self.chance.disks.below(u64::MAX);
+        let sync_us = self.scenario.sync_us_of(slot);
+        self.machines[slot] = Machine::new(slot, generation, seed, sync_us);
+    }
+
     /// Once a run, while nothing else is wrong: losing more than that needs a person.
-    fn may_wipe(&self, slot: Slot) -> bool {
+    pub(super) fn may_wipe(&self, slot: Slot) -> bool {
         let storage = self.machines[slot].storage;
         let first = self
             .machines

@@ -15,9 +15,11 @@ use tablestore_store::stopped::StoppedReplicas;
 use tablestore_store::testing::SimMark;
 use tablestore_store::{Journal, JournalReader, JournalSettings, JournalWriter};
 
+use super::durable::LogEnds;
 use super::engine::SimEngine;
 use super::event::{Life, Waiter};
 use super::machine::Machine;
+use super::starved::PassedOver;
 
 /// What every start is given.
 #[derive(Clone, Debug)]
@@ -35,6 +37,8 @@ pub(crate) struct JournalHost {
     pub(crate) reader: JournalReader,
     pub(crate) waiting: Vec<Record>,
     pub(crate) running: Option<(Committed, SimMark)>,
+    /// What that does to the logs.
+    pub(crate) written: LogEnds,
     /// Since when it runs.
     pub(crate) running_since: u64,
     pub(crate) persisted: u64,
@@ -59,6 +63,8 @@ pub(crate) struct Process {
     pub(crate) plane: Plane<SimEngine, Waiter>,
     pub(crate) controller: Controller,
     pub(crate) journal: JournalHost,
+    /// Who waits for a flush.
+    pub(crate) passed_over: PassedOver,
     pub(crate) notes: StoppedReplicas,
     pub(crate) lanes: [LaneHost; 3],
     /// Events for the next turn.
@@ -101,6 +107,7 @@ impl Process {
         let stored = stored.map_err(|error| error.to_string())?;
         // Opening wrote, and waited for it.
         machine.disk.settle();
+        machine.durable = LogEnds::found(&reader);
         let office = machine.office();
         let engine = Arc::clone(&machine.engine);
         let mut plane = Plane::new(office, given.plane.clone(), engine, stored);
@@ -116,11 +123,13 @@ impl Process {
                 reader,
                 waiting: Vec::new(),
                 running: None,
+                written: LogEnds::default(),
                 running_since: now,
                 persisted: 0,
                 held: BTreeMap::new(),
                 failed: false,
             },
+            passed_over: PassedOver::new(),
             notes,
             lanes: Default::default(),
             inbox: Vec::new(),

@@ -1,7 +1,7 @@
 //! How a run begins and ends: tables are created, and when all faults are healed everything must be
 //! well within a bound, and the same everywhere. Knows nothing of how that comes about.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tablestore_placement::{
@@ -10,11 +10,20 @@ use tablestore_placement::{
 };
 use tablestore_store::Engine as _;
 
+use super::event::Life;
 use super::machine::slot_of;
 use super::{MS, World};
 
 /// After all faults are healed everything must be well within this time.
 const QUIET_US_MAX: u64 = 60_000 * MS;
+
+/// What has come to rest.
+#[derive(Default)]
+struct Rested {
+    partitions: BTreeSet<PartitionId>,
+    /// How far partitions that keep a journal's oldest segment were flushed when that was seen.
+    flushed: BTreeMap<(Life, PartitionId), u64>,
+}
 
 impl World {
     /// Creates the tables when the members are there.
@@ -48,15 +57,19 @@ impl World {
 
     /// Waits until all is well, and looks whether all is the same.
     pub(super) fn rest(&mut self) {
-        let at_latest = self.now + QUIET_US_MAX;
-        let (mut checks_at, mut rested) = (self.now, BTreeSet::new());
+        let healed_us = self.now;
+        let at_latest = healed_us + QUIET_US_MAX;
+        let (mut checks_at, mut rested) = (self.now, Rested::default());
         while self.violation.is_none() && self.step() {
             if self.now < checks_at {
                 continue;
             }
             checks_at = self.now + 20 * MS;
             match self.unwell(&mut rested) {
-                None => return self.judge_end(),
+                None => {
+                    self.well_after_us = self.now - healed_us;
+                    return self.judge_end();
+                }
                 Some(why) if self.now > at_latest => {
                     self.fail("Liveness", || format!("not well long after healing: {why}"));
                 }
@@ -67,32 +80,12 @@ impl World {
 
     /// What is not as it must be when no fault is left. Each partition is judged when it comes to
     /// rest: marks for comparisons go on.
-    fn unwell(&mut self, rested: &mut BTreeSet<PartitionId>) -> Option<String> {
+    fn unwell(&mut self, rested: &mut Rested) -> Option<String> {
         if !self.clients.are_idle() {
             return Some("clients wait".to_owned());
         }
-        for machine in &self.machines {
-            let Some(process) = &machine.process else {
-                continue;
-            };
-            let engine = &machine.engine;
-            let works = |number: u64| {
-                process
-                    .plane
-                    .status(PartitionId::from_u64(number))
-                    .is_some()
-            };
-            let mut held = process.journal.held.iter();
-            let late = held
-                .find(|(number, index)| works(**number) && engine.checkpointed(**number) < **index);
-            if let Some((number, index)) = late {
-                let (partition, life) = (PartitionId::from_u64(*number), process.life);
-                let durable = engine.checkpointed(*number);
-                return Some(format!(
-                    "{partition} of {life:?} is not flushed: durable up to {durable}, and the \
-                     journal wants {index}"
-                ));
-            }
+        if let Some(why) = self.unflushed(rested) {
+            return Some(why);
         }
         let map = Arc::clone(&self.agreement.map);
         if map.tables.len() < self.scenario.tables {
@@ -100,19 +93,49 @@ impl World {
         }
         let mut unwell = None;
         for (partition, table, assignment) in map.partitions() {
-            if rested.contains(&partition) {
+            if rested.partitions.contains(&partition) {
+                continue;
+            }
+            if self.dead.is_some() {
+                unwell = self.unserved(partition, assignment).or(unwell);
                 continue;
             }
             let wanted = table.definition.replicas as usize;
             match self.unwell_partition(partition, assignment, wanted) {
                 None => {
                     self.judge_rest(partition, assignment);
-                    rested.insert(partition);
+                    rested.partitions.insert(partition);
                 }
                 Some(why) => unwell = Some(why),
             }
         }
         unwell
+    }
+
+    /// A partition that keeps the oldest segment of a journal and was not flushed since the end of
+    /// the faults. Entries come all the time (marks for comparisons): it need not be flushed up to
+    /// the last of them at the same moment as all others.
+    fn unflushed(&self, rested: &mut Rested) -> Option<String> {
+        for machine in &self.machines {
+            let Some(process) = &machine.process else {
+                continue;
+            };
+            let (engine, life) = (&machine.engine, process.life);
+            for (number, index) in &process.journal.held {
+                let partition = PartitionId::from_u64(*number);
+                let durable = engine.checkpointed(*number);
+                let before = *rested.flushed.entry((life, partition)).or_insert(durable);
+                let status = process.plane.status(partition);
+                if status.is_some() && durable < *index && durable <= before {
+                    return Some(format!(
+                        "{partition} of {life:?} is not flushed: durable up to {durable} of {}, \
+                         and the journal wants {index}: {status:?}",
+                        engine.applied(*number),
+                    ));
+                }
+            }
+        }
+        None
     }
 
     fn unwell_partition(

@@ -9,9 +9,18 @@ use tablestore_replication::Settings as ReplicaSettings;
 
 use super::MS;
 use super::process::Given;
+use super::sessions::SOCKET_BYTES;
+use super::theme::Theme;
 use crate::agreement::{self, Wrongs};
 use crate::check::Memory;
-use crate::rng::Chance;
+use crate::rng::{Chance, Chances};
+use crate::{Mutant, Options};
+
+/// One seed in so many is judged without the log as well.
+const OPINION_EVERY: u64 = 16;
+
+/// A turn begins this long after something happened, in most runs.
+const TURN_US: u64 = 20;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,10 +79,23 @@ pub(crate) enum Kind {
     AwayAndBack,
     /// A node hears nobody for a moment, and loses its offices meanwhile.
     Deafen,
+    /// The disks of a machine are replaced by a copy from before its last start.
+    OlderDisk,
+    /// A process is killed and starts again at once.
+    Restart,
+    /// All disks but one are slow.
+    SlowOthers,
+    /// The leader stands still.
+    PauseLeader,
+    /// The leader is cut off from all others.
+    IsolateLeader,
+    /// The power of two machines fails.
+    DownTwo,
 }
 
 impl Kind {
-    const ALL: [Self; 27] = [
+    /// Those that any run may have; the others belong to a theme.
+    const ALL: [Self; 28] = [
         Self::Kill,
         Self::PowerOff,
         Self::KillAll,
@@ -101,6 +123,7 @@ impl Kind {
         Self::LoseRaftLog,
         Self::AwayAndBack,
         Self::Deafen,
+        Self::OlderDisk,
     ];
 }
 
@@ -135,14 +158,50 @@ pub(crate) struct Scenario {
     pub(crate) sync_us: u64,
     /// The first machine has a slow disk all the time.
     pub(crate) slow_first: bool,
+    /// How often the connections of a node end when it begins to store a page of a copy.
+    pub(crate) resets_per_mille: u64,
+    /// A turn begins this long after something happened.
+    pub(crate) turn_us: u64,
+    /// What the kernel takes from a process before it is written.
+    pub(crate) socket_bytes: usize,
+    /// The journal alone waits for the disk.
+    pub(crate) quick_lanes: bool,
+    /// The network is slow.
+    pub(crate) narrow: bool,
     pub(crate) given: Given,
     pub(crate) agreement: agreement::Settings,
+    /// Whether the answers about each row are explained without the log as well.
+    pub(crate) has_second_opinion: bool,
+    /// A deliberate fault: see [`Mutant::OlderDiskAccepted`].
+    pub(crate) accepts_older_disk: bool,
     pub(crate) faults: Vec<Fault>,
     pub(crate) faults_end_us: u64,
 }
 
 impl Scenario {
-    pub(crate) fn new(chance: &mut Chance) -> Self {
+    /// What is run for a seed.
+    pub(crate) fn of(seed: u64, options: &Options, chance: &mut Chances) -> Self {
+        let mut scenario = Self::new(&mut chance.sizes, &mut chance.faults);
+        if let Some(theme) = Theme::of(&mut chance.themes) {
+            scenario.dedicate(theme, &mut chance.themes);
+        }
+        scenario.has_second_opinion = seed.is_multiple_of(OPINION_EVERY);
+        scenario.make_smaller(&options.smaller);
+        let (given, agreement) = (&mut scenario.given, &mut scenario.agreement);
+        match options.mutant {
+            Some(Mutant::Replica(mutant)) => given.plane.replica.mutant = Some(mutant),
+            Some(Mutant::Plane(mutant)) => given.plane.mutant = Some(mutant),
+            Some(Mutant::ShortenedLogAccepted) => agreement.accepts_shortened_log = true,
+            Some(Mutant::DeposedControllerDecides) => {
+                agreement.commits_decision_of_deposed_controller = true;
+            }
+            Some(Mutant::OlderDiskAccepted) => scenario.accepts_older_disk = true,
+            None => {}
+        }
+        scenario
+    }
+
+    fn new(chance: &mut Chance, planned: &mut Chance) -> Self {
         let replicas = if chance.happens(150) { 2 } else { 3 };
         let nodes = chance.between(3, 7) as usize;
         let faults_end_us = chance.between(600 * MS, 3_000 * MS);
@@ -161,9 +220,16 @@ impl Scenario {
             promote_joiners_per_mille: chance.pick(&[0, 0, 300, 900]).unwrap_or(0),
             sync_us: chance.between(100, 3 * MS),
             slow_first: chance.happens(300),
+            resets_per_mille: 0,
+            turn_us: TURN_US,
+            socket_bytes: SOCKET_BYTES,
+            quick_lanes: false,
+            narrow: false,
             given: given(chance),
             agreement: agreement(chance),
-            faults: faults(chance, faults_end_us),
+            has_second_opinion: false,
+            accepts_older_disk: false,
+            faults: faults(planned, faults_end_us),
             faults_end_us,
         }
     }
@@ -271,6 +337,7 @@ fn agreement(chance: &mut Chance) -> agreement::Settings {
         snapshot_every: chance.pick(&[20, 200]).unwrap_or(200),
         kept: chance.pick(&[5, 100]).unwrap_or(100),
         wrongs,
+        read_within_us: chance.pick(&[40 * MS, 300 * MS, 2_000 * MS]).unwrap_or(MS),
         ..agreement::Settings::default()
     }
 }

@@ -7,8 +7,8 @@ use tablestore_placement::{Office, StorageId};
 
 use super::event::{FrameBytes, Life};
 
-/// Bytes that the kernel takes from a process before they are written.
-const SOCKET_BYTES: usize = 64 << 10;
+/// Bytes that the kernel takes from a process before they are written, in most runs.
+pub(crate) const SOCKET_BYTES: usize = 64 << 10;
 
 /// One connection; whoever dialled it speaks on it.
 #[derive(Debug)]
@@ -74,12 +74,12 @@ impl Sessions {
     }
 
     /// Bytes that each peer of a process has not taken yet.
-    pub(crate) fn unwritten(&self, from: Life) -> Vec<(StorageId, usize)> {
+    pub(crate) fn unwritten(&self, from: Life, socket_bytes: usize) -> Vec<(StorageId, usize)> {
         let of = self
             .all
             .values()
             .filter(|one| one.is_up && one.from == from);
-        of.map(|one| (one.peer, one.bytes.saturating_sub(SOCKET_BYTES)))
+        of.map(|one| (one.peer, one.bytes.saturating_sub(socket_bytes)))
             .collect()
     }
 

@@ -29,7 +29,7 @@ impl World {
             return;
         };
         let to = to.life;
-        let at = self.now + self.network.delay(&mut self.chance);
+        let at = self.now + self.network.delay(&mut self.chance.network);
         self.queue.push(at, Event::Told { from, to, what });
     }
 
@@ -323,7 +323,7 @@ impl World {
                 continue;
             };
             let to = process.life;
-            let at = self.now + self.chance.between(1_000, 8_000);
+            let at = self.now + self.chance.network.between(1_000, 8_000);
             let what = Told::Refused { slot, incarnation };
             self.queue.push(
                 at,

@@ -10,17 +10,25 @@ use super::event::{Event, Life, Waiter};
 
 /// As in a server: deadlines of one such time share a turn.
 const TICK: Duration = Duration::from_millis(10);
+/// The job that flushes a partition.
+const FLUSHING: &str = "flush";
+/// The job that stores what came of a copy.
+const COPYING: &str = "store a page of a copy";
+/// How much longer that takes when the connection on which it came ends meanwhile.
+const BROKEN_COPY_US: u64 = 40_000;
 /// As in a server: the longest time without a turn.
 const IDLE_MAX: Duration = Duration::from_millis(100);
-/// A turn begins this long after something happened.
-const TURN_US: u64 = 20;
 
 impl World {
     /// Something happened to the plane of a process, if it still runs.
     pub(super) fn give(&mut self, life: Life, event: PlaneEvent<Waiter>) {
+        if self.process(life).is_some() {
+            self.tally.given(&event);
+        }
+        let turn_us = self.scenario.turn_us;
         if let Some(process) = self.process(life) {
             process.inbox.push(event);
-            self.turn_at(life, self.now + TURN_US);
+            self.turn_at(life, self.now + turn_us);
         }
     }
 
@@ -38,7 +46,7 @@ impl World {
 
     pub(super) fn turn(&mut self, life: Life) {
         let (now, wall_ms) = (self.now, self.machines[life.slot].wall_ms(self.now));
-        let unwritten = self.sessions.unwritten(life);
+        let unwritten = self.sessions.unwritten(life, self.scenario.socket_bytes);
         let Some(process) = self.process(life) else {
             return;
         };
@@ -56,12 +64,17 @@ impl World {
         for (peer, bytes) in unwritten {
             process.plane.unwritten(peer, bytes);
         }
+        let mut is_told_durable = false;
         for event in std::mem::take(&mut process.inbox) {
+            is_told_durable |= matches!(event, PlaneEvent::Persisted(_));
             process.plane.handle(event);
         }
         process.plane.end_turn();
         let seen = process.plane.take_seen();
         self.judge(life, seen);
+        if is_told_durable {
+            self.judge_claims(life);
+        }
         self.carry_out(life);
         if let Some(process) = self.process(life) {
             let since = process.since_start(now);
@@ -72,6 +85,7 @@ impl World {
     }
 
     fn carry_out(&mut self, life: Life) {
+        self.count_effects(life);
         let Some(process) = self.process(life) else {
             return;
         };
@@ -98,7 +112,7 @@ impl World {
             self.send_frame(life, peer, frame);
         }
         for (waiter, by, reply) in answers {
-            let at = self.now + self.network.delay(&mut self.chance);
+            let at = self.now + self.network.delay(&mut self.chance.network);
             let reply = Box::new(reply);
             self.queue.push(at, Event::Answered { waiter, by, reply });
         }
@@ -124,7 +138,7 @@ impl World {
     fn link(&mut self, life: Life, order: LinkOrder) {
         match order {
             LinkOrder::Dial { peer, link, .. } => {
-                let at = self.now + self.network.delay(&mut self.chance);
+                let at = self.now + self.network.delay(&mut self.chance.network);
                 let from = life;
                 self.queue.push(at, Event::Dial { from, peer, link });
             }
@@ -156,7 +170,7 @@ impl World {
     /// Begins to make durable what waits, unless that is under way.
     fn sync(&mut self, life: Life) {
         let (now, sync_us) = (self.now, self.machines[life.slot].sync_us);
-        let took = self.chance.between(sync_us / 2, sync_us * 2);
+        let took = self.chance.disks.between(sync_us / 2, sync_us * 2);
         let disk = self.machines[life.slot].disk.folder("journal");
         let Some(process) = self.process(life) else {
             return;
@@ -167,6 +181,7 @@ impl World {
         }
         let mut group = GroupCommit::default();
         for record in journal.waiting.drain(..) {
+            journal.written.write(&record);
             group.push(&mut journal.writer, record);
         }
         match group.commit(&mut journal.writer) {
@@ -195,26 +210,30 @@ impl World {
         disk.settle_to(mark);
         process.journal.persisted += committed.records;
         let persisted = process.journal.persisted;
-        process.inbox.push(PlaneEvent::Persisted(persisted));
         process.journal.held.clone_from(&committed.held);
-        process.inbox.push(PlaneEvent::Held(committed.held));
+        let written = std::mem::take(&mut process.journal.written);
+        self.machines[life.slot].durable.take_in(written);
+        self.give(life, PlaneEvent::Persisted(persisted));
+        self.give(life, PlaneEvent::Held(committed.held));
         if !committed.trimmed.is_empty() {
-            process.inbox.push(PlaneEvent::Trimmed(committed.trimmed));
+            self.give(life, PlaneEvent::Trimmed(committed.trimmed));
             self.took("the journal let go of entries");
         }
-        self.turn_at(life, self.now + TURN_US);
         self.sync(life);
     }
 
     /// Begins the next job of a lane, if none runs.
     fn run_lane(&mut self, life: Life, lane: Lane) {
-        let sync_us = self.machines[life.slot].sync_us;
+        let sync_us = match self.scenario.quick_lanes {
+            true => 0,
+            false => self.machines[life.slot].sync_us,
+        };
         let most = match lane {
             Lane::Reads => 400,
             Lane::Upkeep => 4 * sync_us + 400,
             Lane::Copies => sync_us + 400,
         };
-        let took = self.chance.between(20, most);
+        let took = self.chance.disks.between(20, most);
         let at = self.now + took;
         let Some(process) = self.process(life) else {
             return;
@@ -223,9 +242,24 @@ impl World {
         if host.running.is_none()
             && let Some(job) = host.waiting.pop_front()
         {
+            let name = job.name();
             host.running = Some(job);
+            let broken = name == COPYING && self.breaks_copies(life);
+            let at = if broken { at + BROKEN_COPY_US } else { at };
             self.queue.push(at, Event::JobEnds(life, lane));
         }
+    }
+
+    /// Now and then all who send to a node lose their connections when it begins to store a page
+    /// of a copy, and are back before that is done.
+    fn breaks_copies(&mut self, life: Life) -> bool {
+        let per_mille = self.scenario.resets_per_mille;
+        if self.healed || per_mille == 0 || !self.chance.disks.happens(per_mille) {
+            return false;
+        }
+        self.took("a copy was broken off");
+        self.reset_connections_to(life);
+        true
     }
 
     pub(super) fn job_ends(&mut self, life: Life, lane: Lane) {
@@ -247,6 +281,9 @@ impl World {
         disk.settle();
         self.took(name);
         self.give(life, PlaneEvent::Done(done));
+        if name == FLUSHING {
+            self.judge_turns(life);
+        }
         self.run_lane(life, lane);
     }
 }

@@ -13,6 +13,8 @@ use super::machine::slot_of;
 const DIAL_AGAIN_US: u64 = 50_000;
 /// As in a server, about: what is not confirmed within this is lost, and so is the connection.
 const UNCONFIRMED_US: u64 = 300_000;
+/// What became of a connection that its sender closed is told within this.
+const LATE_NEWS_US: u64 = 10_000;
 /// A receiver that hears nothing learns within this that the connection is over.
 const KEEPALIVE_US: u64 = 1_500_000;
 
@@ -57,12 +59,13 @@ impl World {
         }
         if let Some(number) = self.sessions.of(from, peer) {
             self.took("a connection was closed by its sender");
+            self.tell_late_of(number);
             self.lose(number, false);
         }
     }
 
     pub(super) fn send_frame(&mut self, from: Life, peer: StorageId, frame: Bytes) {
-        let delay = self.network.delay(&mut self.chance);
+        let delay = self.network.delay(&mut self.chance.network);
         let us_per_kib = self.network.us_per_kib;
         let Some(number) = self.sessions.of(from, peer) else {
             return;
@@ -186,17 +189,41 @@ impl World {
         self.tell(|| format!("{from:?} loses its connection to {to:?}"));
         let connected = self.network.connects(from.slot, to.slot);
         let later = if connected {
-            self.network.delay(&mut self.chance)
+            self.network.delay(&mut self.chance.network)
         } else {
-            self.chance.below(KEEPALIVE_US)
+            self.chance.network.below(KEEPALIVE_US)
         };
         let session = number;
         self.queue
             .push(self.now + later, Event::SessionOver { session });
         if tell && self.process(from).is_some() {
             self.give(from, PlaneEvent::PeerDown { peer, link });
-            let at = self.now + self.network.delay(&mut self.chance);
+            let at = self.now + self.network.delay(&mut self.chance.network);
             self.queue.push(at, Event::Dial { from, peer, link });
+        }
+    }
+
+    /// The connections on which others speak to a process end; both sides notice it at once.
+    pub(super) fn reset_connections_to(&mut self, life: Life) {
+        for number in self.sessions.with(life) {
+            let session = self.sessions.all.get(&number);
+            if session.is_some_and(|session| session.to == life) {
+                self.lose(number, true);
+            }
+        }
+    }
+
+    /// A connection broke in the moment in which its sender closed it: what the sender is told of
+    /// that comes when the next one may stand already.
+    fn tell_late_of(&mut self, number: u64) {
+        let Some(session) = self.sessions.all.get(&number).filter(|one| one.is_up) else {
+            return;
+        };
+        let (life, peer, link) = (session.from, session.peer, session.link);
+        if self.chance.themes.happens(300) {
+            let at = self.now + self.chance.themes.below(LATE_NEWS_US);
+            self.queue.push(at, Event::LateNews { life, peer, link });
+            self.took("the end of an earlier connection was told late");
         }
     }
 
@@ -223,9 +250,9 @@ impl World {
                 let to = session.to.slot;
                 let quiet = silently || !self.network.passes(life.slot, to);
                 let later = if quiet {
-                    self.chance.below(KEEPALIVE_US)
+                    self.chance.network.below(KEEPALIVE_US)
                 } else {
-                    self.network.delay(&mut self.chance)
+                    self.network.delay(&mut self.chance.network)
                 };
                 let at = self.now.max(last) + later;
                 self.queue.push(at, Event::SessionOver { session: number });

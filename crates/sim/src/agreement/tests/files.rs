@@ -187,7 +187,14 @@ fn the_deliberate_bug_lets_a_deposed_controller_decide() {
     cluster.run(200_000);
     let decide =
         Box::new(|map: &tablestore_placement::ClusterMap| super::suspect(map, StorageId(2)));
-    let ticket = cluster.propose(old, Proposal::Decision { term, decide });
-    cluster.run(200_000);
-    assert!(matches!(cluster.outcome(ticket), Some(Outcome::Applied(_))));
+    let _ = cluster.propose(old, Proposal::Decision { term, decide });
+    while cluster.agreement.broken().is_none() {
+        let next = cluster.agreement.next_at().unwrap();
+        cluster.agreement.step(next, &|_, _| true, &mut Vec::new());
+    }
+    let broken = cluster.agreement.broken().unwrap();
+    assert!(
+        broken.starts_with("a decision of the leader of term Some(1)"),
+        "{broken}"
+    );
 }

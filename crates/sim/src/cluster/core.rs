@@ -1,0 +1,88 @@
+//! What heals when the faults end: everything, or only a core that can do its work while the rest
+//! stays dead for ever. Knows nothing of how things heal.
+
+use tablestore_placement::{Assignment, PartitionId, StorageId};
+
+use super::World;
+use super::event::Slot;
+use super::machine::slot_of;
+use crate::rng::Chance;
+
+/// How a run ends, as its seed wants it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    /// Only a core heals, if there is one; this decides who stays dead.
+    pub(crate) core: Option<u64>,
+    /// Clients begin nothing new in this last part of the faults.
+    pub(crate) quiet_us: u64,
+}
+
+impl Ending {
+    /// One seed in four ends with a core; one in four with clients that stop early.
+    pub(crate) fn new(chance: &mut Chance) -> Self {
+        let (which, whom) = (chance.below(4), chance.below(u64::MAX));
+        let quiet_us = chance.between(100_000, 500_000);
+        Self {
+            core: (which == 0).then_some(whom),
+            quiet_us: if which == 1 { quiet_us } else { 0 },
+        }
+    }
+}
+
+impl World {
+    /// Clients begin nothing new.
+    pub(super) fn is_quiet(&self) -> bool {
+        let quiet_us = self.ending.quiet_us;
+        self.healed || (quiet_us > 0 && self.now + quiet_us >= self.scenario.faults_end_us)
+    }
+
+    /// Chooses who stays dead, and kills it: every partition and the group can do without it.
+    pub(super) fn leave_core(&mut self) {
+        let Some(whom) = self.ending.core else {
+            return;
+        };
+        let nodes = self.machines.len();
+        let first = (whom % nodes as u64) as usize;
+        let mut slots = (0..nodes).map(|slot| (slot + first) % nodes);
+        let Some(dead) = slots.find(|slot| self.can_do_without(*slot)) else {
+            return self.took("no core could be left");
+        };
+        self.took("a core was left");
+        self.dead = Some(dead);
+        self.tell(|| format!("n{dead} stays dead when everything else heals"));
+        self.kill(dead, whom >> 32 & 1 == 1);
+    }
+
+    fn can_do_without(&self, slot: Slot) -> bool {
+        let enough = self.scenario.min_in_sync.max(1) as usize;
+        let storage = self.machines[slot].storage;
+        let map = &self.agreement.map;
+        // Whoever starts anew at this moment is about to leave the in-sync sets, as who dies does.
+        let works = |one: &StorageId| {
+            let machine = &self.machines[slot_of(*one)];
+            let known = map.members.get(one).filter(|member| member.is_live());
+            let registered = known.is_some_and(|member| member.incarnation == machine.incarnation);
+            machine.process.is_some() && machine.storage == *one && registered
+        };
+        let remain = |assignment: &Assignment| {
+            let others = assignment.in_sync.iter();
+            others.filter(|one| **one != storage && works(one)).count() >= enough
+        };
+        let partitions = map.tables.len() >= self.scenario.tables
+            && map
+                .partitions()
+                .all(|(_, _, assignment)| remain(assignment));
+        partitions && !self.is_weakened() && self.can_lose_voter(slot)
+    }
+
+    /// What keeps a partition from being served though some of its copies are dead.
+    pub(super) fn unserved(&self, partition: PartitionId, a: &Assignment) -> Option<String> {
+        let serves = a.primary.is_some_and(|primary| {
+            let machine = &self.machines[slot_of(primary.member)];
+            let process = machine.process.as_ref();
+            let status = process.and_then(|process| process.plane.status(partition));
+            machine.office() == primary && status.is_some_and(|status| status.serving)
+        });
+        (!serves).then(|| format!("a core does not serve {partition}: {a:?}"))
+    }
+}

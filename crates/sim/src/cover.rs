@@ -1,0 +1,224 @@
+//! The ways that many runs together must take, and in how many of them. Knows nothing of how a way
+//! is taken.
+//!
+//! What no run takes yet is in no table, and told when it is first taken: copies that rot,
+//! partitions that no map knows, raft logs whose sync fails.
+
+use crate::Totals;
+
+/// Runs out of ten thousand that must take a usual way.
+const USUAL_SHARE: u64 = 100;
+
+/// Ways of which a usual share is asked.
+const USUAL: &[&str] = &[
+    "a client gave an attempt up",
+    "a command was put in twice",
+    "a command will be retried",
+    "a connection broke because nothing was confirmed",
+    "a copy was broken off",
+    "a core was left",
+    "a crash was seen",
+    "a fault was spared",
+    "a joiner was promoted",
+    "a leader was elected",
+    "a lost raft log was refused",
+    "a machine was spared",
+    "a node applied in a burst",
+    "a node jumped by a snapshot",
+    "a raft log failed",
+    "a raft log was lost",
+    "a read of the map hung",
+    "a read of the map was answered late",
+    "a repeated request was answered",
+    "a replica stopped",
+    "a replica went away and came back",
+    "a second opinion agreed",
+    "a stale decision was made anew",
+    "a start was held dead and began anew",
+    "an acknowledged write was repeated",
+    "an answer was lost",
+    "an office serves",
+    "an office was given",
+    "answer given: checksums",
+    "answer given: failure",
+    "answer given: page",
+    "answer given: row",
+    "answer given: written",
+    "answer: deadline",
+    "answer: disk full",
+    "answer: not enough replicas",
+    "answer: outcome unknown",
+    "answer: request mismatch",
+    "answer: stopped",
+    "checksum",
+    "clear",
+    "discard",
+    "effect: answers",
+    "effect: connections",
+    "effect: flushed all",
+    "effect: frames",
+    "effect: jobs",
+    "effect: journal",
+    "effect: notices",
+    "effect: progress",
+    "effect: proposals",
+    "effect: read of the map",
+    "effect: resigned",
+    "entries were overwritten",
+    "event: done",
+    "event: flush all",
+    "event: frame",
+    "event: held",
+    "event: inbound",
+    "event: inbound ended",
+    "event: journal failed",
+    "event: map",
+    "event: map read",
+    "event: no room",
+    "event: peer down",
+    "event: peer up",
+    "event: persisted",
+    "event: proposal answered or lost",
+    "event: proposal refused",
+    "event: request",
+    "event: resign",
+    "event: room",
+    "event: trimmed",
+    "fault: away and back",
+    "fault: backup, then primary",
+    "fault: blink",
+    "fault: clock step",
+    "fault: cut one way",
+    "fault: deafen",
+    "fault: down two",
+    "fault: drain",
+    "fault: drop a table",
+    "fault: fail a sync",
+    "fault: full disk",
+    "fault: hold dead",
+    "fault: isolate",
+    "fault: isolate the leader",
+    "fault: kill",
+    "fault: kill a primary",
+    "fault: kill all",
+    "fault: kill the leader",
+    "fault: leave",
+    "fault: lose a raft log",
+    "fault: lose rows",
+    "fault: move an office",
+    "fault: move offices",
+    "fault: older disk",
+    "fault: pause",
+    "fault: pause the leader",
+    "fault: power off",
+    "fault: power off all",
+    "fault: restart",
+    "fault: slow disk",
+    "fault: slow others",
+    "fault: split",
+    "fault: wipe",
+    "flush",
+    "healed",
+    "lost rows were noticed",
+    "map: applied",
+    "map: discarded",
+    "map: nothing to decide",
+    "map: outcome unknown",
+    "map: refused",
+    "no core could be left",
+    "nobody stood for election",
+    "older disks were noticed",
+    "older disks were restored",
+    "open",
+    "read a page of a copy",
+    "read log",
+    "rows were lost",
+    "scan",
+    "store a page of a copy",
+    "switch a copy in",
+    "the journal failed",
+    "the journal let go of entries",
+    "the leadership was handed over",
+    "unknown before it was committed",
+    "unknown, then committed",
+];
+
+/// Ways of which less is asked: the least number of runs out of ten thousand, and why.
+const RARE: &[(&str, u64, &str)] = &[
+    (
+        "a copy was half switched in",
+        1,
+        "a crash within a step of a millisecond",
+    ),
+    (
+        "a deposed leader was told late",
+        1,
+        "two leaders must meet the same wrong",
+    ),
+    (
+        "a node stood that could not win",
+        20,
+        "it must have the longest sleep",
+    ),
+    (
+        "a second opinion was given up",
+        0,
+        "a search may take too long",
+    ),
+    (
+        "a stale leader took a proposal",
+        30,
+        "an election must fall into a proposal",
+    ),
+    (
+        "a start was refused by the disk",
+        15,
+        "a full or failing disk at a start",
+    ),
+    (
+        "answer: busy",
+        30,
+        "queues are full only where limits are tiny",
+    ),
+    ("answer: not here", 10, "mostly it is forwarded or parked"),
+    (
+        "answer: unconfirmed",
+        0,
+        "most who ask wait no longer than the read of the map",
+    ),
+    (
+        "event: map not read",
+        10,
+        "no leader for as long as a read may take",
+    ),
+    (
+        "unknown, and never committed",
+        20,
+        "a deposed leader must have it alone",
+    ),
+];
+
+/// What is wrong with the ways that runs took, a line each; empty if nothing is.
+#[must_use]
+pub fn missed(totals: &Totals) -> Vec<String> {
+    let usual = USUAL.iter().map(|way| (*way, USUAL_SHARE, "usual"));
+    let asked: Vec<(&str, u64, &str)> = usual.chain(RARE.iter().copied()).collect();
+    let mut lines = Vec::new();
+    for (way, share, why) in &asked {
+        let seen = totals.runs_with.get(way).copied().unwrap_or(0);
+        if seen * 10_000 < share * totals.runs {
+            lines.push(format!(
+                "\"{way}\" was taken in {seen} of {} runs; {share} of 10000 are asked ({why})",
+                totals.runs
+            ));
+        }
+    }
+    for (way, seen) in &totals.runs_with {
+        if !asked.iter().any(|(known, ..)| known == way) {
+            lines.push(format!(
+                "\"{way}\" was taken in {seen} runs and is in no table"
+            ));
+        }
+    }
+    lines
+}
