@@ -3,10 +3,13 @@
 
 use tablestore_placement::{Assignment, PartitionId, StorageId};
 
-use super::World;
 use super::event::Slot;
 use super::machine::slot_of;
+use super::{MS, World};
 use crate::rng::Chance;
+
+/// What an operator wants is decided within this time, or never.
+const MEDDLED_FOR_US: u64 = 300 * MS;
 
 /// How a run ends, as its seed wants it.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +75,11 @@ impl World {
             && map
                 .partitions()
                 .all(|(_, _, assignment)| remain(assignment));
-        partitions && !self.is_weakened() && self.can_lose_voter(slot)
+        // What an operator wanted a moment ago may yet be decided.
+        let meddled = self
+            .meddled_at
+            .is_some_and(|at| self.now < at + MEDDLED_FOR_US);
+        partitions && !meddled && !self.is_weakened() && self.can_lose_voter(slot)
     }
 
     /// What keeps a partition from being served though some of its copies are dead.

@@ -62,7 +62,7 @@ impl World {
             Kind::LoseRows => self.lose_rows(whom, fault.whom),
             Kind::LoseRaftLog => self.lose_raft_log(whom),
             Kind::AwayAndBack => self.away_and_back(whom),
-            Kind::Deafen => self.deafen(number, whom),
+            Kind::Deafen => self.deafen(number, whom, fault.whom / 97),
             Kind::OlderDisk => self.copy_disks(whom),
             Kind::Restart
             | Kind::SlowOthers

@@ -21,13 +21,22 @@ impl World {
     }
 
     /// A node hears nobody, though everybody hears it, and its offices are given away: what was on
-    /// its way to it arrives when it is nobody any more.
-    pub(super) fn deafen(&mut self, number: usize, slot: Slot) {
+    /// its way to it arrives when it is nobody any more. Half of its successors do without it.
+    pub(super) fn deafen(&mut self, number: usize, slot: Slot, whom: u64) {
         let others = (0..self.machines.len()).filter(|other| *other != slot);
         self.network
             .cut(number, others.map(|other| (other, slot)).collect());
         let storage = self.machines[slot].storage;
-        let plan = plan::move_offices_off(&self.agreement.map, storage);
+        let mut plan = plan::move_offices_off(&self.agreement.map, storage);
+        let min_in_sync = self.scenario.min_in_sync as usize;
+        // Its successors wait for it, or, where that is allowed, do without it at once.
+        let alone = plan
+            .assignments
+            .iter_mut()
+            .filter(|change| whom.is_multiple_of(2) && change.next.in_sync.len() > min_in_sync);
+        for change in alone {
+            change.next.in_sync.retain(|member| *member != storage);
+        }
         self.change(DecisionKind::Rebalance, |decision| {
             plan.into_change(decision)
         });
@@ -68,10 +77,13 @@ impl World {
     pub(super) fn lose_rows(&mut self, slot: Slot, whom: u64) {
         let storage = self.machines[slot].storage;
         let map = std::sync::Arc::clone(&self.agreement.map);
-        let spare = map.partitions().filter(|(_, _, a)| {
+        let spare = map.partitions().filter(|(id, _, a)| {
             let others = a.in_sync.iter().filter(|m| **m != storage);
-            let runs = |m: &&StorageId| self.machines[slot_of(**m)].process.is_some();
-            a.replicas.contains(&storage) && others.filter(runs).count() > 1
+            let has_rows = |m: &&StorageId| {
+                let machine = &self.machines[slot_of(**m)];
+                machine.process.is_some() && !machine.lost_rows.contains(id)
+            };
+            a.replicas.contains(&storage) && others.filter(has_rows).count() > 1
         });
         let spare: Vec<PartitionId> = spare.map(|(id, _, _)| id).collect();
         let Some(partition) = one_of(&spare, whom) else {

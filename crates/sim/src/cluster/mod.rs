@@ -98,6 +98,8 @@ pub(crate) struct World {
     events: u64,
     offices: u64,
     ending: Ending,
+    /// When an operator wanted something last.
+    meddled_at: Option<u64>,
     /// The machine that stays dead for ever.
     dead: Option<Slot>,
     /// How long after healing all was well.
@@ -152,6 +154,7 @@ impl World {
             violation: None,
             events: 0,
             offices: 0,
+            meddled_at: None,
             dead: None,
             well_after_us: 0,
             tally: Tally::default(),

@@ -16,6 +16,7 @@ impl World {
         let decision = Decision::new(kind, 1).because("an operator wants it");
         let change = change(decision);
         if !change.is_empty() {
+            self.meddled_at = Some(self.now);
             self.command(Command::Change(change));
         }
     }

@@ -31,11 +31,13 @@ pub(crate) enum Theme {
 }
 
 impl Theme {
-    /// One stands twice, because little comes of it.
-    const ALL: [Self; 10] = [
+    /// Some stand twice, because little comes of them.
+    const ALL: [Self; 12] = [
         Self::BrokenCopies,
         Self::BrokenCopies,
         Self::Outage,
+        Self::Outage,
+        Self::Deafness,
         Self::Deafness,
         Self::QuickStarts,
         Self::Depositions,
