@@ -2,6 +2,8 @@
 
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
+use tablestore_contract::limits::BATCH_ITEMS_MAX;
+use tablestore_contract::problem::Kind;
 use tablestore_item::json;
 
 use crate::call::Call;
@@ -9,9 +11,6 @@ use crate::key::encode;
 use crate::request_id::RequestId;
 use crate::tables::table_path;
 use crate::{CallError, Client, Problem, Row, RowKey};
-
-/// Rows that one batch may hold (a limit of the server).
-pub const BATCH_ITEMS_MAX: usize = 100;
 
 /// How fresh a read must be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -322,9 +321,5 @@ fn encode_batch(batch: &Batch) -> Vec<u8> {
 
 /// A 404 that is about the row and not about its table.
 fn is_missing_row(problem: &Problem) -> bool {
-    problem.status == StatusCode::NOT_FOUND.as_u16()
-        && matches!(
-            problem.code.as_str(),
-            "unknown_row" | "row_not_found" | "no_such_row"
-        )
+    problem.status == StatusCode::NOT_FOUND.as_u16() && problem.code == Kind::UnknownRow.code()
 }

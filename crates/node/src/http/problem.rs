@@ -3,7 +3,6 @@
 //! Knows nothing of routes.
 
 mod convert;
-mod table;
 
 use std::ops::{Deref, DerefMut};
 
@@ -13,10 +12,10 @@ use hyper::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 use tablestore_placement::PartitionId;
 
-pub use table::{Changed, Entry, Kind, RETRY_AFTER_SECONDS, TABLE, markdown};
-
-/// The media type of a problem document.
-pub const PROBLEM_JSON: &str = "application/problem+json";
+pub use tablestore_contract::headers::PROBLEM_JSON;
+pub use tablestore_contract::problem::{
+    Changed, Entry, Kind, RETRY_AFTER_SECONDS, TABLE, markdown,
+};
 
 /// One problem, ready to be answered. Boxed, since it is the rare case of every result here.
 #[derive(Debug, Clone, PartialEq)]

@@ -37,7 +37,7 @@ const PARAMETERS: [&str; 7] = [
     "consistency",
     "reverse",
 ];
-const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+const NDJSON: HeaderValue = HeaderValue::from_static(tablestore_contract::headers::NDJSON);
 
 /// One scan: the question and what its cursors are bound to.
 struct Scan {

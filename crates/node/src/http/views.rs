@@ -3,6 +3,8 @@
 //! Pure functions of what they are given. Members are named; where a name was taken over by
 //! another member, and beside every name, stands the storage id.
 
+use axum::Json;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tablestore_placement::{
     Assignment, ClusterMap, Decision, Member, MemberState, PartitionChange, StorageId, Table,
@@ -10,6 +12,11 @@ use tablestore_placement::{
 
 use super::definition;
 use crate::api::PartitionChecksums;
+
+/// A view as an answer, its members in the order of their names.
+pub(crate) fn shown(view: &impl Serialize) -> Json<Value> {
+    Json(serde_json::to_value(view).expect("a view has only string keys"))
+}
 
 /// `GET /v1/cluster`
 pub(crate) fn cluster(
@@ -22,7 +29,7 @@ pub(crate) fn cluster(
         .values()
         .map(|node| member(node, resources(node.storage)))
         .collect();
-    let tables: Vec<Value> = map.tables.values().map(definition::show).collect();
+    let tables: Vec<_> = map.tables.values().map(definition::show).collect();
     json!({
         "cluster": map.cluster.to_string(),
         "map_version": map.version.0,
