@@ -10,11 +10,12 @@ use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use tablestore_contract::headers::{IDEMPOTENCY_KEY, TIMEOUT_MS};
 use tablestore_contract::limits::TIMEOUT_MS_MAX;
-use tablestore_contract::problem::{Changed, Kind};
+use tablestore_contract::problem::Changed;
 
 use crate::address::Nodes;
 use crate::answer::Answer;
 use crate::budget::RetryBudget;
+use crate::error::read_problem;
 use crate::request_id::RequestId;
 use crate::{BuildError, CallError, ClientSettings, Problem};
 
@@ -86,7 +87,7 @@ enum Attempt {
         etag: Option<String>,
         body: Bytes,
     },
-    Refused(Problem),
+    Refused(Box<Problem>),
     Failed(Failed),
 }
 
@@ -179,7 +180,7 @@ impl Caller {
         let ambiguous = progress.ambiguous;
         match outcome {
             Ok(answer) => Ok(answer),
-            Err(Some(problem)) => Err((CallError::Refused(Box::new(problem)), ambiguous)),
+            Err(Some(problem)) => Err((CallError::Refused(problem), ambiguous)),
             Err(None) => Err((progress.give_up(call), ambiguous)),
         }
     }
@@ -189,7 +190,7 @@ impl Caller {
         &self,
         call: &Call,
         progress: &mut Progress,
-    ) -> Result<Answer, Option<Problem>> {
+    ) -> Result<Answer, Option<Box<Problem>>> {
         loop {
             let left = self
                 .settings
@@ -312,7 +313,7 @@ impl Caller {
             return Attempt::Answered { status, etag, body };
         }
         judge(
-            Problem::read(status.as_u16(), &body),
+            read_problem(status.as_u16(), &body),
             after.map(Duration::from_secs),
         )
     }
@@ -321,10 +322,8 @@ impl Caller {
 /// What an error answer means for this attempt.
 fn judge(problem: Problem, after: Option<Duration>) -> Attempt {
     let why = problem.to_string();
-    let untouched = match Kind::of_code(&problem.code) {
-        Some(kind) => kind.entry().changed == Changed::No,
-        None => false,
-    };
+    let kind = problem.kind();
+    let untouched = kind.is_some_and(|kind| kind.entry().changed == Changed::No);
     match problem.status {
         status if status == 429 || status == 503 && untouched => Attempt::Failed(Failed {
             why,
@@ -339,7 +338,7 @@ fn judge(problem: Problem, after: Option<Duration>) -> Attempt {
             leave: true,
             after,
         }),
-        _ => Attempt::Refused(problem),
+        _ => Attempt::Refused(Box::new(problem)),
     }
 }
 

@@ -202,6 +202,22 @@ pub struct TableView {
     pub more: Document,
 }
 
+/// `GET /v1/tables`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tables {
+    /// By name.
+    pub tables: Vec<TableView>,
+}
+
+/// The answer to the drop of a table.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Dropped {
+    /// Its name.
+    pub dropped: String,
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]

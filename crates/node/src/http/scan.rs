@@ -10,6 +10,7 @@ use futures_util::stream;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response};
+use tablestore_contract::parameters;
 use tablestore_store::item::codec;
 use tablestore_store::{KeyValue, key};
 use tokio::time::{Duration, Instant};
@@ -29,13 +30,13 @@ use super::uri;
 use crate::api::{RequestContext, RowKey, ScanPage, ScanRequest};
 
 const PARAMETERS: [&str; 7] = [
-    "pk",
-    "from",
-    "to",
-    "limit",
-    "cursor",
-    "consistency",
-    "reverse",
+    parameters::PK,
+    parameters::FROM,
+    parameters::TO,
+    parameters::LIMIT,
+    parameters::CURSOR,
+    parameters::CONSISTENCY,
+    parameters::REVERSE,
 ];
 const NDJSON: HeaderValue = HeaderValue::from_static(tablestore_contract::headers::NDJSON);
 

@@ -8,8 +8,8 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use hyper::StatusCode;
-use serde_json::{Value, json};
-use tablestore_contract::TableView;
+use serde_json::Value;
+use tablestore_contract::{Dropped, Tables};
 use tablestore_placement::Refused;
 
 use super::backend::Backend;
@@ -73,8 +73,8 @@ pub(crate) async fn list<B: Backend>(State(shared): State<Arc<Shared<B>>>, _: No
     let map = shared.backend.map();
     let mut tables: Vec<_> = map.tables.values().collect();
     tables.sort_by(|a, b| a.name.cmp(&b.name));
-    let tables: Vec<TableView> = tables.into_iter().map(definition::show).collect();
-    Ok((StatusCode::OK, Json(json!({ "tables": tables }))))
+    let tables = tables.into_iter().map(definition::show).collect();
+    Ok((StatusCode::OK, shown(&Tables { tables })))
 }
 
 /// `DELETE /v1/tables/{t}`
@@ -85,5 +85,5 @@ pub(crate) async fn drop_table<B: Backend>(
     _: NoQuery,
 ) -> Reply {
     shared.backend.drop_table(&name, deadline).await?;
-    Ok((StatusCode::OK, Json(json!({ "dropped": name }))))
+    Ok((StatusCode::OK, shown(&Dropped { dropped: name })))
 }
