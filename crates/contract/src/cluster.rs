@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use crate::Document;
 
-/// `GET /v1/cluster`.
+/// Members and tables: `GET /v1/cluster`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct ClusterView {
     /// The id of the cluster.
@@ -23,16 +24,18 @@ pub struct ClusterView {
     pub controller_id: Option<String>,
     /// All members.
     pub nodes: Vec<NodeView>,
-    /// All tables, each a [`TableView`](crate::TableView); not taken apart, for who asks about
-    /// members mostly passes them on.
+    /// All tables, each a `TableView`.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<crate::TableView>))]
     pub tables: Vec<Value>,
     /// What this version does not know.
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     pub more: Document,
 }
 
 /// One member.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct NodeView {
     /// Storage id.
@@ -54,14 +57,17 @@ pub struct NodeView {
     /// Grows with every start.
     pub incarnation: u64,
     /// Health and resources as the node that answers knows them: an object with `level`, or null.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub resources: Value,
     /// What this version does not know.
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     pub more: Document,
 }
 
-/// `GET /v1/cluster/partitions`.
+/// The partitions of a table: `GET /v1/cluster/partitions`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct Partitions {
     /// The table.
@@ -72,6 +78,7 @@ pub struct Partitions {
 
 /// Who holds one partition.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct PartitionView {
     /// Number within its table.
@@ -97,11 +104,13 @@ pub struct PartitionView {
     pub in_sync_ids: Vec<String>,
     /// What this version does not know.
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     pub more: Document,
 }
 
 /// Who holds a partition, before or after a change.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct AssignmentView {
     /// Grows when the primary changes.
@@ -144,8 +153,9 @@ impl AssignmentView {
     }
 }
 
-/// `GET /v1/cluster/decisions`.
+/// The last decisions: `GET /v1/cluster/decisions`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct Decisions {
     /// Newest first.
@@ -154,6 +164,7 @@ pub struct Decisions {
 
 /// One decision of the controller.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct Decision {
     /// Its number.
@@ -178,11 +189,13 @@ pub struct Decision {
     pub changes_total: u32,
     /// What this version does not know.
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     pub more: Document,
 }
 
 /// A step of a decision.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct Phase {
     /// Its name.
@@ -193,6 +206,7 @@ pub struct Phase {
 
 /// How a decision changed one partition.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct Change {
     /// The table; null when it has been dropped since.
@@ -207,6 +221,7 @@ pub struct Change {
 
 /// Something that happened, as the data of one server-sent event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
     /// Grows on one node; what `Last-Event-ID` names.
     pub id: u64,
@@ -230,8 +245,9 @@ pub struct Event {
     pub detail: Value,
 }
 
-/// `GET /v1/cluster/checksums`.
+/// The checksums of a table: `GET /v1/cluster/checksums`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct Checksums {
     /// The table.
@@ -244,6 +260,7 @@ pub struct Checksums {
 
 /// One partition's checksums, all taken at the same log index.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct PartitionChecksum {
     /// Number within its table.
@@ -256,11 +273,13 @@ pub struct PartitionChecksum {
     pub replicas: Vec<ReplicaChecksum>,
     /// What this version does not know.
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     pub more: Document,
 }
 
 /// The checksum of one replica, or why there is none.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct ReplicaChecksum {
     /// The node that keeps it.
@@ -275,6 +294,7 @@ pub struct ReplicaChecksum {
 
 /// The answer to the drain or the removal of a node.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct NodeLeaves {
     /// The node.
@@ -285,6 +305,7 @@ pub struct NodeLeaves {
 
 /// The answer of a node that lives, or is ready.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct Health {
     /// `alive` or `ready`.

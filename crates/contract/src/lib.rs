@@ -8,6 +8,8 @@
 mod cluster;
 pub mod headers;
 pub mod limits;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod parameters;
 pub mod problem;
 mod rows;

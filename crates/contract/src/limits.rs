@@ -8,6 +8,8 @@ pub const SCAN_LIMIT: usize = 100;
 pub const SCAN_LIMIT_MAX: usize = 1_000;
 /// Decisions listed when the client does not say.
 pub const DECISIONS_LIMIT: usize = 50;
+/// Decisions listed at most: as many as the map keeps.
+pub const DECISIONS_LIMIT_MAX: usize = 200;
 /// Milliseconds that a request has when it does not say.
 pub const TIMEOUT_MS: u64 = 10_000;
 /// Milliseconds that a request may ask for.

@@ -17,21 +17,27 @@ pub const TYPE_PREFIX: &str = "urn:tablestore:problem:";
 
 /// An error as a node writes it (RFC 9457, `application/problem+json`).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// The kind, as a URI.
     #[serde(default, rename = "type")]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub type_uri: String,
     /// What went wrong, in a few words.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub title: String,
     /// The HTTP status.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub status: u16,
     /// A stable word for programs, such as `unknown_table`.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub code: String,
     /// What went wrong here.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub detail: String,
     /// The path of what is wrong: a field, a parameter, a header, `body` or `item`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,11 +53,13 @@ pub struct Problem {
     pub retry_after: Option<u32>,
     /// What only some kinds say (see [`Details`]), and what this version does not know.
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     pub more: Document,
 }
 
 /// What only some kinds of problem say.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Details {
     /// Of `too_large`: what is allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -11,6 +11,7 @@ use crate::Problem;
 
 /// The answer to a write of one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Written {
     /// The version of the row now; 0 where there is none.
     pub version: u64,
@@ -21,10 +22,13 @@ pub struct Written {
 
 /// Writes that travel together; each succeeds or fails by itself.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Batch))]
 pub struct Batch<R> {
     /// Whole rows, keys included.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<Object>, required = false))]
     pub put: Vec<R>,
     /// Keys.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<Object>, required = false))]
     pub delete: Vec<R>,
 }
 
@@ -42,6 +46,7 @@ impl<R> Default for Batch<R> {
 
 /// The answer to a batch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BatchResults {
     /// One a row, puts first.
     pub results: Vec<BatchResult>,
@@ -49,6 +54,7 @@ pub struct BatchResults {
 
 /// What became of one row of a batch.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum BatchResult {
     /// It was written.
@@ -59,11 +65,13 @@ pub enum BatchResult {
 
 /// A row of a batch that was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BatchWritten {
     /// 200.
     pub status: u16,
     /// The version of the row now; 0 where there is none.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub version: u64,
     /// `false`: it was to be deleted, and there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,10 +93,13 @@ impl<'de> Deserialize<'de> for BatchResult {
 
 /// One page of a scan.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Page))]
 pub struct Page<R> {
     /// Keys and attributes in one object each.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<Object>))]
     pub rows: Vec<R>,
     /// Where to go on; null at the end.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub next_cursor: Option<String>,
 }
 
@@ -99,6 +110,7 @@ pub const PAGE_NEXT_CURSOR: &str = "next_cursor";
 
 /// How fresh a read must be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Consistency {
     /// Sees every write acknowledged before the read began.

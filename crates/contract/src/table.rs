@@ -68,8 +68,23 @@ impl fmt::Display for KeyType {
     }
 }
 
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for KeyType {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::Type::String)
+            .enum_values(Some(Self::WORDS))
+            .description(Some("The type of a key attribute."))
+            .into()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for KeyType {}
+
 /// One part of a primary key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct KeyDefinition {
     /// The attribute, 1 to 255 bytes.
     pub name: String,
@@ -91,8 +106,9 @@ impl KeyDefinition {
     }
 }
 
-/// What a table is to be. What is `None` is left to the server's default.
+/// What a table is to be. What is absent is left to the server's default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TableDefinition {
     /// Decides the partition of a row.
     pub partition_key: KeyDefinition,
@@ -117,6 +133,7 @@ pub struct TableDefinition {
     pub layout: Option<String>,
     /// Settings beyond these, passed on as they are.
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     pub more: Document,
 }
 
@@ -177,6 +194,7 @@ impl TableDefinition {
 
 /// A table as a node shows it, every default filled in.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct TableView {
     /// Its name.
@@ -199,11 +217,13 @@ pub struct TableView {
     pub layout: String,
     /// What this version does not know.
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
     pub more: Document,
 }
 
-/// `GET /v1/tables`.
+/// All tables: `GET /v1/tables`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct Tables {
     /// By name.
@@ -212,6 +232,7 @@ pub struct Tables {
 
 /// The answer to the drop of a table.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct Dropped {
     /// Its name.

@@ -23,6 +23,8 @@ use super::shared::{Shared, method_not_allowed};
 use super::uri;
 use crate::api::{BatchItem, WriteReply};
 
+/// The methods of the path of batches.
+pub(crate) const METHODS: &str = "POST";
 /// The object, a list in it, and the items.
 const DEPTH_OF_ITEMS: usize = 2;
 
@@ -38,7 +40,7 @@ where
     I: Body<Data = Bytes> + Unpin,
 {
     if parts.method != Method::POST {
-        return Err(method_not_allowed("POST"));
+        return Err(method_not_allowed(METHODS));
     }
     uri::parameters(parts.uri.query(), &[])?;
     let context = headers::context(&parts.headers)?;

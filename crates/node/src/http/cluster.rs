@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use hyper::StatusCode;
 use serde_json::Value;
+use tablestore_contract::limits::DECISIONS_LIMIT_MAX;
 use tablestore_contract::{NodeLeaves, parameters};
 use tablestore_placement::DECISIONS_KEPT;
 
@@ -26,6 +27,8 @@ use crate::api::RequestError;
 type Reply = Result<Json<Value>, Problem>;
 
 const TABLE: &str = "the name of a table";
+// What clients are told is what the map keeps.
+const _: () = assert!(DECISIONS_LIMIT_MAX == DECISIONS_KEPT);
 
 /// `GET /v1/cluster`
 pub(crate) async fn show<B: Backend>(State(shared): State<Arc<Shared<B>>>, _: NoQuery) -> Reply {
@@ -59,7 +62,12 @@ pub(crate) async fn decisions<B: Backend>(
     query: Query,
 ) -> Reply {
     let [limit] = query.parameters(&[parameters::LIMIT])?;
-    let limit = whole(parameters::LIMIT, limit, DECISIONS_LIMIT, DECISIONS_KEPT)?;
+    let limit = whole(
+        parameters::LIMIT,
+        limit,
+        DECISIONS_LIMIT,
+        DECISIONS_LIMIT_MAX,
+    )?;
     Ok(shown(&views::decisions(&shared.backend.map(), limit)))
 }
 

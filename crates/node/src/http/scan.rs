@@ -29,6 +29,8 @@ use super::shared::{Shared, method_not_allowed};
 use super::uri;
 use crate::api::{RequestContext, RowKey, ScanPage, ScanRequest};
 
+/// The methods of the path of all rows.
+pub(crate) const METHODS: &str = "GET, HEAD";
 const PARAMETERS: [&str; 7] = [
     parameters::PK,
     parameters::FROM,
@@ -54,7 +56,7 @@ pub(crate) async fn answer<B: Backend>(
     table: &str,
 ) -> Result<Response<ReplyBody>, Problem> {
     if !matches!(parts.method, Method::GET | Method::HEAD) {
-        return Err(method_not_allowed("GET, HEAD"));
+        return Err(method_not_allowed(METHODS));
     }
     let context = headers::context(&parts.headers)?;
     let parameters = uri::parameters(parts.uri.query(), &PARAMETERS)?;

@@ -8,11 +8,10 @@ use axum::Json;
 use axum::extract::State;
 use hyper::header::{self, HeaderName};
 use serde_json::{Value, json};
-use tablestore_contract::Health;
+use tablestore_contract::{Health, openapi};
 
 use super::backend::Backend;
 use super::extract::NoQuery;
-use super::openapi;
 use super::problem::{Kind, Problem};
 use super::shared::Shared;
 use super::views::shown;
