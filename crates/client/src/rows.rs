@@ -283,13 +283,12 @@ fn encode_row(row: &Row) -> Vec<u8> {
 
 fn encode_batch(batch: &Batch) -> Vec<u8> {
     let mut out = Vec::new();
-    for (list, (name, rows)) in BATCH_LISTS
-        .into_iter()
-        .zip([&batch.put, &batch.delete])
-        .enumerate()
-    {
-        let opening = if list == 0 { "{" } else { "]," };
-        out.extend_from_slice(format!("{opening}\"{name}\":[").as_bytes());
+    let [put, delete] = BATCH_LISTS;
+    for (opening, rows) in [
+        (format!("{{\"{put}\":["), &batch.put),
+        (format!("],\"{delete}\":["), &batch.delete),
+    ] {
+        out.extend_from_slice(opening.as_bytes());
         for (position, row) in rows.iter().enumerate() {
             if position > 0 {
                 out.push(b',');

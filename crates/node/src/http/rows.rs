@@ -11,7 +11,7 @@ use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Response, StatusCode};
 use serde_json::json;
-use tablestore_contract::{self as contract, Written, parameters};
+use tablestore_contract::{Written, parameters};
 use tablestore_store::item::codec;
 use tablestore_store::{Condition, Item, Mutation, json as store_json, mutation};
 
@@ -210,17 +210,12 @@ fn parse_remove(table: &TableEntry, remove: Option<&str>) -> Result<Vec<String>,
 /// Names it.
 pub(crate) fn parse_consistency(text: Option<&str>) -> Result<Consistency, Problem> {
     let Some(word) = text else {
-        return Ok(Consistency::Strong);
+        return Ok(Consistency::default());
     };
-    match contract::Consistency::of_word(word) {
-        Some(contract::Consistency::Strong) => Ok(Consistency::Strong),
-        Some(contract::Consistency::Eventual) => Ok(Consistency::Eventual),
-        None => {
-            let expected = "strong or eventual";
-            let got = format!("{word:?}");
-            Err(Problem::invalid(parameters::CONSISTENCY, expected, got))
-        }
-    }
+    Consistency::of_word(word).ok_or_else(|| {
+        let expected = "strong or eventual";
+        Problem::invalid(parameters::CONSISTENCY, expected, format!("{word:?}"))
+    })
 }
 
 fn written<B: Backend>(
