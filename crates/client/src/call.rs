@@ -8,19 +8,17 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
+use tablestore_contract::headers::{IDEMPOTENCY_KEY, TIMEOUT_MS};
+use tablestore_contract::limits::TIMEOUT_MS_MAX;
+use tablestore_contract::problem::Changed;
 
 use crate::address::Nodes;
 use crate::answer::Answer;
 use crate::budget::RetryBudget;
+use crate::error::read_problem;
 use crate::request_id::RequestId;
 use crate::{BuildError, CallError, ClientSettings, Problem};
 
-/// The header that carries the request id.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
-/// The header that tells the server how long the client will wait for this attempt.
-const TIMEOUT_MS: &str = "x-tablestore-timeout-ms";
-/// The longest time that a server lets a client ask for.
-const TIMEOUT_MS_MAX: u128 = 60_000;
 /// A server's advice to wait is followed up to this, so that a wrong one cannot hang a caller.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(2);
 
@@ -89,7 +87,7 @@ enum Attempt {
         etag: Option<String>,
         body: Bytes,
     },
-    Refused(Problem),
+    Refused(Box<Problem>),
     Failed(Failed),
 }
 
@@ -182,7 +180,7 @@ impl Caller {
         let ambiguous = progress.ambiguous;
         match outcome {
             Ok(answer) => Ok(answer),
-            Err(Some(problem)) => Err((CallError::Refused(Box::new(problem)), ambiguous)),
+            Err(Some(problem)) => Err((CallError::Refused(problem), ambiguous)),
             Err(None) => Err((progress.give_up(call), ambiguous)),
         }
     }
@@ -192,7 +190,7 @@ impl Caller {
         &self,
         call: &Call,
         progress: &mut Progress,
-    ) -> Result<Answer, Option<Problem>> {
+    ) -> Result<Answer, Option<Box<Problem>>> {
         loop {
             let left = self
                 .settings
@@ -279,7 +277,7 @@ impl Caller {
             .header(
                 TIMEOUT_MS,
                 (timeout.as_millis() * 9 / 10)
-                    .clamp(1, TIMEOUT_MS_MAX)
+                    .clamp(1, u128::from(TIMEOUT_MS_MAX))
                     .to_string(),
             );
         for (name, value) in &call.headers {
@@ -315,7 +313,7 @@ impl Caller {
             return Attempt::Answered { status, etag, body };
         }
         judge(
-            Problem::read(status.as_u16(), &body),
+            read_problem(status.as_u16(), &body),
             after.map(Duration::from_secs),
         )
     }
@@ -324,22 +322,23 @@ impl Caller {
 /// What an error answer means for this attempt.
 fn judge(problem: Problem, after: Option<Duration>) -> Attempt {
     let why = problem.to_string();
-    match (problem.status, problem.code.as_str()) {
-        (503, "not_applied" | "no_controller" | "not_ready" | "too_many_connections")
-        | (429, _) => Attempt::Failed(Failed {
+    let kind = problem.kind();
+    let untouched = kind.is_some_and(|kind| kind.entry().changed == Changed::No);
+    match problem.status {
+        status if status == 429 || status == 503 && untouched => Attempt::Failed(Failed {
             why,
             ambiguous: false,
             leave: true,
             after,
         }),
         // An unknown 5xx says nothing about what happened.
-        (503, _) | (500 | 502 | 504, _) => Attempt::Failed(Failed {
+        500 | 502 | 503 | 504 => Attempt::Failed(Failed {
             why,
             ambiguous: true,
             leave: true,
             after,
         }),
-        _ => Attempt::Refused(problem),
+        _ => Attempt::Refused(Box::new(problem)),
     }
 }
 

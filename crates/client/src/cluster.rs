@@ -1,132 +1,15 @@
 //! The cluster as its nodes describe it: members, partitions, decisions, checksums.
 //!
-//! The views keep what they do not know in `more`, so that a newer server loses nothing in an
-//! older client.
+//! Knows nothing of what a node says: that is the contract.
 
 use reqwest::Method;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tablestore_contract::{Checksums, ClusterView, Decision, PartitionView};
 
 use crate::call::Call;
 use crate::key::{encode, segment};
-use crate::{CallError, Client, Document};
-
-/// `GET /v1/cluster`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ClusterView {
-    /// Grows with every change.
-    pub map_version: u64,
-    /// The node that decides at the moment, as a name or an id.
-    pub controller: Option<String>,
-    /// All members.
-    pub nodes: Vec<NodeView>,
-    /// All tables.
-    pub tables: Vec<Value>,
-    /// The rest.
-    #[serde(flatten)]
-    pub more: Document,
-}
-
-/// One member.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct NodeView {
-    /// Storage id in hexadecimal.
-    pub id: String,
-    /// For people.
-    pub name: String,
-    /// `up`, `suspect`, `down`, `draining`, `left`.
-    pub state: String,
-    /// Where it serves HTTP.
-    pub address: String,
-    /// `region/zone`, or empty.
-    pub zone: Option<String>,
-    /// Grows with every start.
-    pub incarnation: u64,
-    /// Health and resources, as the server reports them.
-    pub resources: Value,
-    /// The rest.
-    #[serde(flatten)]
-    pub more: Document,
-}
-
-/// Who holds one partition.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct PartitionView {
-    /// Number within its table.
-    pub partition: u32,
-    /// Grows when the primary changes.
-    pub epoch: u64,
-    /// The node that serves it; `None` while nobody does.
-    #[serde(alias = "owner")]
-    pub primary: Option<String>,
-    /// All nodes that keep it.
-    pub replicas: Vec<String>,
-    /// Those that have every acknowledged write.
-    pub in_sync: Vec<String>,
-    /// The rest.
-    #[serde(flatten)]
-    pub more: Document,
-}
-
-/// One decision of the controller.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Decision {
-    /// Its number.
-    pub id: u64,
-    /// Wall-clock milliseconds.
-    pub at_ms: u64,
-    /// What sort of decision.
-    pub kind: String,
-    /// The member it is about, as a name or an id.
-    pub subject: Option<String>,
-    /// What was observed.
-    pub evidence: String,
-    /// Why that led to the decision.
-    pub reason: String,
-    /// When each step was reached.
-    pub phases: Vec<Phase>,
-    /// The rest.
-    #[serde(flatten)]
-    pub more: Document,
-}
-
-/// A step of a decision.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Phase {
-    /// Its name.
-    pub name: String,
-    /// Wall-clock milliseconds.
-    pub at_ms: u64,
-}
-
-/// The checksums of a table's partitions on all their replicas.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Checksums {
-    /// One entry a partition.
-    pub partitions: Vec<PartitionChecksum>,
-}
-
-/// One partition's checksums, all taken at the same log index.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct PartitionChecksum {
-    /// Number within its table, or `table/number`.
-    pub partition: Value,
-    /// The log index.
-    pub index: u64,
-    /// Whether all in-sync replicas answered and agree.
-    pub equal: bool,
-    /// The rest, such as the sums themselves.
-    #[serde(flatten)]
-    pub more: Document,
-}
+use crate::{CallError, Client};
 
 impl Client {
     /// Members and tables, as one node knows them.
@@ -164,14 +47,8 @@ impl Client {
     /// `Refused` with status 404 when there is no such table.
     pub async fn checksums(&self, table: &str) -> Result<Checksums, CallError> {
         let target = format!("/v1/cluster/checksums?table={}", encode(table));
-        let value = self
-            .inner
-            .call(&Call::read(target).patient())
-            .await?
-            .json("checksums")?;
-        Ok(Checksums {
-            partitions: self.list("checksums", "partitions", value)?,
-        })
+        let call = Call::read(target).patient();
+        self.inner.call(&call).await?.json("checksums")
     }
 
     /// What would happen if these nodes failed.

@@ -1,70 +1,23 @@
 //! What can go wrong, and whether state may have changed.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
+use tablestore_contract::Problem;
 
 use crate::{AddressError, KeyError, RequestId};
 
-/// A refusal as the server wrote it (RFC 9457, `application/problem+json`).
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-pub struct Problem {
-    /// The HTTP status.
-    #[serde(default)]
-    pub status: u16,
-    /// A stable word for programs, such as `unknown_table`.
-    #[serde(default)]
-    pub code: String,
-    /// What went wrong, in a few words.
-    #[serde(default)]
-    pub title: String,
-    /// What went wrong here.
-    #[serde(default)]
-    pub detail: String,
-    /// The path of the field that is wrong.
-    #[serde(default)]
-    pub field: Option<String>,
-    /// What the server says beyond that.
-    #[serde(flatten)]
-    pub more: BTreeMap<String, serde_json::Value>,
-}
-
-impl Problem {
-    /// Reads a body; what is no problem document becomes one with the text as detail.
-    pub(crate) fn read(status: u16, body: &[u8]) -> Self {
-        let mut problem: Self = serde_json::from_slice(body).unwrap_or_else(|_| Self {
-            detail: String::from_utf8_lossy(body)
-                .trim()
-                .chars()
-                .take(500)
-                .collect(),
-            ..Self::default()
-        });
-        problem.status = status;
-        problem
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = [&self.detail, &self.title]
-            .into_iter()
-            .find(|text| !text.is_empty());
-        match what {
-            Some(what) => write!(f, "{what}")?,
-            None => write!(f, "refused without a reason")?,
-        }
-        write!(f, " ({}", self.status)?;
-        if !self.code.is_empty() {
-            write!(f, " {}", self.code)?;
-        }
-        match &self.field {
-            Some(field) if !field.is_empty() => write!(f, ", field {field})"),
-            _ => write!(f, ")"),
-        }
-    }
+/// Reads the body of a refusal; what is no problem document becomes one with the text as detail.
+pub(crate) fn read_problem(status: u16, body: &[u8]) -> Problem {
+    let mut problem = serde_json::from_slice(body).unwrap_or_else(|_| Problem {
+        detail: String::from_utf8_lossy(body)
+            .trim()
+            .chars()
+            .take(500)
+            .collect(),
+        ..Problem::default()
+    });
+    problem.status = status;
+    problem
 }
 
 /// A call that failed. Each variant says whether state may have changed.

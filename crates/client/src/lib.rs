@@ -46,27 +46,23 @@ mod fake;
 use std::sync::Arc;
 
 pub use address::AddressError;
-pub use cluster::{
-    Checksums, ClusterView, Decision, NodeView, PartitionChecksum, PartitionView, Phase,
-};
-pub use error::{BuildError, CallError, Problem};
+pub use error::{BuildError, CallError};
 pub use key::{KeyError, RowKey};
 pub use request_id::RequestId;
-pub use rows::{
-    BATCH_ITEMS_MAX, Batch, BatchResult, Condition, Consistency, Found, ReadOptions, WriteOptions,
-    Written,
-};
+pub use rows::{Batch, BatchResult, Condition, Found, ReadOptions, WriteOptions, Written};
 pub use scan::{Page, ScanOptions, ScanPages};
 pub use settings::ClientSettings;
-pub use tables::{Created, KeyDefinition, TableDefinition};
+pub use tables::Created;
+pub use tablestore_contract::limits::BATCH_ITEMS_MAX;
+pub use tablestore_contract::{
+    Checksums, ClusterView, Consistency, Decision, Document, KeyDefinition, KeyType, NodeView,
+    PartitionChecksum, PartitionView, Phase, Problem, TableDefinition, TableView,
+};
 pub use tablestore_item::{DEPTH_MAX, Decimal, FieldError, NumberError, Value, json};
 
 /// The attributes of a row, keys included where the whole row is meant. Numbers are exact, up to 38
 /// digits: nothing passes through a binary floating-point number.
 pub type Row = tablestore_item::Item;
-
-/// A JSON object about the cluster or a table: counts, names and settings, no rows.
-pub type Document = serde_json::Map<String, serde_json::Value>;
 
 /// A connection to a cluster. Cheap to clone; clones share connections and the retry budget.
 #[derive(Debug, Clone)]

@@ -1,36 +1,18 @@
 //! Rows: put, patch, get, delete, batch.
 
-use reqwest::{Method, StatusCode};
-use serde::Deserialize;
+use reqwest::Method;
+use tablestore_contract::limits::BATCH_ITEMS_MAX;
+use tablestore_contract::problem::Kind;
+use tablestore_contract::{
+    self as contract, BATCH_LISTS, BatchResults, BatchWritten, Consistency, Problem, parameters,
+};
 use tablestore_item::json;
 
 use crate::call::Call;
 use crate::key::encode;
 use crate::request_id::RequestId;
 use crate::tables::table_path;
-use crate::{CallError, Client, Problem, Row, RowKey};
-
-/// Rows that one batch may hold (a limit of the server).
-pub const BATCH_ITEMS_MAX: usize = 100;
-
-/// How fresh a read must be.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Consistency {
-    /// Sees every write acknowledged before the read began.
-    #[default]
-    Strong,
-    /// Whatever the nearest replica has.
-    Eventual,
-}
-
-impl Consistency {
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Strong => "strong",
-            Self::Eventual => "eventual",
-        }
-    }
-}
+use crate::{CallError, Client, Row, RowKey};
 
 /// What must hold for a write to be carried out; otherwise it is refused with status 412.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,22 +60,33 @@ pub struct Found {
 }
 
 /// Writes that travel together; each succeeds or fails by itself.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Batch {
-    /// Whole rows, keys included.
-    pub put: Vec<Row>,
-    /// Keys.
-    pub delete: Vec<Row>,
-}
+pub type Batch = contract::Batch<Row>;
 
 /// What became of one row of a batch.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BatchResult {
     /// 200, or why not.
     pub status: u16,
     /// The refusal, when the status is none of 2xx.
-    #[serde(flatten)]
     pub problem: Problem,
+}
+
+impl From<contract::BatchResult> for BatchResult {
+    fn from(result: contract::BatchResult) -> Self {
+        match result {
+            contract::BatchResult::Written(BatchWritten { status, .. }) => Self {
+                status,
+                problem: Problem {
+                    status,
+                    ..Problem::default()
+                },
+            },
+            contract::BatchResult::Refused(problem) => Self {
+                status: problem.status,
+                problem: *problem,
+            },
+        }
+    }
 }
 
 impl BatchResult {
@@ -153,7 +146,7 @@ impl Client {
         let mut target = row_path(table, key)?;
         if !remove.is_empty() {
             let names: Vec<String> = remove.iter().map(|name| encode(name)).collect();
-            target = format!("{target}?remove={}", names.join(","));
+            target = format!("{target}?{}={}", parameters::REMOVE, names.join(","));
         }
         let call = Call::write(Method::PATCH, target).body(encode_row(row));
         self.write(call, options).await
@@ -233,7 +226,7 @@ impl Client {
             .body(encode_batch(batch))
             .request(RequestId::random());
         let answer = self.inner.call(&call).await?;
-        let BatchAnswer { mut results } = answer.json(what)?;
+        let BatchResults { results } = answer.json(what)?;
         if results.len() != got {
             let why = format!("{} results for {got} rows", results.len());
             return Err(CallError::Malformed {
@@ -242,10 +235,7 @@ impl Client {
                 why,
             });
         }
-        for result in &mut results {
-            result.problem.status = result.status;
-        }
-        Ok(results)
+        Ok(results.into_iter().map(BatchResult::from).collect())
     }
 
     async fn write(&self, call: Call, options: &WriteOptions) -> Result<Written, CallError> {
@@ -261,10 +251,11 @@ impl Client {
         let deletes = call.method == Method::DELETE && options.condition.is_none();
         match self.inner.call(&call).await {
             Ok(answer) => {
-                let said: WriteAnswer = answer.json("write").unwrap_or_default();
+                // The head has the version already; an old answer may have no body.
+                let said: Option<contract::Written> = answer.json("write").ok();
                 Ok(Written {
-                    version: answer.version().or(said.version),
-                    existed: said.deleted.unwrap_or(true),
+                    version: answer.version().or_else(|| said.map(|said| said.version)),
+                    existed: said.and_then(|said| said.deleted).unwrap_or(true),
                     request,
                 })
             }
@@ -280,18 +271,6 @@ impl Client {
     }
 }
 
-/// What a write is answered with.
-#[derive(Debug, Default, Deserialize)]
-struct WriteAnswer {
-    version: Option<u64>,
-    deleted: Option<bool>,
-}
-
-#[derive(Debug, Deserialize)]
-struct BatchAnswer {
-    results: Vec<BatchResult>,
-}
-
 fn row_path(table: &str, key: &RowKey) -> Result<String, CallError> {
     Ok(format!("{}/rows/{}", table_path(table)?, key.to_path()?))
 }
@@ -304,9 +283,10 @@ fn encode_row(row: &Row) -> Vec<u8> {
 
 fn encode_batch(batch: &Batch) -> Vec<u8> {
     let mut out = Vec::new();
+    let [put, delete] = BATCH_LISTS;
     for (opening, rows) in [
-        ("{\"put\":[", &batch.put),
-        ("],\"delete\":[", &batch.delete),
+        (format!("{{\"{put}\":["), &batch.put),
+        (format!("],\"{delete}\":["), &batch.delete),
     ] {
         out.extend_from_slice(opening.as_bytes());
         for (position, row) in rows.iter().enumerate() {
@@ -322,9 +302,5 @@ fn encode_batch(batch: &Batch) -> Vec<u8> {
 
 /// A 404 that is about the row and not about its table.
 fn is_missing_row(problem: &Problem) -> bool {
-    problem.status == StatusCode::NOT_FOUND.as_u16()
-        && matches!(
-            problem.code.as_str(),
-            "unknown_row" | "row_not_found" | "no_such_row"
-        )
+    problem.kind() == Some(Kind::UnknownRow)
 }

@@ -1,5 +1,6 @@
 //! Scans: a page, or all pages one after the other.
 
+use tablestore_contract::{PAGE_NEXT_CURSOR, PAGE_ROWS};
 use tablestore_item::{DEPTH_MAX, FieldError, Value, json};
 
 use crate::call::Call;
@@ -23,13 +24,7 @@ pub struct ScanOptions {
 }
 
 /// One page of a scan.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Page {
-    /// Keys and attributes.
-    pub rows: Vec<Row>,
-    /// Where to go on; `None` at the end.
-    pub next_cursor: Option<String>,
-}
+pub type Page = tablestore_contract::Page<Row>;
 
 /// Levels above the rows of a page: its object and its list.
 const DEPTH_OF_ROWS: usize = 2;
@@ -131,25 +126,25 @@ fn page(body: &[u8]) -> Result<Page, FieldError> {
         Value::Map(fields) => fields,
         other => return Err(FieldError::new("an object", other.kind())),
     };
-    let rows = match fields.remove("rows") {
+    let rows = match fields.remove(PAGE_ROWS) {
         Some(Value::List(rows)) => rows,
-        other => return Err(wrong("rows", "a list", other)),
+        other => return Err(wrong(PAGE_ROWS, "a list", other)),
     };
     let row = |(position, row)| match row {
         Value::Map(row) => Ok(row),
         other => Err(wrong("", "an object", Some(other))
             .within_list(position)
-            .within("rows")),
+            .within(PAGE_ROWS)),
     };
     let rows = rows
         .into_iter()
         .enumerate()
         .map(row)
         .collect::<Result<_, _>>()?;
-    let next_cursor = match fields.remove("next_cursor") {
+    let next_cursor = match fields.remove(PAGE_NEXT_CURSOR) {
         Some(Value::String(cursor)) => Some(cursor),
         None | Some(Value::Null) => None,
-        other => return Err(wrong("next_cursor", "a string", other)),
+        other => return Err(wrong(PAGE_NEXT_CURSOR, "a string", other)),
     };
     Ok(Page { rows, next_cursor })
 }

@@ -266,7 +266,7 @@ async fn tables_are_created_and_listed() {
         expected
     );
     for _ in 0..2 {
-        let names: Vec<_> = client.tables().await.unwrap();
+        let names = json!(client.tables().await.unwrap());
         assert_eq!(names[1]["name"], json!("u"));
     }
 }

@@ -3,6 +3,7 @@
 //! Knows nothing of HTTP (see `http`) nor of how a request is carried out (see `data`).
 
 use bytes::Bytes;
+pub use tablestore_contract::Consistency;
 use tablestore_placement::{Epoch, PartitionId, StorageId, Table};
 use tablestore_store::key::KeyValue;
 use tokio::time::Instant;
@@ -23,15 +24,6 @@ pub struct RowKey {
     pub partition: KeyValue,
     /// Orders rows within one partition key.
     pub sort: Option<KeyValue>,
-}
-
-/// How fresh a read must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Consistency {
-    /// Linearizable: confirmed by the in-sync set after the read arrived.
-    Strong,
-    /// Whatever the nearest replica has applied.
-    Eventual,
 }
 
 /// Who answered, under which assignment.

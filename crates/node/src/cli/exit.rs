@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use tablestore_client::{CallError, KeyError};
+use tablestore_contract::problem::Kind;
 
 /// The exit statuses, as the help lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,8 +102,10 @@ impl From<CallError> for Failure {
             CallError::Key(_) | CallError::BatchTooLarge { .. } => Self::usage(message),
             CallError::Refused(problem) => {
                 let failure = Self::failed(message);
-                match problem.code.as_str() {
-                    "unknown_table" => failure.advise("`tablestore table list` shows all tables"),
+                match problem.kind() {
+                    Some(Kind::UnknownTable) => {
+                        failure.advise("`tablestore table list` shows all tables")
+                    }
                     _ => failure,
                 }
             }

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tablestore_client::{Client, ClusterView, Decision, NodeView, PartitionView};
 
-use super::screen::{Tone, columns, date_time, field};
+use super::screen::{Tone, columns, date_time};
 use super::{Exit, Failure, Screen};
 
 /// Decisions shown unless told otherwise.
@@ -279,7 +279,7 @@ fn decisions(screen: &Screen, seen: &Seen) -> String {
                 decision.kind.clone(),
                 name_of(&seen.cluster.nodes, subject).to_owned(),
                 decision.reason.clone(),
-                field(decision.more.get("changes_total")),
+                decision.changes_total.to_string(),
             ]
         })
         .collect();
@@ -309,7 +309,7 @@ mod tests {
             zone: Some("eu/a".to_owned()),
             incarnation: 2,
             resources: json!({"level": "ok"}),
-            more: tablestore_client::Document::new(),
+            ..NodeView::default()
         }
     }
 
@@ -320,27 +320,27 @@ mod tests {
             primary: in_sync.first().map(|name| (*name).to_owned()),
             replicas: ["n1", "n2", "n3"].map(str::to_owned).to_vec(),
             in_sync: in_sync.iter().map(|name| (*name).to_owned()).collect(),
-            more: tablestore_client::Document::new(),
+            ..PartitionView::default()
         }
     }
 
     fn healthy() -> Seen {
-        let mut decision = Decision {
+        let decision = Decision {
             id: 9,
             at_ms: 1_357_034_400_123,
             kind: "failover".to_owned(),
             subject: Some("00000000000000n2".to_owned()),
             reason: "the process is gone".to_owned(),
+            changes_total: 12,
             ..Decision::default()
         };
-        decision.more.insert("changes_total".to_owned(), json!(12));
         Seen {
             cluster: ClusterView {
                 map_version: 40,
                 controller: Some("00000000000000n1".to_owned()),
                 nodes: vec![node("n1", "up"), node("n2", "up"), node("n3", "up")],
                 tables: vec![json!({"name": "flights"})],
-                more: tablestore_client::Document::new(),
+                ..ClusterView::default()
             },
             partitions: BTreeMap::from([(
                 "flights".to_owned(),

@@ -1,8 +1,8 @@
 //! `tablestore table`: create, list, describe, delete.
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
-use tablestore_client::{Client, Document, KeyDefinition, TableDefinition};
+use serde_json::json;
+use tablestore_client::{Client, Document, KeyDefinition, KeyType, TableDefinition, TableView};
 
 use super::screen::{columns, field};
 use super::{Exit, Failure, Screen};
@@ -96,7 +96,8 @@ pub(crate) struct DeleteTableArguments {
 
 fn key_definition(text: &str) -> Result<KeyDefinition, String> {
     let (name, key_type) = text.rsplit_once(':').unwrap_or((text, "string"));
-    if name.is_empty() || !matches!(key_type, "string" | "number" | "binary") {
+    let key_type = KeyType::from(key_type);
+    if name.is_empty() || matches!(key_type, KeyType::Other(_)) {
         return Err("expected NAME or NAME:TYPE with type string, number or binary".to_owned());
     }
     Ok(KeyDefinition::new(name, key_type))
@@ -161,23 +162,15 @@ async fn list(client: &Client, screen: &Screen) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn summary(table: &Document) -> Vec<String> {
-    let key = |name: &str| match table.get(name) {
-        Some(Value::Object(key)) => {
-            format!("{}:{}", field(key.get("name")), field(key.get("type")))
-        }
-        _ => String::new(),
-    };
+fn summary(table: &TableView) -> Vec<String> {
+    let key = |key: &KeyDefinition| format!("{}:{}", key.name, key.key_type);
     vec![
-        field(table.get("name")),
-        key("partition_key"),
-        key("sort_key"),
-        field(table.get("strategy")),
-        field(table.get("replicas")),
-        match table.get("partitions") {
-            Some(Value::Array(list)) => list.len().to_string(),
-            other => field(other),
-        },
+        table.name.clone(),
+        key(&table.partition_key),
+        table.sort_key.as_ref().map(key).unwrap_or_default(),
+        table.strategy.clone(),
+        table.replicas.to_string(),
+        table.partitions.to_string(),
     ]
 }
 
@@ -187,7 +180,8 @@ async fn describe(client: &Client, screen: &Screen, table: &str) -> Result<Exit,
     let value = json!({"table": described, "partitions": partitions});
     screen.result(&value, || {
         let mut text = String::new();
-        for (name, value) in &described {
+        let shown = json!(described);
+        for (name, value) in shown.as_object().into_iter().flatten() {
             if !value.is_null() && !value.is_array() {
                 text.push_str(&format!("{name:<14} {}\n", field(Some(value))));
             }

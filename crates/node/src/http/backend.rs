@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde_json::Value;
+pub use tablestore_contract::Event;
 use tablestore_placement::{ClusterMap, StorageId, TableDefinition};
 use tablestore_store::Mutation;
 use tokio::sync::broadcast;
@@ -16,31 +16,6 @@ use crate::api::{
     ScanPage, ScanRequest, Served, TableChange, WriteReply,
 };
 use crate::metrics::Metrics;
-
-/// Something that happened, for the event stream.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Event {
-    /// Grows on one node; what `Last-Event-ID` names.
-    pub id: u64,
-    /// Wall-clock milliseconds.
-    pub at_ms: u64,
-    /// The same in microseconds, so that what follows quickly can be told apart.
-    pub at_us: u64,
-    /// What sort of event, for example `failover`.
-    pub kind: String,
-    /// The name of the node it is about.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub node: Option<String>,
-    /// The id of the table it is about: a name may be used again.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub table: Option<String>,
-    /// The number of the partition it is about.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub partition: Option<u32>,
-    /// The rest.
-    #[serde(skip_serializing_if = "Value::is_null")]
-    pub detail: Value,
-}
 
 /// A node as the HTTP surface sees it: a cheap handle, cloned for every connection.
 ///

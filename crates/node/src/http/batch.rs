@@ -2,13 +2,12 @@
 //!
 //! Knows nothing of where the rows are.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use hyper::body::Body;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response};
+use tablestore_contract::{BATCH_LISTS, BatchWritten};
 use tablestore_store::limits::DEPTH_MAX;
 use tablestore_store::{Condition, Item, Mutation, Value, json, mutation};
 
@@ -24,8 +23,8 @@ use super::shared::{Shared, method_not_allowed};
 use super::uri;
 use crate::api::{BatchItem, WriteReply};
 
-/// The lists of a batch, in the order of their results.
-const LISTS: [&str; 2] = ["put", "delete"];
+/// The methods of the path of batches.
+pub(crate) const METHODS: &str = "POST";
 /// The object, a list in it, and the items.
 const DEPTH_OF_ITEMS: usize = 2;
 
@@ -41,7 +40,7 @@ where
     I: Body<Data = Bytes> + Unpin,
 {
     if parts.method != Method::POST {
-        return Err(method_not_allowed("POST"));
+        return Err(method_not_allowed(METHODS));
     }
     uri::parameters(parts.uri.query(), &[])?;
     let context = headers::context(&parts.headers)?;
@@ -113,9 +112,9 @@ fn parse(table: &TableEntry, bytes: &[u8]) -> Result<Vec<Result<BatchItem, Probl
             "something else",
         ));
     };
-    let [puts, deletes] = LISTS.map(|name| (name, lists.remove(name)));
+    let [puts, deletes] = BATCH_LISTS.map(|name| (name, lists.remove(name)));
     if let Some(name) = lists.keys().next() {
-        return Err(Problem::unknown(Kind::UnknownField, name, &LISTS));
+        return Err(Problem::unknown(Kind::UnknownField, name, &BATCH_LISTS));
     }
     let puts = list(puts)?;
     let deletes = list(deletes)?;
@@ -199,16 +198,18 @@ fn write_results(results: impl Iterator<Item = Result<WriteReply, Problem>>) -> 
         if position > 0 {
             out.push(b',');
         }
-        let text: Cow<'_, [u8]> = match result {
-            Ok(reply) if reply.code == mutation::CODE_ABSENT => {
-                Cow::Borrowed(b"{\"status\":200,\"version\":0,\"deleted\":false}")
-            }
+        match result {
             Ok(reply) => {
-                Cow::Owned(format!("{{\"status\":200,\"version\":{}}}", reply.version).into_bytes())
+                let absent = reply.code == mutation::CODE_ABSENT;
+                let written = BatchWritten {
+                    status: 200,
+                    version: if absent { 0 } else { reply.version },
+                    deleted: absent.then_some(false),
+                };
+                serde_json::to_writer(&mut out, &written).expect("memory takes what is written");
             }
-            Err(problem) => Cow::Owned(problem.body()),
-        };
-        out.extend_from_slice(&text);
+            Err(problem) => out.extend_from_slice(&problem.body()),
+        }
     }
     out.extend_from_slice(b"]}");
     out

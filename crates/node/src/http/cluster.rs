@@ -8,7 +8,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use hyper::StatusCode;
-use serde_json::{Value, json};
+use serde_json::Value;
+use tablestore_contract::limits::DECISIONS_LIMIT_MAX;
+use tablestore_contract::{NodeLeaves, parameters};
 use tablestore_placement::DECISIONS_KEPT;
 
 use super::backend::Backend;
@@ -18,20 +20,25 @@ use super::problem::Problem;
 use super::scan::whole;
 use super::settings::DECISIONS_LIMIT;
 use super::shared::Shared;
+use super::views::shown;
 use super::{uri, views};
 use crate::api::RequestError;
 
 type Reply = Result<Json<Value>, Problem>;
 
 const TABLE: &str = "the name of a table";
+// What clients are told is what the map keeps.
+const _: () = assert!(DECISIONS_LIMIT_MAX == DECISIONS_KEPT);
 
 /// `GET /v1/cluster`
 pub(crate) async fn show<B: Backend>(State(shared): State<Arc<Shared<B>>>, _: NoQuery) -> Reply {
     let backend = &shared.backend;
     let map = backend.map();
-    Ok(Json(views::cluster(&map, backend.controller(), |member| {
-        backend.resources(member)
-    })))
+    Ok(shown(&views::cluster(
+        &map,
+        backend.controller(),
+        |member| backend.resources(member),
+    )))
 }
 
 /// `GET /v1/cluster/partitions?table=`
@@ -40,11 +47,11 @@ pub(crate) async fn partitions<B: Backend>(
     Deadline(deadline): Deadline,
     query: Query,
 ) -> Reply {
-    let name = query.required("table", TABLE)?;
+    let name = query.required(parameters::TABLE, TABLE)?;
     shared.table(&name, deadline).await?;
     let map = shared.backend.map();
     match map.table_named(&name) {
-        Some(table) => Ok(Json(views::partitions(&map, table))),
+        Some(table) => Ok(shown(&views::partitions(&map, table))),
         None => Err(RequestError::UnknownTable { name }.into()),
     }
 }
@@ -54,9 +61,14 @@ pub(crate) async fn decisions<B: Backend>(
     State(shared): State<Arc<Shared<B>>>,
     query: Query,
 ) -> Reply {
-    let [limit] = query.parameters(&["limit"])?;
-    let limit = whole("limit", limit, DECISIONS_LIMIT, DECISIONS_KEPT)?;
-    Ok(Json(views::decisions(&shared.backend.map(), limit)))
+    let [limit] = query.parameters(&[parameters::LIMIT])?;
+    let limit = whole(
+        parameters::LIMIT,
+        limit,
+        DECISIONS_LIMIT,
+        DECISIONS_LIMIT_MAX,
+    )?;
+    Ok(shown(&views::decisions(&shared.backend.map(), limit)))
 }
 
 /// `GET /v1/cluster/explain?if_fails=a,b`
@@ -64,7 +76,7 @@ pub(crate) async fn explain<B: Backend>(
     State(shared): State<Arc<Shared<B>>>,
     query: Query,
 ) -> Reply {
-    let [names] = query.parameters(&["if_fails"])?;
+    let [names] = query.parameters(&[parameters::IF_FAILS])?;
     let names = match names {
         Some(text) if !text.is_empty() => uri::decode_list("if_fails", text)?,
         _ => {
@@ -81,11 +93,15 @@ pub(crate) async fn checksums<B: Backend>(
     headers: HeaderMap,
     query: Query,
 ) -> Reply {
-    let name = query.required("table", TABLE)?;
+    let name = query.required(parameters::TABLE, TABLE)?;
     let context = headers::context(&headers)?;
     shared.table(&name, context.deadline).await?;
     let sums = shared.backend.checksums(&name, context).await?;
-    Ok(Json(views::checksums(&shared.backend.map(), &name, &sums)))
+    Ok(shown(&views::checksums(
+        &shared.backend.map(),
+        &name,
+        &sums,
+    )))
 }
 
 /// `POST /v1/cluster/nodes/{n}/drain`
@@ -96,10 +112,7 @@ pub(crate) async fn drain<B: Backend>(
     _: NoQuery,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     shared.backend.drain_node(&name, deadline).await?;
-    Ok((
-        StatusCode::ACCEPTED,
-        Json(json!({ "node": name, "state": "draining" })),
-    ))
+    Ok((StatusCode::ACCEPTED, leaves(name, "draining")))
 }
 
 /// `DELETE /v1/cluster/nodes/{n}`
@@ -110,5 +123,12 @@ pub(crate) async fn remove<B: Backend>(
     _: NoQuery,
 ) -> Reply {
     shared.backend.remove_node(&name, deadline).await?;
-    Ok(Json(json!({ "node": name, "state": "left" })))
+    Ok(leaves(name, "left"))
+}
+
+fn leaves(node: String, state: &str) -> Json<Value> {
+    shown(&NodeLeaves {
+        node,
+        state: state.to_owned(),
+    })
 }

@@ -2,32 +2,15 @@
 //!
 //! Knows nothing of how a table is created.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+use tablestore_contract::limits::{MIN_IN_SYNC, PARTITIONS, REPLICAS};
+use tablestore_contract::{self as contract, TableView};
 use tablestore_placement::{
     KeyDefinition, KeyType, Layout, PARTITIONS_MAX, PRIMARY_BACKUP, REPLICAS_MAX, Table,
     TableDefinition,
 };
 
 use super::problem::{Kind, Problem};
-
-/// Copies of every row, unless said otherwise.
-pub(crate) const REPLICAS: u32 = 3;
-/// Copies on disk before a write is acknowledged, unless said otherwise (or fewer replicas).
-pub(crate) const MIN_IN_SYNC: u32 = 2;
-/// Partitions of a table, unless said otherwise.
-pub(crate) const PARTITIONS: u32 = 32;
-
-const FIELDS: [&str; 7] = [
-    "partition_key",
-    "sort_key",
-    "strategy",
-    "replicas",
-    "min_in_sync",
-    "partitions",
-    "layout",
-];
-const KEY_FIELDS: [&str; 2] = ["name", "type"];
-const TYPES: &str = "string, number or binary";
 
 /// Parses the body of a request that creates a table.
 ///
@@ -40,8 +23,15 @@ pub(crate) fn parse(body: &[u8]) -> Result<TableDefinition, Problem> {
         return Err(Problem::invalid("body", "a JSON object", kind(&value)));
     };
     supported(&fields)?;
-    if let Some(name) = fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
-        return Err(Problem::unknown(Kind::UnknownField, name, &FIELDS));
+    if let Some(name) = fields
+        .keys()
+        .find(|name| !contract::TableDefinition::FIELDS.contains(&name.as_str()))
+    {
+        return Err(Problem::unknown(
+            Kind::UnknownField,
+            name,
+            &contract::TableDefinition::FIELDS,
+        ));
     }
     let Some(partition_key) = fields.get("partition_key").filter(|value| !value.is_null()) else {
         let expected = "an object with name and type";
@@ -130,12 +120,12 @@ fn key(field: &'static str, value: &Value) -> Result<KeyDefinition, Problem> {
     };
     if let Some(name) = fields
         .keys()
-        .find(|name| !KEY_FIELDS.contains(&name.as_str()))
+        .find(|name| !contract::KeyDefinition::FIELDS.contains(&name.as_str()))
     {
         return Err(Problem::unknown(
             Kind::UnknownField,
             format!("{field}.{name}"),
-            &KEY_FIELDS,
+            &contract::KeyDefinition::FIELDS,
         ));
     }
     let name = match fields.get("name") {
@@ -149,18 +139,26 @@ fn key(field: &'static str, value: &Value) -> Result<KeyDefinition, Problem> {
             ));
         }
     };
-    let key_type = match fields.get("type").and_then(Value::as_str) {
-        Some("string") => KeyType::String,
-        Some("number") => KeyType::Number,
-        Some("binary") => KeyType::Binary,
-        _ => {
-            let got = fields
-                .get("type")
-                .map_or_else(|| "none".to_owned(), Value::to_string);
-            return Err(Problem::invalid(format!("{field}.type"), TYPES, got));
-        }
+    let word = fields.get("type").and_then(Value::as_str);
+    let Some(key_type) = word.and_then(|word| stored(&word.into())) else {
+        let got = fields
+            .get("type")
+            .map_or_else(|| "none".to_owned(), Value::to_string);
+        return Err(Problem::invalid(format!("{field}.type"), TYPES, got));
     };
     Ok(KeyDefinition { name, key_type })
+}
+
+const TYPES: &str = "string, number or binary";
+
+/// The type as the map keeps it; `None` for one that is not known.
+fn stored(key_type: &contract::KeyType) -> Option<KeyType> {
+    Some(match key_type {
+        contract::KeyType::String => KeyType::String,
+        contract::KeyType::Number => KeyType::Number,
+        contract::KeyType::Binary => KeyType::Binary,
+        contract::KeyType::Other(_) => return None,
+    })
 }
 
 fn text<'a>(
@@ -206,31 +204,36 @@ fn kind(value: &Value) -> &'static str {
 }
 
 /// A table as clients see it.
-pub(crate) fn show(table: &Table) -> Value {
+pub(crate) fn show(table: &Table) -> TableView {
     let definition = &table.definition;
-    json!({
-        "name": table.name,
-        "id": table.id.0,
-        "partition_key": show_key(&definition.partition_key),
-        "sort_key": definition.sort_key.as_ref().map(show_key),
-        "strategy": definition.strategy,
-        "replicas": definition.replicas,
-        "min_in_sync": definition.min_in_sync,
-        "partitions": definition.partitions,
-        "layout": match definition.layout {
+    TableView {
+        name: table.name.clone(),
+        id: table.id.0,
+        partition_key: show_key(&definition.partition_key),
+        sort_key: definition.sort_key.as_ref().map(show_key),
+        strategy: definition.strategy.clone(),
+        replicas: definition.replicas,
+        min_in_sync: definition.min_in_sync,
+        partitions: definition.partitions,
+        layout: match definition.layout {
             Layout::Row => "row",
             Layout::Column => "column",
-        },
-    })
+        }
+        .to_owned(),
+        more: contract::Document::new(),
+    }
 }
 
-fn show_key(key: &KeyDefinition) -> Value {
+fn show_key(key: &KeyDefinition) -> contract::KeyDefinition {
     let key_type = match key.key_type {
-        KeyType::String => "string",
-        KeyType::Number => "number",
-        KeyType::Binary => "binary",
+        KeyType::String => contract::KeyType::String,
+        KeyType::Number => contract::KeyType::Number,
+        KeyType::Binary => contract::KeyType::Binary,
     };
-    json!({ "name": key.name, "type": key_type })
+    contract::KeyDefinition {
+        name: key.name.clone(),
+        key_type,
+    }
 }
 
 #[cfg(test)]

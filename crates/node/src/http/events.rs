@@ -13,6 +13,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
 use hyper::header::{self, HeaderName, HeaderValue};
+use tablestore_contract::headers as names;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
@@ -22,7 +23,7 @@ use super::problem::Problem;
 use super::settings::EVENTS_KEEPALIVE;
 use super::shared::Shared;
 
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static(names::LAST_EVENT_ID);
 
 /// `GET /v1/cluster/events`
 pub(crate) async fn stream_events<B: Backend>(
@@ -52,7 +53,7 @@ pub(crate) async fn stream_events<B: Backend>(
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
-        HeaderValue::from_static("text/event-stream"),
+        HeaderValue::from_static(names::EVENT_STREAM),
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)

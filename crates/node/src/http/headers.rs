@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hyper::HeaderMap;
 use hyper::header::{self, HeaderName, HeaderValue};
+use tablestore_contract::headers as names;
 use tablestore_store::Condition;
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_128;
@@ -16,19 +17,19 @@ use super::settings::{REQUEST_ID_BYTES_MAX, TIMEOUT, TIMEOUT_MAX};
 use crate::api::RequestContext;
 
 /// How long the client will wait, in milliseconds.
-pub const TIMEOUT_MS: HeaderName = HeaderName::from_static("x-tablestore-timeout-ms");
+pub const TIMEOUT_MS: HeaderName = HeaderName::from_static(names::TIMEOUT_MS);
 /// The node that answered.
-pub const SERVED_BY: HeaderName = HeaderName::from_static("x-tablestore-served-by");
+pub const SERVED_BY: HeaderName = HeaderName::from_static(names::SERVED_BY);
 /// The partition of the row, `table/partition`.
-pub const PARTITION: HeaderName = HeaderName::from_static("x-tablestore-partition");
+pub const PARTITION: HeaderName = HeaderName::from_static(names::PARTITION);
 /// The epoch under which it was answered.
-pub const EPOCH: HeaderName = HeaderName::from_static("x-tablestore-epoch");
+pub const EPOCH: HeaderName = HeaderName::from_static(names::EPOCH);
 /// `true` when the answer is the remembered one of an earlier request with the same id.
-pub const REPEATED: HeaderName = HeaderName::from_static("x-tablestore-repeated");
+pub const REPEATED: HeaderName = HeaderName::from_static(names::REPEATED);
 /// Where a page of NDJSON goes on; absent at the end.
-pub const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-tablestore-next-cursor");
+pub const NEXT_CURSOR: HeaderName = HeaderName::from_static(names::NEXT_CURSOR);
 /// The request id.
-pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static(names::IDEMPOTENCY_KEY);
 
 /// Deadline and request id.
 ///

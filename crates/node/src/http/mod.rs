@@ -19,7 +19,6 @@ mod events;
 mod extract;
 pub mod headers;
 mod keys;
-mod openapi;
 pub mod problem;
 mod router;
 mod rows;
@@ -33,5 +32,6 @@ mod uri;
 mod views;
 
 pub use backend::{Backend, Event};
+pub use router::paths;
 pub use serve::serve;
 pub use settings::HttpSettings;

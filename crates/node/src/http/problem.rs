@@ -3,20 +3,20 @@
 //! Knows nothing of routes.
 
 mod convert;
-mod table;
 
 use std::ops::{Deref, DerefMut};
 
 use axum::response::{IntoResponse, Response};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use tablestore_contract::{self as contract, Document};
 use tablestore_placement::PartitionId;
 
-pub use table::{Changed, Entry, Kind, RETRY_AFTER_SECONDS, TABLE, markdown};
-
-/// The media type of a problem document.
-pub const PROBLEM_JSON: &str = "application/problem+json";
+pub use tablestore_contract::headers::PROBLEM_JSON;
+pub use tablestore_contract::problem::{
+    Changed, Entry, Kind, RETRY_AFTER_SECONDS, TABLE, markdown,
+};
 
 /// One problem, ready to be answered. Boxed, since it is the rare case of every result here.
 #[derive(Debug, Clone, PartialEq)]
@@ -139,34 +139,21 @@ impl Problem {
 
     /// The document.
     #[must_use]
-    pub fn document(&self) -> Map<String, Value> {
-        let entry = self.kind.entry();
-        let mut document = Map::new();
-        let mut put = |name: &str, value: Value| document.insert(name.to_owned(), value);
-        put(
-            "type",
-            json!(format!("urn:tablestore:problem:{}", entry.code)),
-        );
-        put("title", json!(entry.title));
-        put("status", json!(entry.status));
-        put("code", json!(entry.code));
-        put("detail", json!(self.detail));
-        if let Some(field) = &self.field {
-            put("field", json!(field));
+    pub fn document(&self) -> Document {
+        let more = self.more.iter();
+        let document = Document::from_iter(more.map(|(name, v)| ((*name).to_owned(), v.clone())));
+        let problem = contract::Problem {
+            detail: self.detail.clone(),
+            field: self.field.clone(),
+            expected: self.expected.clone(),
+            partition: self.partition.map(|partition| partition.to_string()),
+            more: document,
+            ..contract::Problem::of(self.kind)
+        };
+        match serde_json::to_value(problem) {
+            Ok(Value::Object(document)) => document,
+            other => unreachable!("a problem is an object, not {other:?}"),
         }
-        if let Some(expected) = &self.expected {
-            put("expected", json!(expected));
-        }
-        if let Some(partition) = self.partition {
-            put("partition", json!(partition.to_string()));
-        }
-        if let Some(seconds) = entry.retry_after {
-            put("retry_after", json!(seconds));
-        }
-        for (name, value) in &self.more {
-            put(name, value.clone());
-        }
-        document
     }
 
     /// The document as bytes.

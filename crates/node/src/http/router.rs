@@ -35,6 +35,22 @@ pub(crate) fn router<B: Backend>(shared: Arc<Shared<B>>) -> Router {
     router.fallback(nothing).with_state(shared)
 }
 
+/// Every path that is served, with the methods it takes as `Allow` lists them.
+#[must_use]
+pub fn paths<B: Backend>() -> Vec<(&'static str, &'static str)> {
+    let others = routes::<B>().into_iter();
+    let others = others.map(|(path, _, allowed)| (path, allowed));
+    others.chain(ROWS).collect()
+}
+
+/// The paths of rows, which [`RowsPath`] takes apart.
+const ROWS: [(&str, &str); 4] = [
+    ("/v1/tables/{table}/rows", scan::METHODS),
+    ("/v1/tables/{table}/rows:batch", batch::METHODS),
+    ("/v1/tables/{table}/rows/{pk}", rows::METHODS),
+    ("/v1/tables/{table}/rows/{pk}/{sk}", rows::METHODS),
+];
+
 type Route<B> = (&'static str, MethodRouter<Arc<Shared<B>>>, &'static str);
 
 fn routes<B: Backend>() -> Vec<Route<B>> {

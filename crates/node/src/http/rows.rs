@@ -11,6 +11,7 @@ use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Response, StatusCode};
 use serde_json::json;
+use tablestore_contract::{Written, parameters};
 use tablestore_store::item::codec;
 use tablestore_store::{Condition, Item, Mutation, json as store_json, mutation};
 
@@ -88,7 +89,7 @@ async fn get<B: Backend>(
     target: Target<'_>,
     context: RequestContext,
 ) -> Result<Response<ReplyBody>, Problem> {
-    let [consistency] = uri::parameters(parts.uri.query(), &["consistency"])?;
+    let [consistency] = uri::parameters(parts.uri.query(), &[parameters::CONSISTENCY])?;
     let consistency = parse_consistency(consistency)?;
     let (table, key) = locate(shared, target, context).await?;
     let (row, served) = shared
@@ -144,7 +145,7 @@ where
             }
         }
         Method::PATCH => {
-            let [remove] = uri::parameters(parts.uri.query(), &["remove"])?;
+            let [remove] = uri::parameters(parts.uri.query(), &[parameters::REMOVE])?;
             let remove = parse_remove(&table, remove)?;
             let set = read_item(shared, &table, &key, input).await?;
             Mutation::Patch {
@@ -208,15 +209,13 @@ fn parse_remove(table: &TableEntry, remove: Option<&str>) -> Result<Vec<String>,
 /// # Errors
 /// Names it.
 pub(crate) fn parse_consistency(text: Option<&str>) -> Result<Consistency, Problem> {
-    match text {
-        None | Some("strong") => Ok(Consistency::Strong),
-        Some("eventual") => Ok(Consistency::Eventual),
-        Some(other) => Err(Problem::invalid(
-            "consistency",
-            "strong or eventual",
-            format!("{other:?}"),
-        )),
-    }
+    let Some(word) = text else {
+        return Ok(Consistency::default());
+    };
+    Consistency::of_word(word).ok_or_else(|| {
+        let expected = "strong or eventual";
+        Problem::invalid(parameters::CONSISTENCY, expected, format!("{word:?}"))
+    })
 }
 
 fn written<B: Backend>(
@@ -241,12 +240,12 @@ fn written<B: Backend>(
         return Err(problem);
     }
     let deleted = reply.code != mutation::CODE_ABSENT;
-    let body = if deletes {
-        format!("{{\"version\":{},\"deleted\":{deleted}}}", reply.version)
-    } else {
-        format!("{{\"version\":{}}}", reply.version)
+    let said = Written {
+        version: reply.version,
+        deleted: deletes.then_some(deleted),
     };
-    let mut response = json_reply(body.into_bytes());
+    let body = serde_json::to_vec(&said).expect("it has only string keys");
+    let mut response = json_reply(body);
     headers.insert(header::CONTENT_TYPE, JSON);
     *response.headers_mut() = headers;
     Ok(response)

@@ -10,6 +10,7 @@ use futures_util::stream;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response};
+use tablestore_contract::parameters;
 use tablestore_store::item::codec;
 use tablestore_store::{KeyValue, key};
 use tokio::time::{Duration, Instant};
@@ -28,16 +29,18 @@ use super::shared::{Shared, method_not_allowed};
 use super::uri;
 use crate::api::{RequestContext, RowKey, ScanPage, ScanRequest};
 
+/// The methods of the path of all rows.
+pub(crate) const METHODS: &str = "GET, HEAD";
 const PARAMETERS: [&str; 7] = [
-    "pk",
-    "from",
-    "to",
-    "limit",
-    "cursor",
-    "consistency",
-    "reverse",
+    parameters::PK,
+    parameters::FROM,
+    parameters::TO,
+    parameters::LIMIT,
+    parameters::CURSOR,
+    parameters::CONSISTENCY,
+    parameters::REVERSE,
 ];
-const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+const NDJSON: HeaderValue = HeaderValue::from_static(tablestore_contract::headers::NDJSON);
 
 /// One scan: the question and what its cursors are bound to.
 struct Scan {
@@ -53,7 +56,7 @@ pub(crate) async fn answer<B: Backend>(
     table: &str,
 ) -> Result<Response<ReplyBody>, Problem> {
     if !matches!(parts.method, Method::GET | Method::HEAD) {
-        return Err(method_not_allowed("GET, HEAD"));
+        return Err(method_not_allowed(METHODS));
     }
     let context = headers::context(&parts.headers)?;
     let parameters = uri::parameters(parts.uri.query(), &PARAMETERS)?;

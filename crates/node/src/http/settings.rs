@@ -4,6 +4,11 @@
 
 use std::time::Duration;
 
+use tablestore_contract::limits;
+pub use tablestore_contract::limits::{
+    BATCH_ITEMS_MAX, DECISIONS_LIMIT, REQUEST_ID_BYTES_MAX, SCAN_LIMIT, SCAN_LIMIT_MAX,
+};
+
 /// Connections at most: each costs some 30 KiB while a request is under way.
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// Time for the next request's head; also how long an idle connection is kept.
@@ -18,20 +23,10 @@ pub const ROW_BODY_BYTES_MAX: usize = 1 << 20;
 pub const BATCH_BODY_BYTES_MAX: usize = 16 << 20;
 /// Any other body.
 pub const BODY_BYTES_MAX: usize = 64 << 10;
-/// Rows and keys of one batch.
-pub const BATCH_ITEMS_MAX: usize = 100;
-/// Rows of a page when the client does not say.
-pub const SCAN_LIMIT: usize = 100;
-/// Rows of a page at most.
-pub const SCAN_LIMIT_MAX: usize = 1_000;
-/// Decisions listed when the client does not say.
-pub const DECISIONS_LIMIT: usize = 50;
 /// Time a request has when it does not say.
-pub const TIMEOUT: Duration = Duration::from_secs(10);
+pub const TIMEOUT: Duration = Duration::from_millis(limits::TIMEOUT_MS);
 /// Time a request may ask for.
-pub const TIMEOUT_MAX: Duration = Duration::from_secs(60);
-/// The longest `Idempotency-Key`.
-pub const REQUEST_ID_BYTES_MAX: usize = 255;
+pub const TIMEOUT_MAX: Duration = Duration::from_millis(limits::TIMEOUT_MS_MAX);
 /// How often an idle event stream shows that it lives.
 pub const EVENTS_KEEPALIVE: Duration = Duration::from_secs(15);
 

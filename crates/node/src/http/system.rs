@@ -8,19 +8,20 @@ use axum::Json;
 use axum::extract::State;
 use hyper::header::{self, HeaderName};
 use serde_json::{Value, json};
+use tablestore_contract::{Health, openapi};
 
 use super::backend::Backend;
 use super::extract::NoQuery;
-use super::openapi;
 use super::problem::{Kind, Problem};
 use super::shared::Shared;
+use super::views::shown;
 
 /// Text with its media type.
 type Text<T> = ([(HeaderName, &'static str); 1], T);
 
 /// `GET /healthz`
 pub(crate) async fn alive(_: NoQuery) -> Json<Value> {
-    Json(json!({ "status": "alive" }))
+    health("alive")
 }
 
 /// `GET /readyz`
@@ -32,9 +33,15 @@ pub(crate) async fn ready<B: Backend>(
         return Err(not_ready("the node is shutting down"));
     }
     match shared.backend.ready() {
-        Ok(()) => Ok(Json(json!({ "status": "ready" }))),
+        Ok(()) => Ok(health("ready")),
         Err(reason) => Err(not_ready(&reason)),
     }
+}
+
+fn health(status: &str) -> Json<Value> {
+    shown(&Health {
+        status: status.to_owned(),
+    })
 }
 
 fn not_ready(reason: &str) -> Problem {

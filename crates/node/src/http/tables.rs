@@ -8,7 +8,8 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use hyper::StatusCode;
-use serde_json::{Value, json};
+use serde_json::Value;
+use tablestore_contract::{Dropped, Tables};
 use tablestore_placement::Refused;
 
 use super::backend::Backend;
@@ -18,6 +19,7 @@ use super::extract::{Deadline, Name, NoQuery};
 use super::problem::Problem;
 use super::settings::BODY_BYTES_MAX;
 use super::shared::Shared;
+use super::views::shown;
 use crate::api::RequestError;
 
 type Reply = Result<(StatusCode, Json<Value>), Problem>;
@@ -44,7 +46,7 @@ pub(crate) async fn create<B: Backend>(
     } else {
         StatusCode::OK
     };
-    Ok((status, Json(definition::show(&change.table))))
+    Ok((status, shown(&definition::show(&change.table))))
 }
 
 /// `GET /v1/tables/{t}`
@@ -61,7 +63,7 @@ pub(crate) async fn describe<B: Backend>(
         map = shared.backend.fresh_map(deadline).await?;
     }
     match map.table_named(&name) {
-        Some(table) => Ok((StatusCode::OK, Json(definition::show(table)))),
+        Some(table) => Ok((StatusCode::OK, shown(&definition::show(table)))),
         None => Err(RequestError::UnknownTable { name }.into()),
     }
 }
@@ -71,8 +73,8 @@ pub(crate) async fn list<B: Backend>(State(shared): State<Arc<Shared<B>>>, _: No
     let map = shared.backend.map();
     let mut tables: Vec<_> = map.tables.values().collect();
     tables.sort_by(|a, b| a.name.cmp(&b.name));
-    let tables: Vec<Value> = tables.into_iter().map(definition::show).collect();
-    Ok((StatusCode::OK, Json(json!({ "tables": tables }))))
+    let tables = tables.into_iter().map(definition::show).collect();
+    Ok((StatusCode::OK, shown(&Tables { tables })))
 }
 
 /// `DELETE /v1/tables/{t}`
@@ -83,5 +85,5 @@ pub(crate) async fn drop_table<B: Backend>(
     _: NoQuery,
 ) -> Reply {
     shared.backend.drop_table(&name, deadline).await?;
-    Ok((StatusCode::OK, Json(json!({ "dropped": name }))))
+    Ok((StatusCode::OK, shown(&Dropped { dropped: name })))
 }

@@ -8,6 +8,7 @@ mod cluster;
 mod connections;
 mod docs;
 mod fake;
+mod openapi;
 mod rows;
 mod scan;
 mod site;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use tablestore_client::{Client, KeyDefinition, Row, RowKey, Value};
+use tablestore_client::{Client, KeyDefinition, KeyType, Row, RowKey, Value};
 
 use self::load::Loader;
 use self::rejects::Rejects;
@@ -150,7 +150,12 @@ impl KeySource {
                     .and_then(|row| row.get(&self.name))
                     .is_some_and(|value| value.as_number().is_some()),
             };
-        KeyDefinition::new(&self.name, if number { "number" } else { "string" })
+        let key_type = if number {
+            KeyType::Number
+        } else {
+            KeyType::String
+        };
+        KeyDefinition::new(&self.name, key_type)
     }
 
     /// Makes the key attribute where it is made of others, and refuses a row without it.

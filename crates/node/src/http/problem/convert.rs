@@ -146,6 +146,10 @@ mod tests {
             let problem = Problem::from(error);
             assert_eq!(problem.status().as_u16(), status);
             assert_eq!(problem.document()["code"], code);
+            let read = serde_json::to_value(problem.document()).and_then(serde_json::from_value);
+            let read: tablestore_contract::Problem = read.expect("it is a problem");
+            let known = serde_json::to_value(read.details()).expect("it has only string keys");
+            assert_eq!(known, serde_json::Value::Object(read.more), "{code}");
             let maybe = problem.kind.entry().changed == Changed::Maybe;
             assert_eq!(maybe, matches!(code, "outcome_unknown" | "internal"));
         }

@@ -1,7 +1,7 @@
 //! The one table of errors: for each kind its status, its code, whether state may have changed and
 //! what the caller should do. `docs/http-api.md` shows the same table; a test compares them.
 //!
-//! Knows nothing of how an error is answered.
+//! Knows nothing of when an error is answered.
 
 /// Seconds a client is asked to wait before it repeats a request that could not be served.
 pub const RETRY_AFTER_SECONDS: u32 = 1;
@@ -209,7 +209,8 @@ pub const TABLE: [Entry; 22] = [
         title: "a fault of the node",
         changed: Changed::Maybe,
         retry_after: None,
-        advice: "report it with the log of the node; repeat a write with the same `Idempotency-Key`",
+        advice: "report it with the log of the node; \
+                 repeat a write with the same `Idempotency-Key`",
     },
     entry(
         Kind::NotSupported,
@@ -268,6 +269,19 @@ impl Kind {
     pub fn entry(self) -> &'static Entry {
         &TABLE[self as usize]
     }
+
+    /// Its stable word.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        self.entry().code
+    }
+
+    /// The kind of a word; `None` for one that this version does not know.
+    #[must_use]
+    pub fn of_code(code: &str) -> Option<Self> {
+        let entry = TABLE.iter().find(|entry| entry.code == code)?;
+        Some(entry.kind)
+    }
 }
 
 /// The table as `docs/http-api.md` has it.
@@ -295,7 +309,7 @@ pub fn markdown() -> String {
 
 #[cfg(test)]
 mod tests {
-    use hyper::StatusCode;
+    use http::StatusCode;
 
     use super::*;
 

@@ -1,0 +1,313 @@
+//! The cluster as a node shows it: members, partitions, decisions, events, checksums.
+//!
+//! Members are named; where a name was taken over by another member, and beside every name, stands
+//! the storage id in hexadecimal. A view keeps what this version does not know in `more`, and what
+//! an older node leaves out is empty.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Document;
+
+/// Members and tables: `GET /v1/cluster`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct ClusterView {
+    /// The id of the cluster.
+    pub cluster: String,
+    /// Grows with every change.
+    pub map_version: u64,
+    /// The node that decides at the moment; null while there is none.
+    pub controller: Option<String>,
+    /// Its storage id.
+    pub controller_id: Option<String>,
+    /// All members.
+    pub nodes: Vec<NodeView>,
+    /// All tables, each a `TableView`.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<crate::TableView>))]
+    pub tables: Vec<Value>,
+    /// What this version does not know.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
+    pub more: Document,
+}
+
+/// One member.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct NodeView {
+    /// Storage id.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// `up`, `suspect`, `down`, `draining`, `left`.
+    pub state: String,
+    /// Wall-clock milliseconds since when it has this state.
+    pub since_ms: u64,
+    /// Where it serves HTTP.
+    pub address: String,
+    /// Where it serves other nodes.
+    pub peer_address: String,
+    /// `region/zone`, or empty.
+    pub zone: Option<String>,
+    /// How much it takes compared with others; 0 takes nothing new.
+    pub weight: u32,
+    /// Grows with every start.
+    pub incarnation: u64,
+    /// Health and resources as the node that answers knows them: an object with `level`, or null.
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub resources: Value,
+    /// What this version does not know.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
+    pub more: Document,
+}
+
+/// The partitions of a table: `GET /v1/cluster/partitions`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct Partitions {
+    /// The table.
+    pub table: String,
+    /// One entry a partition, in order.
+    pub partitions: Vec<PartitionView>,
+}
+
+/// Who holds one partition.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct PartitionView {
+    /// Number within its table.
+    pub partition: u32,
+    /// Grows when the primary changes.
+    pub epoch: u64,
+    /// Grows when anything here changes.
+    pub version: u64,
+    /// The node that serves it; null while nobody does.
+    #[serde(alias = "owner")]
+    pub primary: Option<String>,
+    /// Its storage id.
+    pub primary_id: Option<String>,
+    /// Whether that office is filled: its holder lives and has not been started anew.
+    pub primary_live: bool,
+    /// All nodes that keep it.
+    pub replicas: Vec<String>,
+    /// Their storage ids.
+    pub replica_ids: Vec<String>,
+    /// Those that have every acknowledged write.
+    pub in_sync: Vec<String>,
+    /// Their storage ids.
+    pub in_sync_ids: Vec<String>,
+    /// What this version does not know.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
+    pub more: Document,
+}
+
+/// Who holds a partition, before or after a change.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct AssignmentView {
+    /// Grows when the primary changes.
+    pub epoch: u64,
+    /// Grows when anything here changes.
+    pub version: u64,
+    /// The node that serves it; null while nobody does.
+    pub primary: Option<String>,
+    /// Its storage id.
+    pub primary_id: Option<String>,
+    /// Whether that office is filled now.
+    pub primary_live: bool,
+    /// All nodes that keep it.
+    pub replicas: Vec<String>,
+    /// Their storage ids.
+    pub replica_ids: Vec<String>,
+    /// Those that have every acknowledged write.
+    pub in_sync: Vec<String>,
+    /// Their storage ids.
+    pub in_sync_ids: Vec<String>,
+}
+
+impl AssignmentView {
+    /// The same as the view of a partition.
+    #[must_use]
+    pub fn of_partition(self, partition: u32) -> PartitionView {
+        PartitionView {
+            partition,
+            epoch: self.epoch,
+            version: self.version,
+            primary: self.primary,
+            primary_id: self.primary_id,
+            primary_live: self.primary_live,
+            replicas: self.replicas,
+            replica_ids: self.replica_ids,
+            in_sync: self.in_sync,
+            in_sync_ids: self.in_sync_ids,
+            more: Document::new(),
+        }
+    }
+}
+
+/// The last decisions: `GET /v1/cluster/decisions`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct Decisions {
+    /// Newest first.
+    pub decisions: Vec<Decision>,
+}
+
+/// One decision of the controller.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct Decision {
+    /// Its number.
+    pub id: u64,
+    /// Wall-clock milliseconds.
+    pub at_ms: u64,
+    /// What sort of decision, such as `failover`.
+    pub kind: String,
+    /// The member it is about.
+    pub subject: Option<String>,
+    /// Its storage id.
+    pub subject_id: Option<String>,
+    /// What was observed.
+    pub evidence: String,
+    /// Why that led to the decision.
+    pub reason: String,
+    /// When each step was reached.
+    pub phases: Vec<Phase>,
+    /// The first partitions that changed.
+    pub changes: Vec<Change>,
+    /// How many partitions changed in all.
+    pub changes_total: u32,
+    /// What this version does not know.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
+    pub more: Document,
+}
+
+/// A step of a decision.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct Phase {
+    /// Its name.
+    pub name: String,
+    /// Wall-clock milliseconds.
+    pub at_ms: u64,
+}
+
+/// How a decision changed one partition.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct Change {
+    /// The table; null when it has been dropped since.
+    pub table: Option<String>,
+    /// Number within its table.
+    pub partition: u32,
+    /// Who held it; null for a new table.
+    pub before: Option<AssignmentView>,
+    /// Who holds it then.
+    pub after: AssignmentView,
+}
+
+/// Something that happened, as the data of one server-sent event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Event {
+    /// Grows on one node; what `Last-Event-ID` names.
+    pub id: u64,
+    /// Wall-clock milliseconds.
+    pub at_ms: u64,
+    /// The same in microseconds, so that what follows quickly can be told apart.
+    pub at_us: u64,
+    /// What sort of event, for example `failover`.
+    pub kind: String,
+    /// The name of the node it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// The id of the table it is about: a name may be used again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// The number of the partition it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<u32>,
+    /// The rest.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub detail: Value,
+}
+
+/// The checksums of a table: `GET /v1/cluster/checksums`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct Checksums {
+    /// The table.
+    pub table: String,
+    /// Whether all partitions are equal.
+    pub equal: bool,
+    /// One entry a partition.
+    pub partitions: Vec<PartitionChecksum>,
+}
+
+/// One partition's checksums, all taken at the same log index.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct PartitionChecksum {
+    /// Number within its table.
+    pub partition: u32,
+    /// The log index.
+    pub index: u64,
+    /// Whether all in-sync replicas answered and agree.
+    pub equal: bool,
+    /// One entry a replica.
+    pub replicas: Vec<ReplicaChecksum>,
+    /// What this version does not know.
+    #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
+    pub more: Document,
+}
+
+/// The checksum of one replica, or why there is none.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct ReplicaChecksum {
+    /// The node that keeps it.
+    pub node: String,
+    /// Its storage id.
+    pub id: String,
+    /// In hexadecimal.
+    pub checksum: Option<String>,
+    /// Why there is none.
+    pub error: Option<String>,
+}
+
+/// The answer to the drain or the removal of a node.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct NodeLeaves {
+    /// The node.
+    pub node: String,
+    /// `draining` or `left`.
+    pub state: String,
+}
+
+/// The answer of a node that lives, or is ready.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct Health {
+    /// `alive` or `ready`.
+    pub status: String,
+}
