@@ -152,7 +152,7 @@ pub(crate) async fn copies(
             findings.compared += checksums.partitions.len() as u64;
             findings.unequal += unequal.len() as u64;
             for partition in unequal {
-                let sums = serde_json::Value::Object(partition.more.clone());
+                let sums = serde_json::json!(partition.replicas);
                 findings.example(format!(
                     "{table}: the copies of partition {} differ: {sums}",
                     partition.partition
