@@ -6,7 +6,6 @@
 mod board;
 mod choice;
 mod gap;
-mod ledger;
 mod nodes;
 mod promoted;
 mod report;

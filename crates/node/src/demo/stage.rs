@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tablestore_client::{Client, ClientSettings, Row, TableDefinition, Value};
+use tablestore_verify::Key;
 
 use super::board::Board;
 use super::choice::{Seen, Victim, next_victim};
 use super::gap::{Gap, first_new_epoch_us, gap, ms};
-use super::ledger::Key;
 use super::nodes::Nodes;
 use super::promoted::{self, Lost};
 use super::report::{Findings, Kill, Report, phases};
@@ -254,7 +254,7 @@ impl<'a> Stage<'a> {
         findings.examples.extend(
             examples
                 .iter()
-                .map(|read| format!("read {}: {}", read.path, verify::in_words(read.wrong))),
+                .map(|read| format!("read {}: {}", read.path, read.wrong)),
         );
         let nobody = BTreeMap::new();
         for loaded in &self.loaded {

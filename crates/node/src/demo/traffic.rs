@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tablestore_client::RequestId;
+use tablestore_verify::{Key, Ledger, Observed, Wrong};
 use tokio::task::JoinSet;
 
 use super::gap::Ack;
-use super::ledger::{Key, Ledger, Observed, Wrong};
 use super::rows::SEQUENCE;
 use super::wire::{Answer, Connection, request};
 
@@ -158,7 +158,7 @@ impl Traffic {
     pub(crate) fn start(addresses: Vec<SocketAddr>, targets: Vec<Target>, load: Load) -> Self {
         let shared = Arc::new(Shared {
             addresses,
-            ledger: Mutex::new(Ledger::new(targets.len())),
+            ledger: Mutex::new(Ledger::loaded(targets.len())),
             targets,
             epoch: Instant::now(),
             acks: (0..load.writers).map(|_| Mutex::new(Vec::new())).collect(),

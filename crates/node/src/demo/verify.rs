@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tablestore_client::{CallError, Client, Row, ScanOptions, Value};
+use tablestore_verify::{Key, Wrong};
 
-use super::ledger::{Key, Wrong};
 use super::report::Findings;
 use super::rows::{KEY, SEQUENCE, SORT_KEY, same};
 use super::traffic::Shared;
@@ -105,34 +105,8 @@ fn compare(
             None => Err(Wrong::TooOld { least: 0, observed }),
         };
         if let Err(wrong) = judged {
-            findings.lost += match wrong {
-                Wrong::TooOld { least, observed } => {
-                    least.saturating_sub(observed.unwrap_or(0)).max(1)
-                }
-                Wrong::FromNowhere { .. } => 1,
-            };
-            findings.example(format!("{table}: {key}: {}", in_words(wrong)));
-        }
-    }
-}
-
-/// A wrong result as a sentence.
-pub(crate) fn in_words(wrong: Wrong) -> String {
-    match wrong {
-        Wrong::TooOld {
-            least,
-            observed: Some(observed),
-        } => {
-            format!("write {least} was acknowledged, but write {observed} is there")
-        }
-        Wrong::TooOld {
-            least,
-            observed: None,
-        } => {
-            format!("write {least} was acknowledged, but there is no row")
-        }
-        Wrong::FromNowhere { most, observed } => {
-            format!("write {observed} is there, but only {most} were made")
+            findings.lost += wrong.writes();
+            findings.example(format!("{table}: {key}: {wrong}"));
         }
     }
 }
