@@ -65,7 +65,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "tablestore-verify",
         ],
     ),
-    ("tablestore-verify", &[]),
+    ("tablestore-verify", &["tablestore-client"]),
     ("xtask", &[]),
 ];
 
@@ -78,6 +78,7 @@ const WORLD: [(&str, &[&str]); 8] = [
             "tablestore-bench",
             "tablestore-client",
             "tablestore-consensus",
+            "tablestore-verify",
             "tablestore-node",
         ],
     ),
@@ -85,7 +86,14 @@ const WORLD: [(&str, &[&str]); 8] = [
     ("hyper", &["tablestore-node"]),
     ("reqwest", &["tablestore-client", "tablestore-node"]),
     ("openraft", &["tablestore-consensus"]),
-    ("socket2", &["tablestore-consensus", "tablestore-node"]),
+    (
+        "socket2",
+        &[
+            "tablestore-consensus",
+            "tablestore-verify",
+            "tablestore-node",
+        ],
+    ),
     ("rand", &["tablestore-sim", "tablestore-node"]),
     (
         "rustix",
