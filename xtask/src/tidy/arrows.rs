@@ -5,7 +5,7 @@ use crate::workspace::{DependencyKind, Package, Workspace};
 
 /// Every crate of the workspace and the crates it may depend on, in tests as well. A new crate
 /// is entered here together with the reason for its arrows in ARCHITECTURE.md.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("tablestore-bench", &[]),
     ("tablestore-ring", &[]),
     ("tablestore-health", &[]),
@@ -64,8 +64,10 @@ const ARROWS: [(&str, &[&str]); 15] = [
             "tablestore-consensus",
             "tablestore-contract",
             "tablestore-client",
+            "tablestore-verify",
         ],
     ),
+    ("tablestore-verify", &["tablestore-client"]),
     ("xtask", &[]),
 ];
 
@@ -78,6 +80,7 @@ const WORLD: [(&str, &[&str]); 8] = [
             "tablestore-bench",
             "tablestore-client",
             "tablestore-consensus",
+            "tablestore-verify",
             "tablestore-node",
         ],
     ),
@@ -85,7 +88,14 @@ const WORLD: [(&str, &[&str]); 8] = [
     ("hyper", &["tablestore-node"]),
     ("reqwest", &["tablestore-client", "tablestore-node"]),
     ("openraft", &["tablestore-consensus"]),
-    ("socket2", &["tablestore-consensus", "tablestore-node"]),
+    (
+        "socket2",
+        &[
+            "tablestore-consensus",
+            "tablestore-verify",
+            "tablestore-node",
+        ],
+    ),
     ("rand", &["tablestore-sim", "tablestore-node"]),
     (
         "rustix",

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use tablestore_verify::Traffic;
 
-use super::traffic::Shared;
 use crate::cli::Screen;
 
 const REDRAW_EVERY: Duration = Duration::from_millis(120);
@@ -41,9 +41,9 @@ impl Board {
     }
 
     /// The same with numbers that move; only where they can be seen moving.
-    pub(crate) fn traffic(&self, stage: &str, shared: &Shared) {
+    pub(crate) fn traffic(&self, stage: &str, traffic: &Traffic) {
         if self.screen.terminal() {
-            let (writes, reads) = (shared.acknowledged(), shared.reads());
+            let (writes, reads) = (traffic.acknowledged(), traffic.reads());
             let message = format!("{stage}  |  {writes} writes acknowledged, {reads} strong reads");
             self.bar.set_message(message);
         }

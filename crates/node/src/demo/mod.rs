@@ -5,21 +5,17 @@
 
 mod board;
 mod choice;
-mod gap;
-mod ledger;
 mod nodes;
 mod promoted;
 mod report;
 mod rows;
 mod stage;
-mod traffic;
-mod verify;
-mod wire;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use tablestore_verify::pauses;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::board::Board;
@@ -108,7 +104,7 @@ impl DemoArguments {
         if !self.partitions.is_power_of_two() {
             return Err(Failure::usage("--partitions: expected a power of two"));
         }
-        let window_ms = gap::WINDOW.as_millis();
+        let window_ms = pauses::WINDOW.as_millis();
         if u128::from(self.down_ms) <= window_ms {
             return Err(Failure::usage(format!(
                 "--down-ms: expected more than {window_ms}"

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use tablestore_client::Decision;
-
-use super::gap::{Gap, ms, percentile};
+use tablestore_verify::Findings;
+use tablestore_verify::pauses::{Gap, ms, percentile};
 
 /// One kill and what followed.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,26 +16,6 @@ pub(crate) struct Kill {
     pub(crate) phases: Vec<(String, f64)>,
     /// The first write that a new primary acknowledged.
     pub(crate) first_write_ms: Option<f64>,
-}
-
-/// What the checks at the end found wrong.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Findings {
-    /// Acknowledged writes and loaded rows that are gone or changed.
-    pub(crate) lost: u64,
-    pub(crate) stale_reads: u64,
-    /// Partitions whose copies differ.
-    pub(crate) unequal: u64,
-    /// Partitions compared.
-    pub(crate) compared: u64,
-    /// A few of them in words.
-    pub(crate) examples: Vec<String>,
-}
-
-impl Findings {
-    pub(crate) fn fine(&self) -> bool {
-        self.lost == 0 && self.stale_reads == 0 && self.unequal == 0
-    }
 }
 
 /// All of it.

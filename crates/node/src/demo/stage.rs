@@ -4,24 +4,21 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use tablestore_client::{Client, ClientSettings, Row, TableDefinition, Value};
+use tablestore_client::{Client, ClientSettings, TableDefinition};
+use tablestore_verify::pauses::{Gap, first_new_epoch_us, gap, ms};
+use tablestore_verify::{Endpoint, Findings, Key, Ledger, Load, Loaded, Traffic};
 
 use super::board::Board;
 use super::choice::{Seen, Victim, next_victim};
-use super::gap::{Gap, first_new_epoch_us, gap, ms};
-use super::ledger::Key;
 use super::nodes::Nodes;
 use super::promoted::{self, Lost};
-use super::report::{Findings, Kill, Report, phases};
-use super::traffic::{Load, Target, Traffic};
-use super::verify::{self, Loaded};
-use super::{DemoArguments, KillKind, rows};
+use super::report::{Kill, Report, phases};
+use super::rows::{self, FLIGHTS};
+use super::{DemoArguments, KillKind};
 use crate::cli::Failure;
 use crate::cli::import::load::Loader;
 use crate::cli::import::source::Numbered;
 
-const FLIGHTS: &str = "flights";
-const AIRPORTS: &str = "airports";
 /// Rows that one writer owns, so that every writer meets every node's partitions.
 const ROWS_A_WRITER: usize = 64;
 /// A node that does not answer after this has failed to start.
@@ -99,29 +96,23 @@ impl<'a> Stage<'a> {
         let copies = u32::try_from(self.arguments.copies()).unwrap_or(1);
         let broken = |error: String| Failure::failed(format!("the data in the binary: {error}"));
         let tables = [
-            (
-                AIRPORTS,
-                AIRPORT_PARTITIONS,
-                rows::airports().map_err(broken)?,
-            ),
-            (
-                FLIGHTS,
-                self.arguments.partitions,
-                rows::flights().map_err(broken)?,
-            ),
+            (AIRPORT_PARTITIONS, rows::airports().map_err(broken)?),
+            (self.arguments.partitions, rows::flights().map_err(broken)?),
         ];
-        for (table, partitions, rows) in tables {
-            let mut definition = TableDefinition::new(rows::KEY, "string")
+        for (partitions, loaded) in tables {
+            let table = loaded.table.as_str();
+            let mut definition = TableDefinition::new(&loaded.partition_key, "string")
                 .replicas(copies)
                 .min_in_sync(copies.min(2))
                 .partitions(partitions);
-            if table == FLIGHTS {
-                definition = definition.sort_key(rows::SORT_KEY, "string");
+            if let Some(sort_key) = &loaded.sort_key {
+                definition = definition.sort_key(sort_key, "string");
             }
             self.client.create_table(table, &definition).await?;
-            self.board.stage(format!("loading {} {table}", rows.len()));
+            self.board
+                .stage(format!("loading {} {table}", loaded.rows.len()));
             let mut loader = Loader::new(self.client.clone(), table, LOAD_CONCURRENCY);
-            for (line, row) in (1..).zip(&rows) {
+            for (line, row) in (1..).zip(&loaded.rows) {
                 loader
                     .push(Numbered {
                         line,
@@ -134,7 +125,7 @@ impl<'a> Stage<'a> {
                 let why = format!("{table}: a row was refused: {}", rejected.reason);
                 return Err(Failure::failed(why));
             }
-            self.loaded.push(Loaded { table, rows });
+            self.loaded.push(loaded);
         }
         self.wait_until_whole("all copies of the loaded rows")
             .await?;
@@ -143,18 +134,26 @@ impl<'a> Stage<'a> {
 
     /// Lets writers and readers run.
     pub(crate) fn begin_traffic(&mut self) -> Result<(), Failure> {
-        let flights = &self
+        let loaded = self
             .loaded
             .last()
-            .ok_or_else(|| Failure::failed("no data"))?
-            .rows;
+            .ok_or_else(|| Failure::failed("no data"))?;
+        let flights = &loaded.rows;
+        let addresses: Vec<String> = self
+            .nodes
+            .addresses()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let endpoint = Endpoint::new(&addresses, FLIGHTS)
+            .map_err(|error| Failure::failed(error.to_string()))?;
         let writers = usize::from(self.arguments.writers);
         let owned = (writers * ROWS_A_WRITER).min(flights.len());
         let mut targets = Vec::with_capacity(owned);
         for number in 0..owned {
             let row = &flights[number * flights.len() / owned];
-            self.owned.insert(verify::row_key(row), Key(number));
-            targets.push(target(row));
+            self.owned.insert(loaded.key(row), Key(number));
+            targets.push(rows::target(&endpoint, row));
         }
         let load = Load {
             writers,
@@ -162,7 +161,8 @@ impl<'a> Stage<'a> {
             pace: Duration::from_millis(u64::from(self.arguments.pace)),
             attempt_timeout: Duration::from_millis(u64::from(self.arguments.attempt_timeout_ms)),
         };
-        self.traffic = Some(Traffic::start(self.nodes.addresses(), targets, load));
+        let ledger = Ledger::loaded(targets.len());
+        self.traffic = Some(Traffic::start(endpoint, targets, ledger, load));
         self.traffic_began = Instant::now();
         Ok(())
     }
@@ -173,7 +173,7 @@ impl<'a> Stage<'a> {
         self.watch_until(self.traffic_began + self.arguments.not_before(number))
             .await?;
         let seen = self.wait_until_whole("all copies complete").await?;
-        self.traffic()?.shared.send_home();
+        self.traffic()?.send_home();
         self.watch_until(Instant::now() + SETTLE).await?;
         let seen = self.look().await.unwrap_or(seen);
         let victim = next_victim(&seen, number)
@@ -186,9 +186,9 @@ impl<'a> Stage<'a> {
         let what = if paused { "pausing" } else { "killing" };
         self.board.stage(format!("{what} {}", victim.name));
         let before = seen.epochs(FLIGHTS, &victim.name);
-        let shared = self.traffic()?.shared.clone();
-        shared.forget_acks_before(shared.now_us().saturating_sub(ACKS_KEPT_US));
-        let kill_us = shared.now_us();
+        let traffic = self.traffic()?;
+        traffic.forget_acks_before(traffic.now_us().saturating_sub(ACKS_KEPT_US));
+        let kill_us = traffic.now_us();
         let killed_at_us = promoted::wall_us()?;
         if paused {
             self.nodes.pause(index)?
@@ -198,7 +198,7 @@ impl<'a> Stage<'a> {
         let down = Duration::from_millis(u64::from(self.arguments.down_ms));
         tokio::time::sleep(down).await;
         let gap = self.wait_for_gap(kill_us, &victim).await?;
-        let first_write_ms = first_new_epoch_us(&shared.acks(), kill_us, &before).map(ms);
+        let first_write_ms = first_new_epoch_us(&self.traffic()?.acks(), kill_us, &before).map(ms);
         let decisions = self.client.decisions(DECISIONS).await.unwrap_or_default();
         let about = |subject: &str| seen.name(subject) == victim.name;
         let lost = Lost {
@@ -245,17 +245,18 @@ impl<'a> Stage<'a> {
             .take()
             .ok_or_else(|| Failure::failed("no traffic"))?;
         traffic.stop(WHOLE_WITHIN).await;
-        if let Some(refused) = traffic.shared.refused() {
+        if let Some(refused) = traffic.refused() {
             return Err(Failure::failed(refused));
         }
         let mut findings = Findings::default();
-        let (stale, examples) = traffic.shared.wrong_reads();
+        let (stale, examples) = traffic.wrong_reads();
         findings.stale_reads = stale;
         findings.examples.extend(
             examples
                 .iter()
-                .map(|read| format!("read {}: {}", read.path, verify::in_words(read.wrong))),
+                .map(|read| format!("read {}: {}", read.path, read.wrong)),
         );
+        let ledger = traffic.ledger();
         let nobody = BTreeMap::new();
         for loaded in &self.loaded {
             let owned = if loaded.table == FLIGHTS {
@@ -263,8 +264,8 @@ impl<'a> Stage<'a> {
             } else {
                 &nobody
             };
-            verify::rows(&self.client, loaded, owned, &traffic.shared, &mut findings).await?;
-            verify::copies(&self.client, loaded.table, &mut findings).await?;
+            findings.rows(&self.client, loaded, owned, &ledger).await?;
+            findings.copies(&self.client, &loaded.table).await?;
         }
         Ok(Report {
             nodes: usize::from(self.arguments.nodes),
@@ -274,8 +275,8 @@ impl<'a> Stage<'a> {
                 .iter()
                 .map(|loaded| loaded.rows.len() as u64)
                 .sum(),
-            acknowledged: traffic.shared.acknowledged(),
-            reads: traffic.shared.reads(),
+            acknowledged: traffic.acknowledged(),
+            reads: traffic.reads(),
             kills: self.kills.clone(),
             findings,
         })
@@ -291,8 +292,8 @@ impl<'a> Stage<'a> {
         let cluster = self.client.cluster().await?;
         let mut partitions = Vec::with_capacity(self.loaded.len());
         for loaded in &self.loaded {
-            let of_table = self.client.partitions(loaded.table).await?;
-            partitions.push((loaded.table.to_owned(), of_table));
+            let of_table = self.client.partitions(&loaded.table).await?;
+            partitions.push((loaded.table.clone(), of_table));
         }
         Ok(Seen {
             cluster,
@@ -346,7 +347,7 @@ impl<'a> Stage<'a> {
     async fn wait_for_gap(&mut self, kill_us: u64, victim: &Victim) -> Result<Gap, Failure> {
         let until = Instant::now() + GAP_WITHIN;
         loop {
-            let seen = gap(&self.traffic()?.shared.acks(), kill_us);
+            let seen = gap(&self.traffic()?.acks(), kill_us);
             if let Some(gap) = seen {
                 return Ok(gap);
             }
@@ -373,8 +374,8 @@ impl<'a> Stage<'a> {
 
     fn watch(&mut self, stage: &str) -> Result<(), Failure> {
         if let Some(traffic) = &self.traffic {
-            self.board.traffic(stage, &traffic.shared);
-            if let Some(refused) = traffic.shared.refused() {
+            self.board.traffic(stage, traffic);
+            if let Some(refused) = traffic.refused() {
                 return Err(Failure::failed(refused));
             }
         }
@@ -387,45 +388,5 @@ impl<'a> Stage<'a> {
             None => Ok(()),
             Some(how) => Err(Failure::failed(how)),
         }
-    }
-}
-
-/// Where and what a writer writes: the row as it was loaded, and a count.
-fn target(row: &Row) -> Target {
-    let text = |name: &str| {
-        row.get(name)
-            .and_then(Value::as_str)
-            .unwrap_or("")
-            .to_owned()
-    };
-    // Keys of flights are letters, digits, '-' and ':', which a path takes as they are.
-    let (key, sort) = (text(rows::KEY), text(rows::SORT_KEY));
-    let path = format!("/v1/tables/{FLIGHTS}/rows/{key}/{sort}");
-    let mut attributes = row.clone();
-    attributes.remove(rows::KEY);
-    attributes.remove(rows::SORT_KEY);
-    let mut body_start = Value::from(attributes).to_string();
-    body_start.pop();
-    body_start.push_str(&format!(",\"{}\":", rows::SEQUENCE));
-    Target { path, body_start }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_writer_writes_the_row_as_it_was_loaded_with_a_count() {
-        let row = Row::from([
-            ("id".to_owned(), "UA1545".into()),
-            ("time_hour".to_owned(), "2013-01-01T10:00:00Z".into()),
-            ("dep_time".to_owned(), 517.into()),
-        ]);
-        let target = target(&row);
-        assert_eq!(
-            target.path,
-            "/v1/tables/flights/rows/UA1545/2013-01-01T10:00:00Z"
-        );
-        assert_eq!(target.body_start, "{\"dep_time\":517,\"sequence\":");
     }
 }

@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod account;
 mod bad_input;
 mod broken;
 mod catch_up;
@@ -17,9 +18,7 @@ mod digits;
 mod flush;
 mod harness;
 mod joining;
-mod ledger;
 mod log;
-mod plain;
 mod readme;
 mod refusals;
 mod restart;

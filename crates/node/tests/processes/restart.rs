@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tablestore_client::Client;
+use tablestore_verify::Key;
 
+use crate::account::Account;
 use crate::harness::{Cluster, until};
-use crate::ledger::Ledger;
 
 const TABLE: &str = "kept";
 /// Keys that one writer goes round.
@@ -15,16 +16,18 @@ const KEYS: usize = 50;
 const ACKS: usize = 120;
 
 /// Writes until the cluster is gone.
-async fn write_until_refused(client: Client, writer: usize, acks: Arc<AtomicUsize>) -> Ledger {
-    let mut ledger = Ledger::default();
+async fn write_until_refused(
+    client: Client,
+    mut account: Account,
+    acks: Arc<AtomicUsize>,
+) -> Account {
     for number in 0.. {
-        let key = format!("w{writer}-{}", number % KEYS);
-        if ledger.write(&client, TABLE, &key).await.is_err() {
+        if account.write(&client, Key(number % KEYS)).await.is_err() {
             break;
         }
         acks.fetch_add(1, Ordering::Relaxed);
     }
-    ledger
+    account
 }
 
 /// Kills all nodes at once while writers write, starts them again, and looks for every
@@ -32,11 +35,14 @@ async fn write_until_refused(client: Client, writer: usize, acks: Arc<AtomicUsiz
 async fn kill_all_and_verify(count: usize, rounds: usize) {
     let mut cluster = Cluster::started(count).await;
     cluster.create_table(TABLE, count, 8).await;
-    for _ in 0..rounds {
+    // The writers are impatient: whoever is refused once stops.
+    cluster.whole(TABLE, count).await;
+    for round in 0..rounds {
         let client = cluster.impatient_client();
         let acks = Arc::new(AtomicUsize::new(0));
         let writers: Vec<_> = (0..4)
-            .map(|writer| write_until_refused(client.clone(), writer, Arc::clone(&acks)))
+            .map(|writer| Account::new(&cluster, TABLE, &format!("r{round}-w{writer}-"), KEYS))
+            .map(|account| write_until_refused(client.clone(), account, Arc::clone(&acks)))
             .map(tokio::spawn)
             .collect();
         until("writes are acknowledged", async || {
@@ -54,9 +60,9 @@ async fn kill_all_and_verify(count: usize, rounds: usize) {
         for node in &mut cluster.nodes {
             node.kill();
         }
-        let mut ledgers = Vec::new();
+        let mut accounts = Vec::new();
         for writer in writers {
-            ledgers.push(writer.await.unwrap());
+            accounts.push(writer.await.unwrap());
         }
         for node in &mut cluster.nodes {
             node.start();
@@ -64,10 +70,9 @@ async fn kill_all_and_verify(count: usize, rounds: usize) {
         for index in 0..count {
             cluster.ready(index).await;
         }
-        let client = cluster.client();
-        for ledger in &ledgers {
-            assert!(ledger.acknowledged() > 0);
-            ledger.verify(&client, TABLE).await;
+        for account in &accounts {
+            assert!(account.ledger.acknowledged_total() > 0);
+            account.verify().await;
         }
         cluster.whole(TABLE, count).await;
         cluster.copies_equal(TABLE, count).await;

@@ -1,28 +1,33 @@
 //! Nodes that are restarted politely, one after the other, under clients that repeat nothing.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use serde_json::{Value, json};
+use tablestore_verify::http::{Answer, Connection, Outcome, request};
+use tablestore_verify::{Key, observed};
 
+use crate::account::Account;
 use crate::harness::{Cluster, until};
-use crate::ledger::Ledger;
-use crate::plain::{Connection, Outcome};
 
 const TABLE: &str = "rolling";
-const KEYS: u64 = 20;
+const KEYS: usize = 20;
 /// Answers that each client has before the first restart and after each.
 const ANSWERS: usize = 50;
 
 /// What the clients share.
-#[derive(Default)]
 struct Shared {
-    ledger: Mutex<Ledger>,
+    account: Mutex<Account>,
     stop: AtomicBool,
     written: AtomicUsize,
     read: AtomicUsize,
     failed: Mutex<Vec<String>>,
+}
+
+impl Shared {
+    fn assert_none_failed(&self) {
+        let failed = self.failed.lock().unwrap();
+        assert!(failed.is_empty(), "{} failed: {failed:#?}", failed.len());
+    }
 }
 
 /// Asks one node after the other; goes on to the next only if nothing was sent.
@@ -33,8 +38,8 @@ struct Client {
 }
 
 impl Client {
-    fn new(addresses: &[SocketAddr], shared: &Arc<Shared>) -> Self {
-        let connections = addresses.iter().copied().map(Connection::new);
+    fn new(addresses: &[String], shared: &Arc<Shared>) -> Self {
+        let connections = addresses.iter().map(Connection::new);
         Self {
             connections: connections.collect(),
             next: 0,
@@ -42,27 +47,25 @@ impl Client {
         }
     }
 
-    /// The document of a successful answer; `None` if the request failed, which is noted.
-    async fn ask(&mut self, method: &str, target: &str, body: &str) -> Option<Value> {
+    /// The answer, if it is one of success; `None` if the request failed, which is noted.
+    async fn ask(&mut self, method: &str, target: &str, body: &str) -> Option<Answer> {
+        let bytes = request(method, target, None, body);
         let mut tried = 0;
         loop {
             self.next = (self.next + 1) % self.connections.len();
-            let failure = match self.connections[self.next].ask(method, target, body).await {
-                Outcome::Answered {
-                    status: 200 | 404,
-                    body,
-                } => {
-                    return Some(serde_json::from_str(&body).unwrap());
+            let failure = match self.connections[self.next].ask(&bytes).await {
+                Outcome::Answered(answer) if matches!(answer.status, 200 | 404) => {
+                    return Some(answer);
                 }
-                Outcome::Answered { status, body } => format!("{status} {body}"),
-                Outcome::NotSent if tried < self.connections.len() => {
+                Outcome::Answered(answer) => format!("{} {}", answer.status, answer.text()),
+                Outcome::NotSent(_) if tried < self.connections.len() => {
                     tried += 1;
                     continue;
                 }
-                Outcome::NotSent => "no node is there".to_owned(),
-                Outcome::Failed(error) => error,
+                Outcome::NotSent(error) => format!("no node is there: {error}"),
+                Outcome::Failed(error) => error.to_string(),
             };
-            let failure = format!("{method} {target}: {failure}");
+            let failure = format!("{method} {target}, at {}: {failure}", self.next);
             self.shared.failed.lock().unwrap().push(failure);
             return None;
         }
@@ -71,36 +74,52 @@ impl Client {
 
 async fn write(mut client: Client) {
     let shared = Arc::clone(&client.shared);
-    for number in 0.. {
+    for key in (0..KEYS).cycle().map(Key) {
         if shared.stop.load(Ordering::Relaxed) {
             return;
         }
-        let key = format!("k{}", number % KEYS);
-        let value = shared.ledger.lock().unwrap().attempt(&key);
-        let target = format!("/v1/tables/{TABLE}/rows/{key}");
-        let body = json!({ "value": value }).to_string();
-        if client.ask("PUT", &target, &body).await.is_some() {
-            shared.ledger.lock().unwrap().acknowledge(&key, value);
-            shared.written.fetch_add(1, Ordering::Relaxed);
+        let (target, sequence) = {
+            let mut account = shared.account.lock().unwrap();
+            let sequence = account.ledger.attempt(key);
+            (account.targets[key.0].clone(), sequence)
+        };
+        let answer = client
+            .ask("PUT", target.path(), &target.body(sequence))
+            .await;
+        // What failed is noted and fails the test.
+        if answer.is_none() {
+            return;
         }
+        let mut account = shared.account.lock().unwrap();
+        account.ledger.acknowledge(key, sequence);
+        shared.written.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 async fn read(mut client: Client) {
     let shared = Arc::clone(&client.shared);
-    for number in 0.. {
+    for key in (0..KEYS).cycle().map(Key) {
         if shared.stop.load(Ordering::Relaxed) {
             return;
         }
-        let key = format!("k{}", number % KEYS);
-        let before = shared.ledger.lock().unwrap().clone();
-        let target = format!("/v1/tables/{TABLE}/rows/{key}");
-        if let Some(row) = client.ask("GET", &target, "").await {
-            let value = row["value"].as_u64();
-            before.is_not_older(&key, value);
-            shared.ledger.lock().unwrap().fits_attempts(&key, value);
-            shared.read.fetch_add(1, Ordering::Relaxed);
+        let (path, floor) = {
+            let account = shared.account.lock().unwrap();
+            let path = account.targets[key.0].strong_path();
+            (path, account.ledger.read_begins(key))
+        };
+        let Some(answer) = client.ask("GET", &path, "").await else {
+            return;
+        };
+        let mut account = shared.account.lock().unwrap();
+        let judged = account
+            .ledger
+            .read_ends(key, floor, observed(&answer).unwrap());
+        if let Err(wrong) = judged {
+            let wrong = format!("GET {path}: {wrong}");
+            shared.failed.lock().unwrap().push(wrong);
+            return;
         }
+        shared.read.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -109,6 +128,7 @@ async fn some_more(shared: &Shared) {
     let counts = || [&shared.written, &shared.read].map(|count| count.load(Ordering::Relaxed));
     let before = counts();
     until("clients are answered", async || {
+        shared.assert_none_failed();
         let now = counts();
         let more = now
             .iter()
@@ -127,8 +147,14 @@ async fn some_more(shared: &Shared) {
 async fn a_rolling_restart_fails_no_request() {
     let mut cluster = Cluster::started(3).await;
     cluster.create_table(TABLE, 3, 8).await;
-    let addresses: Vec<_> = cluster.nodes.iter().map(|node| node.http).collect();
-    let shared = Arc::new(Shared::default());
+    let addresses = cluster.addresses();
+    let shared = Arc::new(Shared {
+        account: Mutex::new(Account::new(&cluster, TABLE, "k", KEYS)),
+        stop: AtomicBool::default(),
+        written: AtomicUsize::default(),
+        read: AtomicUsize::default(),
+        failed: Mutex::default(),
+    });
     let clients = [
         tokio::spawn(write(Client::new(&addresses, &shared))),
         tokio::spawn(read(Client::new(&addresses, &shared))),
@@ -147,9 +173,9 @@ async fn a_rolling_restart_fails_no_request() {
     for client in clients {
         client.await.unwrap();
     }
-    let failed = shared.failed.lock().unwrap().clone();
-    assert!(failed.is_empty(), "{} failed: {failed:#?}", failed.len());
-    let ledger = shared.ledger.lock().unwrap().clone();
-    ledger.verify(&cluster.client(), TABLE).await;
+    shared.assert_none_failed();
+    let shared = Arc::into_inner(shared).unwrap();
+    let account = shared.account.into_inner().unwrap();
+    account.verify().await;
     cluster.copies_equal(TABLE, 3).await;
 }

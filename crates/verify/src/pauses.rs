@@ -1,36 +1,37 @@
 //! How long clients had to wait around a kill, from the times of acknowledgements.
 //!
-//! Pure: times are microseconds since the demo began.
+//! Pure: times are microseconds since the traffic began. Knows nothing of why clients waited.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Pauses that begin within this time after a kill are counted to it.
-pub(crate) const WINDOW: Duration = Duration::from_secs(1);
+pub const WINDOW: Duration = Duration::from_secs(1);
 
 /// One acknowledged write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ack {
-    /// When the acknowledgement arrived.
-    pub(crate) at_us: u64,
+pub struct Ack {
+    /// When the acknowledgement arrived, in microseconds since the traffic began.
+    pub at_us: u64,
     /// The partition it was for, if the server said so.
-    pub(crate) partition: Option<u32>,
+    pub partition: Option<u32>,
     /// The epoch it was written in, if the server said so.
-    pub(crate) epoch: Option<u64>,
+    pub epoch: Option<u64>,
 }
 
 /// What the writers saw around one kill.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Gap {
-    /// The longest any writer went without an acknowledgement.
-    pub(crate) max_ms: f64,
+pub struct Gap {
+    /// The longest any writer went without an acknowledgement, in milliseconds.
+    pub max_ms: f64,
     /// The same for the writer in the middle.
-    pub(crate) p50_ms: f64,
+    pub p50_ms: f64,
 }
 
 /// The longest time after `kill_us` that one writer went without an acknowledgement: over all
 /// pauses between two acknowledgements that reach beyond the kill and begin within [`WINDOW`]
 /// of it, the part after the kill. `None` while its last pause is still open.
-pub(crate) fn pause_us(acks: &[Ack], kill_us: u64) -> Option<u64> {
+fn pause_us(acks: &[Ack], kill_us: u64) -> Option<u64> {
     let window_end = kill_us + u64::try_from(WINDOW.as_micros()).unwrap_or(u64::MAX);
     let mut begins = kill_us;
     let mut longest = 0;
@@ -44,8 +45,9 @@ pub(crate) fn pause_us(acks: &[Ack], kill_us: u64) -> Option<u64> {
     None
 }
 
-/// The pauses of all writers; `None` while one of them is still open.
-pub(crate) fn gap(writers: &[Vec<Ack>], kill_us: u64) -> Option<Gap> {
+/// The pauses of all writers after a kill at `kill_us`; `None` while one of them is still open.
+#[must_use]
+pub fn gap(writers: &[Vec<Ack>], kill_us: u64) -> Option<Gap> {
     let mut pauses: Vec<u64> = writers
         .iter()
         .map(|acks| pause_us(acks, kill_us))
@@ -58,12 +60,13 @@ pub(crate) fn gap(writers: &[Vec<Ack>], kill_us: u64) -> Option<Gap> {
     })
 }
 
-/// The first acknowledgement after the kill under an epoch newer than `before` says for its
-/// partition: a write that the new primary took.
-pub(crate) fn first_new_epoch_us(
+/// When a new primary first took a write, in microseconds after the kill: the first acknowledgement
+/// under an epoch newer than `before` says for its partition.
+#[must_use]
+pub fn first_new_epoch_us(
     writers: &[Vec<Ack>],
     kill_us: u64,
-    before: &std::collections::BTreeMap<u32, u64>,
+    before: &BTreeMap<u32, u64>,
 ) -> Option<u64> {
     let newer = |ack: &&Ack| {
         let old = ack.partition.and_then(|partition| before.get(&partition));
@@ -78,7 +81,8 @@ pub(crate) fn first_new_epoch_us(
 }
 
 /// The value below or at which `percent` of the sorted values lie.
-pub(crate) fn percentile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
+#[must_use]
+pub fn percentile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied()
 }
@@ -86,16 +90,15 @@ pub(crate) fn percentile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
 /// Microseconds as milliseconds, to a tenth.
 #[expect(
     clippy::cast_precision_loss,
-    reason = "a demo lasts far less than 2^53 microseconds"
+    reason = "traffic lasts far less than 2^53 microseconds"
 )]
-pub(crate) fn ms(us: u64) -> f64 {
+#[must_use]
+pub fn ms(us: u64) -> f64 {
     (us as f64 / 100.0).round() / 10.0
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn acks(times_ms: &[u64]) -> Vec<Ack> {
