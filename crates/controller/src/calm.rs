@@ -36,7 +36,7 @@ impl Controller {
         let (now, map) = (self.at(), Arc::clone(&self.map));
         let map = map.as_ref();
         let dead = self.made(
-            plan::remove_dead(map),
+            plan::remove_dead(&self.strategies, map),
             DecisionKind::InSync,
             "dead members leave the in-sync sets",
         );
@@ -58,7 +58,7 @@ impl Controller {
     fn cold_start(&self, map: &ClusterMap) -> Proposed {
         let reports = reports(map, &self.answers);
         self.made(
-            plan::cold_start(map, &reports),
+            plan::cold_start(&self.strategies, map, &reports),
             DecisionKind::ColdStart,
             "no primary is left",
         )
@@ -94,7 +94,7 @@ impl Controller {
             .members
             .values()
             .find(|m| m.state == MemberState::Draining)?;
-        let plan = plan::drain(map, draining.storage, caps);
+        let plan = plan::drain(&self.strategies, map, draining.storage, caps);
         self.made(plan, DecisionKind::Drain, "the node is being drained")
     }
 

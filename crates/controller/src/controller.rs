@@ -11,7 +11,7 @@ use tablestore_health::{
     AccrualDetector, Belief, Detector, DetectorSettings, Evidence, Probe, Work,
 };
 use tablestore_placement::plan::{Plan, Settling};
-use tablestore_placement::{ClusterMap, Incarnation, Office, StorageId};
+use tablestore_placement::{ClusterMap, Incarnation, Office, StorageId, Strategies};
 
 use crate::timer::Timer;
 use crate::{Answer, Gone, Hearing, Input, Job, LinkNews, Notice, NoticeKind, Now, Output, Sign};
@@ -48,6 +48,8 @@ pub(crate) struct Lead {
 pub struct Controller {
     pub(crate) me: StorageId,
     pub(crate) settings: ControllerSettings,
+    /// What plans are asked of.
+    pub(crate) strategies: Arc<Strategies>,
     /// The time of the input that is being handled.
     pub(crate) now: Now,
     pub(crate) map: Arc<ClusterMap>,
@@ -91,12 +93,13 @@ pub(crate) fn seen(incarnation: Incarnation) -> tablestore_health::Incarnation {
 impl Controller {
     /// The controller of a node that does not lead and knows no map yet.
     #[must_use]
-    pub fn new(me: Office, settings: &ControllerSettings) -> Self {
+    pub fn new(me: Office, settings: &ControllerSettings, strategies: Arc<Strategies>) -> Self {
         let detector =
             DetectorSettings::with_heartbeat(settings.heartbeat_every).unwrap_or_default();
         Self {
             me: me.member,
             settings: settings.clone(),
+            strategies,
             now: Now::default(),
             map: Arc::new(ClusterMap::empty()),
             voters: BTreeSet::new(),

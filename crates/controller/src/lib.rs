@@ -22,7 +22,7 @@
 //!     cold_start_wait: Duration::from_secs(3),
 //!     rereplicate_after: Duration::from_secs(600),
 //! };
-//! let mut controller = Controller::new(me, &settings);
+//! let mut controller = Controller::new(me, &settings, Arc::default());
 //! let now = Now { since_start: Duration::ZERO, wall_ms: 1_000 };
 //! controller.handle(now, Input::Voters([member].into()));
 //! assert!(controller.poll_output().is_none(), "it does not lead");

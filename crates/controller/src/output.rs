@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tablestore_placement::{Change, ClusterMap, Decision, Incarnation, StorageId};
+use tablestore_placement::{Change, ClusterMap, Decision, Incarnation, StorageId, Strategies};
 
 use crate::Planned;
 
@@ -81,8 +81,8 @@ impl Proposal {
     /// The change of this map, if there is one to make. Asked about the map that it is applied to;
     /// the term and the version are for the caller to fill in.
     #[must_use]
-    pub fn change(&self, map: &ClusterMap) -> Option<Change> {
-        let plan = self.planned.plan(map);
+    pub fn change(&self, strategies: &Strategies, map: &ClusterMap) -> Option<Change> {
+        let plan = self.planned.plan(strategies, map);
         let plan = plan.not_relying_on(map, &self.unheard);
         (!plan.is_empty()).then(|| plan.into_change(self.decision.clone()))
     }

@@ -4,7 +4,7 @@
 
 use tablestore_placement::plan::{self, Plan};
 use tablestore_placement::{ClusterMap, Incarnation, MapVersion, MemberState, PartitionId};
-use tablestore_placement::{Member, StorageId};
+use tablestore_placement::{Member, StorageId, Strategies};
 
 /// What is planned. On a map for which there is nothing left to do the plan is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,30 +57,41 @@ pub enum Planned {
 impl Planned {
     /// What is to be changed in this map.
     #[must_use]
-    pub fn plan(&self, map: &ClusterMap) -> Plan {
+    pub fn plan(&self, strategies: &Strategies, map: &ClusterMap) -> Plan {
         match self {
             Self::MemberDown {
                 storage,
                 incarnation,
-            } => plan::on_member_down(map, *storage, *incarnation),
-            Self::Restart { storage } => plan::on_restart(map, *storage),
-            Self::Stall { storage } => plan::on_stall(map, *storage),
-            Self::OfficesOff { storage } => plan::move_offices_off(map, *storage),
-            Self::ReplicasStopped { replicas } => plan::on_replicas_stopped(map, replicas),
+            } => plan::on_member_down(strategies, map, *storage, *incarnation),
+            Self::Restart { storage } => plan::on_restart(strategies, map, *storage),
+            Self::Stall { storage } => plan::on_stall(strategies, map, *storage),
+            Self::OfficesOff { storage } => plan::move_offices_off(strategies, map, *storage),
+            Self::ReplicasStopped { replicas } => {
+                plan::on_replicas_stopped(strategies, map, replicas)
+            }
             Self::Room {
                 storage,
                 incarnation,
                 full,
-            } => room(map, *storage, *incarnation, *full),
+            } => room(strategies, map, *storage, *incarnation, *full),
             Self::Exactly { version, plan } if map.version == *version => plan.clone(),
             Self::Exactly { .. } => Plan::default(),
         }
     }
 }
 
-fn room(map: &ClusterMap, storage: StorageId, incarnation: Incarnation, full: bool) -> Plan {
+fn room(
+    strategies: &Strategies,
+    map: &ClusterMap,
+    storage: StorageId,
+    incarnation: Incarnation,
+    full: bool,
+) -> Plan {
     let (mut plan, next) = if full {
-        (plan::on_stall(map, storage), MemberState::Suspect)
+        (
+            plan::on_stall(strategies, map, storage),
+            MemberState::Suspect,
+        )
     } else {
         (Plan::default(), MemberState::Up)
     };

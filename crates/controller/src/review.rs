@@ -105,7 +105,7 @@ impl Controller {
             unheard: self.unheard(),
             decision,
         };
-        if proposal.change(&self.map).is_none() || !self.jobs.insert(job) {
+        if proposal.change(&self.strategies, &self.map).is_none() || !self.jobs.insert(job) {
             return;
         }
         self.output(Output::Propose(Box::new(proposal)));

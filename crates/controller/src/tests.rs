@@ -64,7 +64,7 @@ impl Bench {
             incarnation: START,
         };
         let mut bench = Self {
-            controller: Controller::new(me, &settings),
+            controller: Controller::new(me, &settings, Arc::new(Strategies::built_in())),
             at: ms(10_000),
             pinged: Duration::ZERO,
             map: map.clone(),
@@ -207,7 +207,7 @@ impl Bench {
             let proposals = self.proposals();
             self.done.clear();
             for (at, proposal) in proposals {
-                let change = proposal.change(&self.map);
+                let change = proposal.change(&Strategies::built_in(), &self.map);
                 let (job, done) = (proposal.job, change.is_some());
                 if let Some(change) = change {
                     self.apply(&Command::Change(change));
@@ -469,16 +469,16 @@ fn offices_return_only_to_a_member_that_was_whole_for_five_seconds() {
 #[test]
 fn a_plan_for_another_map_proposes_nothing() {
     let mut bench = Bench::leading();
-    let plan = plan::move_offices_off(&bench.map, SECOND);
+    let plan = plan::move_offices_off(&Strategies::built_in(), &bench.map, SECOND);
     assert!(!plan.is_empty());
     let version = bench.map.version;
     let exactly = Planned::Exactly { version, plan };
-    assert!(!exactly.plan(&bench.map).is_empty());
+    assert!(!exactly.plan(&Strategies::built_in(), &bench.map).is_empty());
     bench.apply(&Command::DropTable {
         name: "orders".to_owned(),
         at_ms: 0,
     });
-    assert!(exactly.plan(&bench.map).is_empty());
+    assert!(exactly.plan(&Strategies::built_in(), &bench.map).is_empty());
 
     // What was proposed is asked about the map that it is applied to.
     let mut bench = Bench::leading();

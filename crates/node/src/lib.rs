@@ -11,6 +11,7 @@
 //! (lines for standard error).
 
 pub mod api;
+mod builder;
 mod controller;
 mod data;
 pub mod http;
@@ -26,5 +27,6 @@ pub use api::{
     BatchItem, Consistency, PartitionChecksums, RequestContext, RequestError, Row, RowKey,
     ScanPage, ScanRequest, Served, TableChange, WriteReply,
 };
+pub use builder::{NodeBuilder, RunningNode};
 pub use node::Node;
 pub use settings::NodeSettings;

@@ -4,6 +4,7 @@
 //! The peer listener opens before the node joins and is closed only by the end of the process.
 
 mod directory;
+mod ending;
 mod leave;
 mod member;
 
@@ -18,15 +19,20 @@ use tablestore_consensus::{
     bind,
 };
 use tablestore_dataplane::Event as PlaneEvent;
-use tablestore_placement::{ClusterId, ClusterMap, Incarnation, Office, Registration, StorageId};
+use tablestore_placement::{
+    ClusterId, ClusterMap, Incarnation, Office, Registration, StorageId, Strategies,
+};
 use tablestore_store::DataDirectory;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::directory::confirm_votes;
 pub use self::directory::{Inspected, inspect};
+pub(crate) use self::ending::Until;
+pub use self::ending::{End, StartError};
 use self::leave::{Stop, leave};
 use self::member::{become_member, convicted};
+use crate::builder::NodeBuilder;
 use crate::controller::{self, Service};
 use crate::data::{self, Event, EventSender, Parts, Progress, Storage};
 use crate::http::{HttpSettings, serve};
@@ -39,36 +45,16 @@ use crate::settings::NodeSettings;
 /// Data connections that may wait to be taken over by the data thread.
 const SOCKETS_MAX: usize = 64;
 
-/// Why a node did not start or ended by itself.
-#[derive(Debug, thiserror::Error)]
-#[error("{0:#}")]
-pub struct StartError(anyhow::Error);
-
-impl From<anyhow::Error> for StartError {
-    fn from(error: anyhow::Error) -> Self {
-        Self(error)
-    }
-}
-
-/// Runs a node until SIGTERM or SIGINT, then hands its offices over and returns. It counts in
-/// `metrics`; the last lines of `log` are left to the caller.
+/// Runs a node on this thread until SIGTERM or SIGINT, then hands its offices over and returns. The
+/// last lines of `log` are left to the caller.
 ///
 /// # Errors
 /// If the settings, the directory or an address cannot be used, or the node failed for good.
-pub fn run(settings: NodeSettings, metrics: Arc<Metrics>, log: &Log) -> Result<(), StartError> {
-    match run_node(settings, metrics)? {
+pub fn run(builder: NodeBuilder, log: &Log) -> Result<(), StartError> {
+    match run_node(builder, Until::Signal, None)? {
         End::Asked => Ok(()),
         End::Convicted => Err(start_anew(log).into()),
     }
-}
-
-/// Why a node ended without an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// By a signal.
-    Asked,
-    /// The cluster holds this start of it dead: only a new start may come back.
-    Convicted,
 }
 
 /// Replaces this process by a new start of the same program with the same arguments: the process
@@ -87,8 +73,18 @@ fn start_anew(log: &Log) -> anyhow::Error {
     anyhow::anyhow!("cannot start anew: {error}")
 }
 
-fn run_node(mut settings: NodeSettings, metrics: Arc<Metrics>) -> anyhow::Result<End> {
-    settings.validate()?;
+/// Runs a node on this thread to its end; whoever waits for it to be ready is given it then.
+pub(crate) fn run_node(
+    builder: NodeBuilder,
+    until: Until,
+    ready: Option<oneshot::Sender<Node>>,
+) -> Result<End, StartError> {
+    let NodeBuilder {
+        mut settings,
+        strategies,
+        metrics,
+    } = builder;
+    settings.validate().map_err(anyhow::Error::from)?;
     let control_runtime = runtime()?;
     let opened = directory::open(&settings, &control_runtime)?;
     let http = listen(settings.listen)?;
@@ -118,11 +114,15 @@ fn run_node(mut settings: NodeSettings, metrics: Arc<Metrics>) -> anyhow::Result
         peer,
         storage: opened.storage,
         consensus_store: opened.consensus_store,
+        strategies: Arc::new(strategies),
         metrics,
+        until,
+        ready,
     };
     // A runtime may not be dropped on another one: what the data thread did not take stays here.
     let mut data_runtime = Some(data_runtime);
-    control_runtime.block_on(live(started, &mut directory, &mut data_runtime))
+    let lived = live(started, &mut directory, &mut data_runtime);
+    Ok(control_runtime.block_on(lived)?)
 }
 
 /// What is open before any thread runs.
@@ -137,7 +137,10 @@ struct Started {
     peer: TcpListener,
     storage: Storage,
     consensus_store: ConsensusStore,
+    strategies: Arc<Strategies>,
     metrics: Arc<Metrics>,
+    until: Until,
+    ready: Option<oneshot::Sender<Node>>,
 }
 
 fn runtime() -> anyhow::Result<Runtime> {
@@ -172,7 +175,10 @@ async fn live(
         peer,
         storage,
         consensus_store,
+        strategies,
         metrics,
+        until,
+        ready,
     } = started;
     let identity = Identity {
         storage: me.member,
@@ -199,12 +205,12 @@ async fn live(
         .take()
         .context("the data thread runs already")?;
     let (node, http) = start_data(
-        &settings, me, http, storage, &consensus, &peers, inbound, runtime, metrics,
+        &settings, me, http, storage, &consensus, &peers, inbound, runtime, strategies, metrics,
     )?;
     service.set_node(node.clone());
     tokio::spawn(controller::run(node.clone(), links));
     tokio::spawn(watch(node.clone()));
-    let mut stop = Stop::new()?;
+    let mut stop = Stop::new(until)?;
     let begun = shown.begun.clone();
     if let Some(cluster) = cluster {
         let consensus = node.shared.consensus.clone();
@@ -216,10 +222,7 @@ async fn live(
         () = stop.asked() => return Ok(End::Asked),
     };
     node.shared.consensus.release_votes();
-    tracing::info!(
-        name = %settings.name, storage = %me.member, http = %identity.http_address,
-        peer = %identity.peer_address, cluster = %became_member, "ready"
-    );
+    is_ready(&node, &identity, became_member, ready);
     tokio::select! {
         () = stop.asked() => {}
         () = convicted(&node) => return Ok(End::Convicted),
@@ -227,6 +230,21 @@ async fn live(
     }
     leave(&node, http).await;
     Ok(End::Asked)
+}
+
+fn is_ready(
+    node: &Node,
+    identity: &Identity,
+    cluster: ClusterId,
+    ready: Option<oneshot::Sender<Node>>,
+) {
+    tracing::info!(
+        name = %identity.name, storage = %identity.storage, http = %identity.http_address,
+        peer = %identity.peer_address, %cluster, "ready"
+    );
+    if let Some(ready) = ready {
+        let _ = ready.send(node.clone());
+    }
 }
 
 fn registration(
@@ -264,6 +282,7 @@ fn start_data(
     peers: &Peers,
     mut inbound: mpsc::Receiver<DataSocket>,
     runtime: Runtime,
+    strategies: Arc<Strategies>,
     metrics: Arc<Metrics>,
 ) -> anyhow::Result<(Node, Http)> {
     let (sender, receiver) = data::channel();
@@ -291,6 +310,7 @@ fn start_data(
             consensus: consensus.clone(),
             data: sender.clone(),
             progress,
+            strategies,
             metrics,
             timeline,
             resources: std::sync::Mutex::default(),

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::health::{PartitionHealth, Summary, summary};
 use crate::{
-    ClusterMap, Command, Decision, DecisionKind, Epoch, Incarnation, PartitionId, StorageId, plan,
+    ClusterMap, Command, Decision, DecisionKind, Epoch, Incarnation, PartitionId, StorageId,
+    Strategies, plan,
 };
 
 /// What would become of one partition that is affected.
@@ -58,14 +59,14 @@ pub struct Explanation {
 
 /// What would happen if these members failed at the same time. Unknown ones are left out.
 #[must_use]
-pub fn if_fails(map: &ClusterMap, failed: &[StorageId]) -> Explanation {
+pub fn if_fails(strategies: &Strategies, map: &ClusterMap, failed: &[StorageId]) -> Explanation {
     let dead: Vec<(StorageId, Incarnation)> = failed
         .iter()
         .filter_map(|s| Some((*s, map.members.get(s)?.incarnation)))
         .collect();
     let mut then = map.clone();
     let decision = Decision::new(DecisionKind::Failover, 0);
-    let change = plan::on_members_down(map, &dead).into_change(decision);
+    let change = plan::on_members_down(strategies, map, &dead).into_change(decision);
     // A refusal leaves the copy as it is, and then that is what would happen.
     let _ = then.apply(&Command::Change(change));
     let failed: Vec<StorageId> = dead.iter().map(|(storage, _)| *storage).collect();

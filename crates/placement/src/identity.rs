@@ -212,7 +212,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a failure is the test's result")]
     use super::*;
     use crate::testing::{cluster, create_table, definition, registration};
-    use crate::{Command, Incarnation, Registration, plan};
+    use crate::{Command, Incarnation, Registration, Strategies, plan};
 
     const ME: StorageId = StorageId(1);
 
@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn what_counts_on_a_replica_outside_the_in_sync_set_is_nothing() {
         let (mut map, partition) = three();
-        let change = plan::on_replicas_stopped(&map, &[(partition, ME)]);
+        let change = plan::on_replicas_stopped(&Strategies::built_in(), &map, &[(partition, ME)]);
         let decision = crate::Decision::new(crate::DecisionKind::Stall, 0);
         map.apply(&Command::Change(change.into_change(decision)))
             .unwrap();

@@ -24,7 +24,7 @@
 //! }))?;
 //!
 //! // What would be done if it died? A plan is only computed; nothing changes.
-//! let plan = plan::on_member_down(&map, storage, incarnation);
+//! let plan = plan::on_member_down(&Strategies::built_in(), &map, storage, incarnation);
 //! assert_eq!(plan.members.len(), 1);
 //! assert!(map.is_live(storage));
 //! # Ok::<(), tablestore_placement::Refused>(())

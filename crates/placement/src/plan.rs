@@ -19,7 +19,7 @@ mod tests;
 use std::collections::BTreeSet;
 
 use crate::{AssignmentChange, Change, ClusterMap, Decision, Incarnation, MemberState};
-use crate::{PartitionId, Rule, StorageId, StrategyUnknown};
+use crate::{PartitionId, Rule, StorageId};
 
 pub use balance::{OfficeCaps, balance_primaries, balance_replicas};
 pub(crate) use draft::Draft;
@@ -28,7 +28,7 @@ pub use failover::{
     on_stall, react_with, remove_dead,
 };
 pub(crate) use initial::first_assignments;
-pub use initial::{initial, initial_with};
+pub use initial::initial;
 pub(crate) use offices::{Seat, fill_seats};
 pub use removal::{RemovalBlocked, drain_done, remove, replaced};
 pub use replicas::{CopyCaps, CopyingRefused, copying_allowed, drain, fill, rereplicate};
@@ -93,9 +93,4 @@ impl Plan {
             assignments: self.assignments,
         }
     }
-}
-
-/// Every table of a map names a strategy that is built in, because no other can be created.
-fn built_in(plan: Result<Plan, StrategyUnknown>) -> Plan {
-    plan.unwrap_or_default()
 }

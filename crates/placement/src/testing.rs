@@ -70,7 +70,8 @@ pub fn create_table(
     let command = Command::CreateTable {
         name: name.to_owned(),
         definition: definition.clone(),
-        assignments: plan::initial(map, definition),
+        assignments: plan::initial(&Strategies::built_in(), map, definition)
+            .expect("a built-in strategy"),
         at_ms: 0,
     };
     Ok(map
@@ -203,8 +204,8 @@ fn with_table(
         definition.partitions as usize,
         "assign must answer for all"
     );
-    let assignments = plan::initial_with(&strategies(strategy), &map, definition)
-        .expect("the strategy is registered");
+    let assignments =
+        plan::initial(&strategies(strategy), &map, definition).expect("the strategy is registered");
     for assignment in &assignments {
         let checked = check::creation(&map, definition, assignment);
         assert_eq!(checked, Ok(()), "assign broke a rule: {assignment:?}");
@@ -231,8 +232,8 @@ fn reacts(strategy: &Arc<dyn Strategy>, map: &ClusterMap, happening: &Happening<
             );
         }
     }
-    let plan = plan::react_with(&strategies, map, happening).expect("it is registered");
-    let again = plan::react_with(&strategies, map, happening).expect("it is registered");
+    let plan = plan::react_with(&strategies, map, happening);
+    let again = plan::react_with(&strategies, map, happening);
     assert_eq!(plan, again, "react must give the same answer again");
     assert_eq!(plan.refused, [], "react broke a rule after {happening:?}");
     let mut then = map.clone();

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use tablestore_node::NodeSettings;
 use tablestore_node::log::Log;
 use tablestore_node::metrics::Metrics;
+use tablestore_node::{NodeBuilder, NodeSettings};
 
 use super::config::{Config, ConfigError, FromSetting};
 use super::screen::Screen;
@@ -194,7 +194,7 @@ pub(crate) fn run(arguments: StartArguments, screen: Screen) -> Result<Exit, Fai
     if exit_with_stdin {
         exit_when_stdin_closes(log.clone())?;
     }
-    let outcome = tablestore_node::start::run(settings, metrics, &log);
+    let outcome = tablestore_node::start::run(NodeBuilder::new(settings).metrics(metrics), &log);
     let exit = outcome.map_or_else(
         |error| {
             let failure = Failure::caused_by(&error);

@@ -93,7 +93,11 @@ impl Driver {
         maps.mark_changed();
         Self {
             origin: Instant::now(),
-            core: Controller::new(node.shared.me, &settings),
+            core: Controller::new(
+                node.shared.me,
+                &settings,
+                Arc::clone(&node.shared.strategies),
+            ),
             maps,
             voters: BTreeSet::new(),
             reports,
@@ -199,8 +203,9 @@ impl Driver {
     fn propose(&self, proposal: Proposal) {
         let (job, term) = (proposal.job, proposal.term);
         let (consensus, reports) = (self.node.shared.consensus.clone(), self.reports.clone());
+        let strategies = Arc::clone(&self.node.shared.strategies);
         tokio::spawn(async move {
-            let decide = move |map: &ClusterMap| proposal.change(map);
+            let decide = move |map: &ClusterMap| proposal.change(&strategies, map);
             let decided = consensus.decide(term, decide).await;
             if let Err(error) = &decided {
                 tracing::warn!(?job, %error, "a change of the map was not made");

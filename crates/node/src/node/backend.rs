@@ -76,7 +76,7 @@ impl Backend for Node {
                 .ok_or_else(|| RequestError::UnknownNode { name: name.clone() })?;
             failed.push(member.storage);
         }
-        serde_json::to_value(explain::if_fails(&map, &failed))
+        serde_json::to_value(explain::if_fails(&self.shared.strategies, &map, &failed))
             .map_err(|error| RequestError::Internal(error.to_string()))
     }
 

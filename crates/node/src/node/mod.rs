@@ -17,7 +17,7 @@ use bytes::Bytes;
 use rand::RngExt;
 use tablestore_consensus::Consensus;
 use tablestore_dataplane::{Answer, Failure, Operation, Reply};
-use tablestore_placement::{ClusterMap, Office, PartitionId, StorageId, Table};
+use tablestore_placement::{ClusterMap, Office, PartitionId, StorageId, Strategies, Table};
 use tablestore_ring::{PartitionTable, PointHash, Xxh3};
 use tablestore_store::{KeyValue, Mutation, key};
 use tokio::sync::oneshot;
@@ -47,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) consensus: Consensus,
     pub(crate) data: EventSender,
     pub(crate) progress: Arc<Progress>,
+    /// What plans are asked of.
+    pub(crate) strategies: Arc<Strategies>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) timeline: Events,
     /// What each member last said of its resources.

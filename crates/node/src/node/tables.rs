@@ -23,7 +23,17 @@ impl Node {
         deadline: Instant,
     ) -> Result<TableChange, RequestError> {
         let map = self.map();
-        let assignments = plan::initial(&map, &definition);
+        let assignments = plan::initial(&self.shared.strategies, &map, &definition);
+        let assignments = assignments.map_err(|unknown| RequestError::Invalid {
+            field: "strategy".to_owned(),
+            expected: self
+                .shared
+                .strategies
+                .names()
+                .collect::<Vec<_>>()
+                .join(", "),
+            got: unknown.name,
+        })?;
         let command = Command::CreateTable {
             name: name.to_owned(),
             definition: definition.clone(),
@@ -78,7 +88,8 @@ impl Node {
         let decision = Decision::new(DecisionKind::Drain, wall_ms())
             .about(storage)
             .because("asked for by an operator");
-        let mut change = plan::move_offices_off(&map, storage).into_change(decision);
+        let mut change =
+            plan::move_offices_off(&self.shared.strategies, &map, storage).into_change(decision);
         let incarnation = map.members[&storage].incarnation;
         change
             .members

@@ -13,7 +13,7 @@ use tablestore_placement::{
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::Http;
+use super::{Http, Until};
 use crate::data::Event;
 use crate::node::{Node, wall_ms};
 
@@ -65,7 +65,7 @@ async fn hand_offices_over(node: &Node) {
     let mut marked = false;
     loop {
         let map = Arc::clone(&maps.borrow_and_update());
-        let plan = plan::move_offices_off(&map, me.member);
+        let plan = plan::move_offices_off(&shared.strategies, &map, me.member);
         if map.live_members().count() < 2 || (marked && plan.assignments.is_empty()) {
             return;
         }
@@ -94,25 +94,45 @@ fn is_up(map: &ClusterMap, storage: StorageId) -> bool {
     member.is_some_and(|member| member.state == MemberState::Up)
 }
 
-/// Signals that end the node.
-pub(super) struct Stop {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
+/// What ends the node.
+pub(super) enum Stop {
+    Signals {
+        terminate: tokio::signal::unix::Signal,
+        interrupt: tokio::signal::unix::Signal,
+    },
+    Told(oneshot::Receiver<()>),
+    Never,
 }
 
 impl Stop {
-    pub(super) fn new() -> anyhow::Result<Self> {
+    pub(super) fn new(until: Until) -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
+        Ok(match until {
+            Until::Signal => Self::Signals {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+            },
+            Until::Told(told) => Self::Told(told),
         })
     }
 
     pub(super) async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+        match self {
+            Self::Signals {
+                terminate,
+                interrupt,
+            } => tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            },
+            // Whoever let go of the node without a word wants it to go on.
+            Self::Told(told) => {
+                if told.await.is_err() {
+                    *self = Self::Never;
+                    std::future::pending().await
+                }
+            }
+            Self::Never => std::future::pending().await,
         }
     }
 }

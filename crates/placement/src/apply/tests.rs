@@ -376,7 +376,7 @@ fn definitions_outside_the_limits_are_refused_with_the_field() {
 #[test]
 fn planned_assignments_are_checked_when_the_table_is_created() {
     let map = three();
-    let good = plan::initial(&map, &definition(1, 3, 2));
+    let good = plan::initial(&Strategies::built_in(), &map, &definition(1, 3, 2)).unwrap();
     type Spoil = fn(&mut Assignment);
     let cases: [(Rule, Spoil); 6] = [
         (Rule::InSyncWithinReplicas, |a| a.replicas.truncate(2)),
@@ -664,7 +664,7 @@ fn the_last_decisions_are_kept_and_in_sync_changes_do_not_flood_them() {
         (decision.changes.len(), decision.changes_total),
         (CHANGES_KEPT, 128)
     );
-    let down = plan::on_member_down(&map, s(2), Incarnation(1));
+    let down = plan::on_member_down(&Strategies::built_in(), &map, s(2), Incarnation(1));
     map.apply(&Command::Change(
         down.into_change(Decision::new(DecisionKind::Failover, 0)),
     ))

@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use tablestore_ring::Point;
 
 use crate::testing::{carry_out, cluster, create_table, definition};
-use crate::{ClusterMap, Command, Incarnation, Member, Refused, StorageId, plan};
+use crate::{ClusterMap, Command, Incarnation, Member, Refused, StorageId, Strategies, plan};
 
 fn map() -> ClusterMap {
     let mut map = cluster(&[("eu/1", 1), ("eu/2", 2), ("", 1)]);
     create_table(&mut map, "users", &definition(2, 3, 2)).unwrap();
-    let down = plan::on_member_down(&map, StorageId(2), Incarnation(1));
+    let down = plan::on_member_down(&Strategies::built_in(), &map, StorageId(2), Incarnation(1));
     carry_out(&mut map, down).unwrap();
     map
 }

@@ -15,19 +15,15 @@ use crate::{
 /// exact share; the ring only orders, so a coarse weight does and keeps the ring small.
 const RING_WEIGHT_MAX: u32 = 16;
 
-/// The assignments of a new table, planned by its built-in strategy; none if the definition names
-/// an unknown one, which [`ClusterMap::apply`] then refuses.
+/// The assignments of a new table, planned by its strategy.
 ///
 /// Every member gets the floor or the ceiling of its share of replicas and of primaries, by
 /// weight; the replicas of a partition are in distinct zones when there are enough. With fewer
 /// members than replicas there are as many replicas as members.
-#[must_use]
-pub fn initial(map: &ClusterMap, definition: &TableDefinition) -> Vec<Assignment> {
-    initial_with(&Strategies::built_in(), map, definition).unwrap_or_default()
-}
-
-/// The same with the strategies of the caller.
-pub fn initial_with(
+///
+/// # Errors
+/// If its strategy is not among these.
+pub fn initial(
     strategies: &Strategies,
     map: &ClusterMap,
     definition: &TableDefinition,

@@ -77,7 +77,12 @@ pub fn rereplicate(map: &ClusterMap, missing: &[StorageId], caps: CopyCaps) -> P
 /// as fast as the caps allow. Redundancy is never given up for it: where there is no other member
 /// for a replica, it stays, and the plan's reasons say so.
 #[must_use]
-pub fn drain(map: &ClusterMap, storage: StorageId, caps: CopyCaps) -> Plan {
+pub fn drain(
+    strategies: &Strategies,
+    map: &ClusterMap,
+    storage: StorageId,
+    caps: CopyCaps,
+) -> Plan {
     let mut draft = Draft::new(map);
     if map.is_live(storage) {
         draft.set_state(storage, MemberState::Draining);
@@ -86,9 +91,7 @@ pub fn drain(map: &ClusterMap, storage: StorageId, caps: CopyCaps) -> Plan {
         member: storage,
         leaves: false,
     };
-    if react_in(&mut draft, &Strategies::built_in(), &offices).is_err() {
-        return Plan::default();
-    }
+    react_in(&mut draft, strategies, &offices);
     replace(&mut draft, &BTreeSet::from([storage]), caps);
     draft.finish()
 }

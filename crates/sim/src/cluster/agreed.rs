@@ -8,7 +8,7 @@ use tablestore_controller::{Input, Job, Proposal as Decided, VOTERS_MAX, next_st
 use tablestore_dataplane::{Event as PlaneEvent, Proposal};
 use tablestore_placement::{
     AssignmentVersion, ClusterId, ClusterMap, Command, MemberState, PartitionId, Registration,
-    StorageId,
+    StorageId, Strategies,
 };
 
 use super::event::{Event, Life, Slot};
@@ -215,7 +215,7 @@ impl World {
         let waits = For::Decision(life, proposal.job);
         let decision = agreement::Proposal::Decision {
             term: proposal.term,
-            decide: Box::new(move |map| proposal.change(map)),
+            decide: Box::new(move |map| proposal.change(&Strategies::built_in(), map)),
         };
         self.propose(life.slot, waits, decision);
     }

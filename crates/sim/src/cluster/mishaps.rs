@@ -2,7 +2,7 @@
 //! lost while nobody looks. Knows nothing of what follows.
 
 use tablestore_placement::{
-    ClusterMap, DecisionKind, NextAssignment, PartitionId, StorageId, plan,
+    ClusterMap, DecisionKind, NextAssignment, PartitionId, StorageId, Strategies, plan,
 };
 use tablestore_store::Engine as _;
 
@@ -27,7 +27,8 @@ impl World {
         self.network
             .cut(number, others.map(|other| (other, slot)).collect());
         let storage = self.machines[slot].storage;
-        let mut plan = plan::move_offices_off(&self.agreement.map, storage);
+        let mut plan =
+            plan::move_offices_off(&Strategies::built_in(), &self.agreement.map, storage);
         let min_in_sync = self.scenario.min_in_sync as usize;
         // Its successors wait for it, or, where that is allowed, do without it at once.
         let alone = plan

@@ -4,7 +4,7 @@
 use tablestore_dataplane::Event as PlaneEvent;
 use tablestore_placement::{
     AssignmentChange, AssignmentVersion, Change, Command, Decision, DecisionKind, Epoch,
-    MemberState, NextAssignment, PartitionId, StorageId, plan,
+    MemberState, NextAssignment, PartitionId, StorageId, Strategies, plan,
 };
 
 use super::World;
@@ -49,7 +49,7 @@ impl World {
         let Some(member) = map.members.get(&storage) else {
             return;
         };
-        let plan = plan::move_offices_off(&map, storage);
+        let plan = plan::move_offices_off(&Strategies::built_in(), &map, storage);
         self.change(DecisionKind::Drain, |decision| {
             let mut change = plan.into_change(decision);
             change.members.push((storage, member.incarnation, state));
@@ -93,7 +93,8 @@ impl World {
         let map = self.agreement.map.clone();
         let storage = self.machines[slot].storage;
         if let Some(member) = map.members.get(&storage) {
-            let plan = plan::on_member_down(&map, storage, member.incarnation);
+            let plan =
+                plan::on_member_down(&Strategies::built_in(), &map, storage, member.incarnation);
             self.change(DecisionKind::Failover, |decision| {
                 plan.into_change(decision)
             });

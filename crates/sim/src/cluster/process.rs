@@ -10,7 +10,7 @@ use tablestore_dataplane::{
     Committed, Event as PlaneEvent, Job, Now, Plane, Record, ReplicaProgress, Settings,
     recover_with,
 };
-use tablestore_placement::{ClusterMap, Office, PartitionId, StorageId};
+use tablestore_placement::{ClusterMap, Office, PartitionId, StorageId, Strategies};
 use tablestore_store::stopped::StoppedReplicas;
 use tablestore_store::testing::SimMark;
 use tablestore_store::{Journal, JournalReader, JournalSettings, JournalWriter};
@@ -117,7 +117,7 @@ impl Process {
             office,
             started_us: now,
             plane,
-            controller: Controller::new(office, &given.controller),
+            controller: Controller::new(office, &given.controller, Strategies::built_in().into()),
             journal: JournalHost {
                 writer,
                 reader,

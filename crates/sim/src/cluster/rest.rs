@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tablestore_placement::{
-    Assignment, Command, KeyDefinition, KeyType, Layout, PartitionId, StorageId, TableDefinition,
-    plan,
+    Assignment, Command, KeyDefinition, KeyType, Layout, PartitionId, StorageId, Strategies,
+    TableDefinition, plan,
 };
 use tablestore_store::Engine as _;
 
@@ -45,7 +45,8 @@ impl World {
             partitions: self.scenario.partitions,
             layout: Layout::Row,
         };
-        let assignments = plan::initial(map, &definition);
+        let assignments = plan::initial(&Strategies::built_in(), map, &definition);
+        let assignments = assignments.unwrap_or_default();
         let name = format!("table{}", map.next_table);
         self.command(Command::CreateTable {
             name,

@@ -34,10 +34,10 @@ fn settle(map: &mut ClusterMap) -> Result<usize, TestCaseError> {
             Ok(())
         };
         for storage in restarted {
-            let plan = on_restart(map, storage);
+            let plan = on_restart(&Strategies::built_in(), map, storage);
             act(map, plan)?;
         }
-        let plan = remove_dead(map);
+        let plan = remove_dead(&Strategies::built_in(), map);
         act(map, plan)?;
         let plan = rereplicate(map, &down, caps);
         act(map, plan)?;
@@ -112,7 +112,7 @@ proptest! {
             // A table with one copy must not lose it here.
             let only = map.partitions().any(|(_, _, a)| a.in_sync == [dead]);
             if map.members.len() > 3 && map.members.contains_key(&dead) && !only {
-                let plan = on_member_down(&map, dead, Incarnation(1));
+                let plan = on_member_down(&Strategies::built_in(), &map, dead, Incarnation(1));
                 carry_out(&mut map, plan).unwrap();
                 settle(&mut map)?;
                 prop_assert!(map.retired.contains(&dead));
@@ -145,7 +145,7 @@ fn a_move_that_is_not_needed_any_more_is_undone() {
     let mut map = cluster(&[("", 1), ("", 1), ("", 1), ("", 1)]);
     create_table(&mut map, "users", &definition(4, 3, 2)).unwrap();
     let dead = StorageId(1);
-    let plan = on_member_down(&map, dead, Incarnation(1));
+    let plan = on_member_down(&Strategies::built_in(), &map, dead, Incarnation(1));
     carry_out(&mut map, plan).unwrap();
     let plan = rereplicate(&map, &[dead], CopyCaps::DEFAULT);
     carry_out(&mut map, plan).unwrap();

@@ -128,7 +128,7 @@ proptest! {
         create_table(&mut map, "users", &definition(1 << bits, 3, 1)).unwrap();
         let dead = StorageId(1 + dead % nodes as u64);
         let before: Vec<_> = map.partitions().map(|(p, _, a)| (p, a.clone())).collect();
-        let plan = on_member_down(&map, dead, Incarnation(1));
+        let plan = on_member_down(&Strategies::built_in(), &map, dead, Incarnation(1));
         carry_out(&mut map, plan).unwrap();
         for (partition, old) in before {
             let new = map.assignment(partition).unwrap();
@@ -151,7 +151,7 @@ proptest! {
     ) {
         let mut map = cluster(&vec![("", 1); nodes]);
         create_table(&mut map, "users", &definition(1 << bits, 3, 1)).unwrap();
-        let off = move_offices_off(&map, StorageId(1));
+        let off = move_offices_off(&Strategies::built_in(), &map, StorageId(1));
         carry_out(&mut map, off).unwrap();
         let caps = OfficeCaps { moves_max, ..OfficeCaps::default() };
         for _ in 0..(1 << bits) + 1 {

@@ -153,11 +153,11 @@ fn planned(map: &ClusterMap, step: &Step) -> Option<Plan> {
                 .into_iter()
                 .filter_map(|s| Some((s, map.members.get(&s)?.incarnation)))
                 .collect();
-            on_members_down(map, &dead)
+            on_members_down(&Strategies::built_in(), map, &dead)
         }
-        Step::Restarted { node } => on_restart(map, id(map, *node)),
-        Step::Stalls { node } => on_stall(map, id(map, *node)),
-        Step::OfficesOff { node } => move_offices_off(map, id(map, *node)),
+        Step::Restarted { node } => on_restart(&Strategies::built_in(), map, id(map, *node)),
+        Step::Stalls { node } => on_stall(&Strategies::built_in(), map, id(map, *node)),
+        Step::OfficesOff { node } => move_offices_off(&Strategies::built_in(), map, id(map, *node)),
         Step::ColdStart { answers } => {
             let report = |s: StorageId| {
                 let ends = map
@@ -166,9 +166,13 @@ fn planned(map: &ClusterMap, step: &Step) -> Option<Plan> {
                     .collect();
                 (s, ends)
             };
-            cold_start(map, &ids(map, answers).into_iter().map(report).collect())
+            cold_start(
+                &Strategies::built_in(),
+                map,
+                &ids(map, answers).into_iter().map(report).collect(),
+            )
         }
-        Step::RemoveDead => remove_dead(map),
+        Step::RemoveDead => remove_dead(&Strategies::built_in(), map),
         Step::Balance { moves_max } => {
             let caps = OfficeCaps {
                 moves_max: *moves_max,
@@ -178,7 +182,7 @@ fn planned(map: &ClusterMap, step: &Step) -> Option<Plan> {
         }
         Step::BalanceReplicas => balance_replicas(map, caps),
         Step::Rereplicate { nodes } => rereplicate(map, &ids(map, nodes), caps),
-        Step::Drain { node } => drain(map, id(map, *node), caps),
+        Step::Drain { node } => drain(&Strategies::built_in(), map, id(map, *node), caps),
         Step::Fill => fill(map, caps),
         Step::DropSurplus => drop_surplus(map),
         Step::Remove { node } => remove(map, id(map, *node)).ok()?,
@@ -271,7 +275,7 @@ fn command(map: &ClusterMap, step: &Step, earlier: &[Command]) -> Option<Command
             let definition = definition(1 << bits, *replicas, *min_in_sync);
             Command::CreateTable {
                 name: format!("table{}", map.next_table),
-                assignments: initial(map, &definition),
+                assignments: initial(&Strategies::built_in(), map, &definition).unwrap(),
                 definition,
                 at_ms: 0,
             }

@@ -84,7 +84,7 @@ fn next(map: &ClusterMap, caps: CopyCaps) -> Option<Plan> {
         .members
         .values()
         .find(|m| m.state == MemberState::Draining)
-        .map(|m| drain(map, m.storage, caps))
+        .map(|m| drain(&Strategies::built_in(), map, m.storage, caps))
         .filter(|plan| !plan.is_empty());
     draining
         .or_else(|| Some(drop_surplus(map)).filter(|plan| !plan.is_empty()))
