@@ -7,7 +7,7 @@ use std::time::Duration;
 use tablestore_health::Probe;
 use tablestore_placement::testing::{catch_up, cluster, create_table, definition, registration};
 use tablestore_placement::{
-    ClusterMap, Command, DecisionKind, Incarnation, MemberState, Office, StorageId,
+    ClusterMap, Command, DecisionKind, Incarnation, MemberState, Office, StorageId, Strategies,
     TableDefinition, plan,
 };
 
@@ -484,12 +484,20 @@ fn a_plan_for_another_map_proposes_nothing() {
     let mut bench = Bench::leading();
     bench.hint(SECOND);
     let (_, proposal) = bench.proposals().remove(0);
-    assert!(proposal.change(&bench.map).is_some());
+    assert!(
+        proposal
+            .change(&Strategies::built_in(), &bench.map)
+            .is_some()
+    );
     let mut anew = registration(SECOND.0, "", 1);
     (anew.incarnation, anew.start) = (Incarnation(2), 2);
     anew.begun = vec![0, 2];
     bench.apply(&Command::Register(anew));
-    assert_eq!(proposal.change(&bench.map), None, "a newer start is there");
+    assert_eq!(
+        proposal.change(&Strategies::built_in(), &bench.map),
+        None,
+        "a newer start is there"
+    );
 }
 
 #[test]

@@ -47,7 +47,6 @@ pub(crate) struct Shared {
     pub(crate) consensus: Consensus,
     pub(crate) data: EventSender,
     pub(crate) progress: Arc<Progress>,
-    /// What plans are asked of.
     pub(crate) strategies: Arc<Strategies>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) timeline: Events,
@@ -83,11 +82,8 @@ impl Node {
 
     /// Notes what a member says of its resources.
     pub(crate) fn note_resources(&self, member: StorageId, resources: serde_json::Value) {
-        let mut all = self
-            .shared
-            .resources
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let all = self.shared.resources.lock();
+        let mut all = all.unwrap_or_else(PoisonError::into_inner);
         all.insert(member, resources);
     }
 

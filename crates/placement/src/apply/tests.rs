@@ -376,7 +376,8 @@ fn definitions_outside_the_limits_are_refused_with_the_field() {
 #[test]
 fn planned_assignments_are_checked_when_the_table_is_created() {
     let map = three();
-    let good = plan::initial(&Strategies::built_in(), &map, &definition(1, 3, 2)).unwrap();
+    let good = plan::initial(&Strategies::built_in(), &map, &definition(1, 3, 2))
+        .expect("a built-in strategy");
     type Spoil = fn(&mut Assignment);
     let cases: [(Rule, Spoil); 6] = [
         (Rule::InSyncWithinReplicas, |a| a.replicas.truncate(2)),
