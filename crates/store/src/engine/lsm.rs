@@ -308,4 +308,6 @@ impl std::fmt::Debug for LsmEngine {
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;
