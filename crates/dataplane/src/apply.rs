@@ -178,8 +178,8 @@ pub(crate) fn decode_remembered(
 #[cfg(test)]
 mod tests {
     use tablestore_placement::Epoch;
-    use tablestore_store::MemoryEngine;
     use tablestore_store::testing::golden::{Golden, bytes, hex};
+    use tablestore_store::{Checkpoints as _, MemoryEngine};
 
     use super::*;
 

@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::{MemoryEngine, Scan};
+use crate::engine::{MemoryEngine, ReadRows as _, Scan};
 use crate::item::{Value, json};
 use crate::testing::golden::{Golden, hex};
 use crate::testing::items::{any_item, sample_item};
