@@ -73,7 +73,7 @@ pub struct Hello {
 
 /// What travels as first frame.
 #[derive(Debug, Serialize, Deserialize)]
-enum Greeting {
+pub(super) enum Greeting {
     Hello(Hello),
     Refused {
         reason: String,
@@ -245,11 +245,17 @@ pub fn keep_alive(socket: &impl AsFd) {
 }
 
 async fn write_frame(stream: &mut TcpStream, greeting: &Greeting) -> Result<(), GreetError> {
+    let frame = encode_frame(greeting)?;
+    stream.write_all(&frame).await.map_err(from_io)
+}
+
+/// The bytes of a greeting, with their number in front.
+pub(super) fn encode_frame(greeting: &Greeting) -> Result<Vec<u8>, GreetError> {
     let mut frame = vec![0; 4];
     rmp_serde::encode::write_named(&mut frame, greeting).map_err(malformed)?;
     let length = u32::try_from(frame.len() - 4).expect("a greeting is small");
     frame[..4].copy_from_slice(&length.to_be_bytes());
-    stream.write_all(&frame).await.map_err(from_io)
+    Ok(frame)
 }
 
 async fn read_frame(stream: &mut TcpStream) -> Result<Greeting, GreetError> {

@@ -366,6 +366,8 @@ async fn write_aside(
 }
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failure is the test's result")]
     use super::*;

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod failover;
+mod golden;
 mod harness;
 mod links;
 mod storage;

@@ -178,7 +178,8 @@ pub(crate) fn decode_remembered(
 #[cfg(test)]
 mod tests {
     use tablestore_placement::Epoch;
-    use tablestore_store::MemoryEngine;
+    use tablestore_store::testing::golden::{Golden, bytes, hex};
+    use tablestore_store::{Checkpoints as _, MemoryEngine};
 
     use super::*;
 
@@ -217,6 +218,37 @@ mod tests {
         let found = decode_remembered(&records, 5).expect("they are whole");
         assert_eq!(found, [one(1), one(3), one(4)]);
         assert_eq!(Pieces::among(&records), Pieces([3, 6].into()));
+    }
+
+    #[test]
+    fn the_bytes_of_remembered_results_do_not_change() {
+        let one = |index: u64| Remembered {
+            request: RequestId(u128::MAX - u128::from(index)),
+            digest: 0x0102_0304_0506_0708,
+            index,
+            log_ms: 1 << 40,
+            outcome: Outcome {
+                code: 412,
+                version: index - 1,
+            },
+        };
+        let results = [one(6), one(1 << 33)];
+        let pieces = remembered_pieces(&results, 1_000);
+        let lines = pieces
+            .iter()
+            .map(|(_, name, value)| format!("{} {}\n", hex(name), hex(value)));
+        let golden = Golden {
+            format: "the side records with remembered results, in the row engine and in copies",
+            number: "DIRECTORY_FORMAT and WIRE_FORMAT",
+            file: "remembered-directory-2.txt",
+            text: include_str!("../testdata/remembered-directory-2.txt"),
+        };
+        golden.check(&lines.collect::<String>());
+        let old = golden.text.trim().split_once(' ');
+        let (name, value) = old.expect("a name and a value");
+        let record = (bytes(name).into(), bytes(value).into());
+        let found = decode_remembered(&[record], u64::MAX).expect("it is whole");
+        assert_eq!(found, results);
     }
 
     #[test]

@@ -142,7 +142,7 @@ pub(crate) fn store<E: Engine>(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
-    use tablestore_store::MemoryEngine;
+    use tablestore_store::{Checkpoints as _, Copies as _, MemoryEngine, ReadRows as _};
 
     use super::*;
 

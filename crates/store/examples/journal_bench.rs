@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use tablestore_store::engine::{Engine, LsmEngine, LsmSettings};
+use tablestore_store::engine::{Checkpoints as _, Engine, LsmEngine, LsmSettings, ReadRows as _};
 use tablestore_store::item::{KeyValue, json, key};
 use tablestore_store::journal::{Journal, JournalSettings, JournalWriter};
 use tablestore_store::mutation::{Condition, Mutation, apply_mutations};

@@ -361,6 +361,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::format::without_checksum;
     use super::*;
+    use crate::testing::golden::Golden;
 
     const NEW: NewIdentity = NewIdentity { storage: 0xabc };
 
@@ -453,13 +454,13 @@ mod tests {
         directory.set_cluster(0xc1).unwrap();
         directory.begin_incarnation(0x51).unwrap();
         let written = fs::read_to_string(home.path().join("FORMAT")).unwrap();
-        let golden = concat!(
-            "{\n  \"format\": 2,\n  \"storage\": \"0000000000000abc\",\n",
-            "  \"cluster\": \"00000000000000c1\",\n  \"incarnation\": 1,\n",
-            "  \"taken\": null,\n  \"starts\": [\n    \"0000000000000051\"\n  ]\n}\n",
-            "crc32c 22c96f51\n"
-        );
-        assert_eq!(written, golden);
+        let golden = Golden {
+            format: "the file FORMAT of a data directory",
+            number: "DIRECTORY_FORMAT",
+            file: "directory-format-2.txt",
+            text: include_str!("../testdata/directory-format-2.txt"),
+        };
+        golden.check(&written);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! bytes.
 
 mod checksum;
+mod copies;
 mod lsm;
 mod memory;
 
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 pub use checksum::{CHECKSUM_RANGES_MAX, Checksums, RangeChecksum, checksum_of, checksum_of_rows};
+pub use copies::{Copies, Replacement, Snapshot};
 pub use lsm::{LsmEngine, LsmSettings};
 pub use memory::MemoryEngine;
 
@@ -186,16 +188,52 @@ impl EngineError {
     }
 }
 
-/// A store of rows in partitions.
+/// A store of rows in partitions: what the thread that applies needs, and all of the others.
 ///
 /// One thread at a time applies to a partition; any thread may read, checkpoint and maintain.
-pub trait Engine: Send + Sync + fmt::Debug {
+pub trait Engine: ReadRows + Checkpoints + Copies {
     /// Opens a partition, and makes it if it is not there.
     ///
     /// # Errors
     /// If its files cannot be made.
     fn open_partition(&self, partition: u64) -> Result<(), EngineError>;
 
+    /// Writes rows and raises the applied index to `index`, at once. Kept in memory until the
+    /// next checkpoint. If a key comes twice the last one counts.
+    ///
+    /// # Errors
+    /// If `index` is not above the applied index, a key is not allowed, or there is no such
+    /// partition.
+    fn apply(&self, partition: u64, index: u64, writes: &[RowWrite<'_>])
+    -> Result<(), EngineError>;
+
+    /// Forgets a partition and deletes its files; nothing happens if there is none.
+    ///
+    /// # Errors
+    /// If the files cannot be deleted; the partition is gone from memory all the same.
+    fn drop_partition(&self, partition: u64) -> Result<(), EngineError>;
+
+    /// Forgets a partition and keeps its files elsewhere, where no engine looks; answers where.
+    /// What was not flushed is not among them. An engine without files just forgets it.
+    ///
+    /// # Errors
+    /// If the files cannot be moved; the partition is gone from memory all the same.
+    fn put_aside(&self, partition: u64) -> Result<Option<PathBuf>, EngineError> {
+        self.drop_partition(partition)?;
+        Ok(None)
+    }
+
+    /// The memory that checkpoints of all partitions would set free.
+    fn memory_bytes(&self) -> u64 {
+        self.partitions()
+            .into_iter()
+            .map(|partition| self.memory_bytes_of(partition))
+            .sum()
+    }
+}
+
+/// The rows and side records as they are, for whoever reads.
+pub trait ReadRows: Send + Sync + fmt::Debug {
     /// The partitions there are, in ascending order.
     fn partitions(&self) -> Vec<u64>;
 
@@ -211,21 +249,22 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// As [`get`](Self::get).
     fn scan(&self, partition: u64, scan: &Scan) -> Result<Page, EngineError>;
 
-    /// Writes rows and raises the applied index to `index`, at once. Kept in memory until the
-    /// next checkpoint. If a key comes twice the last one counts.
+    /// The side records, in order of name.
     ///
     /// # Errors
-    /// If `index` is not above the applied index, a key is not allowed, or there is no such
-    /// partition.
-    fn apply(&self, partition: u64, index: u64, writes: &[RowWrite<'_>])
-    -> Result<(), EngineError>;
+    /// As [`get`](Self::get).
+    fn side_records(&self, partition: u64) -> Result<Rows, EngineError>;
 
     /// The index up to which rows are applied; 0 for none and for no such partition.
     fn applied(&self, partition: u64) -> u64;
 
     /// The index from which a crash would start again; 0 for none and for no such partition.
     fn checkpointed(&self, partition: u64) -> u64;
+}
 
+/// Making durable what was applied, and the housekeeping that follows, for whoever may wait for a
+/// disk.
+pub trait Checkpoints: Send + Sync + fmt::Debug {
     /// Writes side records, without raising the applied index. They become durable, together
     /// with the rows applied until then, by the next checkpoint, and are part of snapshots.
     ///
@@ -256,41 +295,6 @@ pub trait Engine: Send + Sync + fmt::Debug {
         self.flush(partition)
     }
 
-    /// The side records, in order of name.
-    ///
-    /// # Errors
-    /// As [`get`](Self::get).
-    fn side_records(&self, partition: u64) -> Result<Rows, EngineError>;
-
-    /// The partition as it is now, for as long as the snapshot is kept.
-    ///
-    /// # Errors
-    /// If there is no such partition.
-    fn snapshot(&self, partition: u64) -> Result<Box<dyn Snapshot>, EngineError>;
-
-    /// Begins to build another content of the partition aside; the present one stays in use.
-    /// The partition need not exist.
-    ///
-    /// # Errors
-    /// If its files cannot be made.
-    fn begin_replace(&self, partition: u64) -> Result<Box<dyn Replacement>, EngineError>;
-
-    /// Forgets a partition and deletes its files; nothing happens if there is none.
-    ///
-    /// # Errors
-    /// If the files cannot be deleted; the partition is gone from memory all the same.
-    fn drop_partition(&self, partition: u64) -> Result<(), EngineError>;
-
-    /// Forgets a partition and keeps its files elsewhere, where no engine looks; answers where.
-    /// What was not flushed is not among them. An engine without files just forgets it.
-    ///
-    /// # Errors
-    /// If the files cannot be moved; the partition is gone from memory all the same.
-    fn put_aside(&self, partition: u64) -> Result<Option<PathBuf>, EngineError> {
-        self.drop_partition(partition)?;
-        Ok(None)
-    }
-
     /// Does some housekeeping for a partition and says whether there is more to do.
     ///
     /// # Errors
@@ -300,57 +304,8 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// The memory that a checkpoint of the partition would set free.
     fn memory_bytes_of(&self, partition: u64) -> u64;
 
-    /// The memory that checkpoints of all partitions would set free.
-    fn memory_bytes(&self) -> u64 {
-        self.partitions()
-            .into_iter()
-            .map(|partition| self.memory_bytes_of(partition))
-            .sum()
-    }
-
     /// The bytes of a partition's files.
     fn disk_bytes_of(&self, partition: u64) -> u64;
-}
-
-/// A partition as it was at one applied index.
-pub trait Snapshot: Send + fmt::Debug {
-    /// The applied index of the snapshot.
-    fn index(&self) -> u64;
-
-    /// A page of rows.
-    ///
-    /// # Errors
-    /// If the files cannot be read.
-    fn scan(&self, scan: &Scan) -> Result<Page, EngineError>;
-
-    /// The side records, in order of name.
-    ///
-    /// # Errors
-    /// If the files cannot be read.
-    fn side_records(&self) -> Result<Rows, EngineError>;
-}
-
-/// A new content of a partition that is being built. Dropping it gives it up.
-pub trait Replacement: Send + fmt::Debug {
-    /// Adds rows; any order, a later value replaces an earlier one.
-    ///
-    /// # Errors
-    /// If a key is not allowed or writing failed; then give it up.
-    fn put(&mut self, rows: &[RowWrite<'_>]) -> Result<(), EngineError>;
-
-    /// Adds side records.
-    ///
-    /// # Errors
-    /// As [`put`](Self::put).
-    fn put_side(&mut self, side: &[RowWrite<'_>]) -> Result<(), EngineError>;
-
-    /// Makes it durable and the content of the partition, applied and checkpointed at `index`.
-    /// A crash leaves either the old content or the new.
-    ///
-    /// # Errors
-    /// If writing failed: the old content stays in use, and either of the two will be there
-    /// when the engine is opened again.
-    fn finish(self: Box<Self>, index: u64) -> Result<(), EngineError>;
 }
 
 /// Whether the caller may use this key.

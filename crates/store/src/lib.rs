@@ -21,7 +21,10 @@ pub mod stopped;
 pub mod testing;
 
 pub use directory::{DataDirectory, DirectoryError, NewIdentity};
-pub use engine::{Engine, EngineError, LsmEngine, LsmSettings, MemoryEngine, RowWrite};
+pub use engine::{
+    Checkpoints, Copies, Engine, EngineError, LsmEngine, LsmSettings, MemoryEngine, ReadRows,
+    RowWrite,
+};
 pub use item::{Decimal, FieldError, Item, KeyType, KeyValue, Value, json, key};
 pub use journal::{Journal, JournalReader, JournalSettings, JournalWriter, Meta};
 pub use mutation::{Applied, Condition, Mutation, apply_mutations};

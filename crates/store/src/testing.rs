@@ -2,6 +2,7 @@
 //! engines, generators of items, a disk that fails. Knows nothing of a particular engine.
 
 mod engine_suite;
+pub mod golden;
 #[cfg(test)]
 pub(crate) mod items;
 mod sim_disk;

@@ -10,7 +10,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tablestore_store::engine::{Engine, LsmEngine, LsmSettings, RowWrite, Scan};
+use tablestore_store::engine::{
+    Checkpoints as _, Engine, LsmEngine, LsmSettings, ReadRows as _, RowWrite, Scan,
+};
 use tablestore_store::journal::{Journal, JournalReader, JournalSettings, JournalWriter};
 
 /// Set for the process that is to be killed.

@@ -1,10 +1,16 @@
-//! Which crate may depend on which, and which outside crates the core may not touch.
+//! Which crate may depend on which, and which outside crates the core may not touch. What
+//! ARCHITECTURE.md shows of it is compared with the manifests.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
 
 use super::Offence;
 use crate::workspace::{DependencyKind, Package, Workspace};
 
-/// Every crate of the workspace and the crates it may depend on, in tests as well. A new crate
-/// is entered here together with the reason for its arrows in ARCHITECTURE.md.
+/// Every crate of the workspace and the crates it depends on, in tests as well: one more is an
+/// offence, and so is one less. A new crate is entered here together with the reason for its
+/// arrows in ARCHITECTURE.md.
 const ARROWS: [(&str, &[&str]); 16] = [
     ("tablestore-bench", &[]),
     ("tablestore-ring", &[]),
@@ -41,14 +47,12 @@ const ARROWS: [(&str, &[&str]); 16] = [
     (
         "tablestore-sim",
         &[
-            "tablestore-ring",
             "tablestore-health",
             "tablestore-placement",
             "tablestore-store",
             "tablestore-replication",
             "tablestore-dataplane",
             "tablestore-controller",
-            "tablestore-client",
         ],
     ),
     (
@@ -103,12 +107,68 @@ const WORLD: [(&str, &[&str]); 8] = [
     ),
 ];
 
-pub(crate) fn check(workspace: &Workspace) -> Vec<Offence> {
-    workspace
-        .packages
-        .iter()
+/// The document with the figure and the table of crates.
+const DOCUMENT: &str = "ARCHITECTURE.md";
+
+pub(crate) fn check(workspace: &Workspace) -> Result<Vec<Offence>> {
+    let document = fs::read_to_string(workspace.root.join(DOCUMENT)).context(DOCUMENT)?;
+    let mut offences = of_manifests(workspace);
+    offences.extend(of_document(&document));
+    Ok(offences)
+}
+
+fn of_manifests(workspace: &Workspace) -> Vec<Offence> {
+    let packages = workspace.packages.iter();
+    packages
         .flat_map(|package| of_package(workspace, package))
         .collect()
+}
+
+/// The name of a crate of the server as documents have it; none for what only builds it.
+fn short(name: &str) -> Option<&str> {
+    name.strip_prefix("tablestore-")
+}
+
+/// The longest way from a crate along the arrows.
+fn level(name: &str) -> usize {
+    let found = ARROWS.iter().find(|(other, _)| *other == name);
+    let arrows = found.map_or(&[][..], |(_, arrows)| arrows);
+    let below = arrows.iter().map(|to| level(to) + 1);
+    below.max().unwrap_or(0)
+}
+
+/// Lines of the figure and of the table that must be in the document, and lines of the figure
+/// that must not.
+fn of_document(document: &str) -> Vec<Offence> {
+    let offence = |what: String| Offence {
+        path: DOCUMENT.to_owned(),
+        line: 0,
+        what,
+        measure: None,
+    };
+    let mut missing = Vec::new();
+    let mut figure = Vec::new();
+    for (name, arrows) in &ARROWS {
+        let Some(crate_name) = short(name) else {
+            continue;
+        };
+        let row = format!("| {crate_name} | {} |", level(name));
+        if !document.lines().any(|line| line.starts_with(&row)) {
+            missing.push(offence(format!("its table of crates has no row `{row}`")));
+        }
+        if !arrows.is_empty() {
+            let targets: Vec<&str> = arrows.iter().filter_map(|to| short(to)).collect();
+            figure.push(format!("{crate_name} ──► {}", targets.join(" ")));
+        }
+    }
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let is_of_figure = |line: &String| line.split(' ').nth(1) == Some("──►");
+    let drawn: Vec<String> = document.lines().map(words).filter(is_of_figure).collect();
+    let absent = figure.iter().filter(|line| !drawn.contains(line));
+    missing.extend(absent.map(|line| offence(format!("its figure has no line `{line}`"))));
+    let surplus = drawn.iter().filter(|line| !figure.contains(line));
+    missing.extend(surplus.map(|line| offence(format!("its figure shows what is not: `{line}`"))));
+    missing
 }
 
 fn of_package(workspace: &Workspace, package: &Package) -> Vec<Offence> {
@@ -132,6 +192,12 @@ fn of_package(workspace: &Workspace, package: &Package) -> Vec<Offence> {
             .any(|package| package.name == name)
     };
     let mut offences = Vec::new();
+    for unused in permitted.iter().filter(|name| !depends_on(package, name)) {
+        offences.push(offence(format!(
+            "an arrow that is allowed and not there: {} → {unused}",
+            package.name
+        )));
+    }
     for dependency in &package.dependencies {
         let name = dependency.name.as_str();
         if ours(name) && !permitted.contains(&name) && name != package.name {
@@ -149,6 +215,11 @@ fn of_package(workspace: &Workspace, package: &Package) -> Vec<Offence> {
     offences
 }
 
+fn depends_on(package: &Package, name: &str) -> bool {
+    let mut dependencies = package.dependencies.iter();
+    dependencies.any(|dependency| dependency.name == name)
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
@@ -156,7 +227,17 @@ mod tests {
     use super::*;
     use crate::workspace::Dependency;
 
+    /// What is wrong when a crate has all arrows that it may have, and these dependencies.
     fn offences(name: &str, dependencies: &[(&str, DependencyKind)]) -> Vec<String> {
+        let found = ARROWS.iter().find(|(other, _)| *other == name);
+        let arrows = found.map_or(&[][..], |(_, arrows)| arrows);
+        let arrows = arrows.iter().map(|to| (*to, DependencyKind::Normal));
+        let all: Vec<_> = arrows.chain(dependencies.iter().copied()).collect();
+        offences_with(name, &all)
+    }
+
+    /// What is wrong when a crate has just these dependencies.
+    fn offences_with(name: &str, dependencies: &[(&str, DependencyKind)]) -> Vec<String> {
         let package = |name: &str, dependencies: &[(&str, DependencyKind)]| Package {
             name: name.to_owned(),
             directory: PathBuf::from("crates").join(name),
@@ -170,7 +251,10 @@ mod tests {
         };
         let mut packages: Vec<_> = ARROWS
             .iter()
-            .map(|(other, _)| package(other, &[]))
+            .map(|(other, arrows)| {
+                let arrows = arrows.iter().map(|to| (*to, DependencyKind::Normal));
+                package(other, &arrows.collect::<Vec<_>>())
+            })
             .collect();
         packages.retain(|other| other.name != name);
         packages.push(package(name, dependencies));
@@ -180,10 +264,51 @@ mod tests {
             root,
             packages,
         };
-        check(&workspace)
-            .into_iter()
-            .map(|offence| offence.what)
-            .collect()
+        let offences = of_manifests(&workspace).into_iter();
+        offences.map(|offence| offence.what).collect()
+    }
+
+    #[test]
+    fn an_arrow_that_is_allowed_and_not_there_is_an_offence() {
+        use DependencyKind::{Dev, Normal};
+        assert_eq!(
+            offences_with("tablestore-placement", &[]),
+            ["an arrow that is allowed and not there: tablestore-placement → tablestore-ring"]
+        );
+        for kind in [Normal, Dev] {
+            let found = offences_with("tablestore-placement", &[("tablestore-ring", kind)]);
+            assert!(found.is_empty(), "{found:?}");
+        }
+        let one = [("tablestore-health", Normal)];
+        let found = offences_with("tablestore-controller", &one);
+        assert_eq!(found.len(), 1, "{found:?}");
+    }
+
+    #[test]
+    fn a_document_that_shows_other_arrows_or_levels_is_an_offence() {
+        let mut document = String::new();
+        for (name, arrows) in &ARROWS {
+            let Some(crate_name) = short(name) else {
+                continue;
+            };
+            document += &format!("| {crate_name} | {} | nothing |\n", level(name));
+            if !arrows.is_empty() {
+                let targets: Vec<&str> = arrows.iter().filter_map(|to| short(to)).collect();
+                document += &format!("   {crate_name}  ──►  {}\n", targets.join(" "));
+            }
+        }
+        assert_eq!(of_document(&document), []);
+        let more = document.replace(
+            "replication  ──►  placement",
+            "replication ──► placement ring",
+        );
+        assert_eq!(
+            of_document(&more).len(),
+            2,
+            "one line is absent, one is surplus"
+        );
+        let without = document.replace("| ring | 0 |", "| ring | 1 |");
+        assert_eq!(of_document(&without).len(), 1);
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl RustFile {
 pub(crate) fn run(workspace: &Workspace, shrink: bool) -> Result<()> {
     let files = rust_files(workspace)?;
     let mut offences = Vec::new();
-    offences.extend(arrows::check(workspace));
+    offences.extend(arrows::check(workspace)?);
     offences.extend(world::check(&files));
     offences.extend(limits::check(&files));
     offences.extend(readme::check(workspace)?);

@@ -19,7 +19,7 @@ pub(super) fn entry_id(id: LogId) -> EntryId {
     }
 }
 
-pub(super) fn log_id(id: EntryId) -> LogId {
+pub(crate) fn log_id(id: EntryId) -> LogId {
     LogId::new(LeaderId::new(id.term, id.leader), id.index)
 }
 

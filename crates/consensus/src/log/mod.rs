@@ -23,8 +23,8 @@ pub(crate) use tablestore_store::maplog::{Expected, LogContents};
 use tablestore_store::maplog::{LogFile, LogPlace, LogSettings, MapLog, RealPlace, VoteRecord};
 use tokio::sync::oneshot;
 
-pub(super) use self::form::committed_from;
-use self::form::{entry, entry_id, log_id, readable, stored_entry, stored_vote, vote};
+pub(super) use self::form::{committed_from, log_id};
+use self::form::{entry, entry_id, readable, stored_entry, stored_vote, vote};
 use self::writer::{Operation, Waiter, Writer};
 use super::types::{Entry, LogId, TypeConfig, Vote};
 

@@ -1,6 +1,8 @@
 //! The raft log as the raft library uses it, and the form of its records.
 #![expect(clippy::unwrap_used, reason = "a failure is the test's result")]
 
+mod golden;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;

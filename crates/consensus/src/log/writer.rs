@@ -45,7 +45,8 @@ pub(super) enum Operation {
     Append { records: Vec<u8>, waiter: Waiter },
     /// Replace the file by one with these records, which stand for everything queued before.
     Rewrite { records: Vec<u8> },
-    /// Make all of it durable and note so in the file: the node ends.
+    /// Make all of it durable, note so in the file and close it: the node ends. Nothing is taken
+    /// after it.
     Finish {
         done: oneshot::Sender<io::Result<()>>,
     },
@@ -83,6 +84,9 @@ impl Writer {
     }
 }
 
+/// Who asked for the end, and how it went.
+type Finished = (oneshot::Sender<io::Result<()>>, io::Result<()>);
+
 struct Worker {
     file: LogFile,
     published: Arc<AtomicU64>,
@@ -96,7 +100,12 @@ impl Worker {
             match operations.recv_timeout(wait) {
                 Ok(first) => {
                     idle = false;
-                    self.turn(first, operations);
+                    if let Some((done, result)) = self.turn(first, operations) {
+                        // Whoever is told may open the file at once.
+                        drop(self);
+                        drop(done.send(result));
+                        return;
+                    }
                     self.published.store(self.file.bytes(), Ordering::Relaxed);
                 }
                 Err(RecvTimeoutError::Timeout) => {
@@ -109,7 +118,8 @@ impl Worker {
         }
     }
 
-    fn turn(&mut self, first: Operation, operations: &Receiver<Operation>) {
+    /// One group; if it is the last one, whom to tell and what.
+    fn turn(&mut self, first: Operation, operations: &Receiver<Operation>) -> Option<Finished> {
         let mut group = Vec::new();
         let mut waiters = Vec::new();
         let mut next = Some(first);
@@ -125,7 +135,7 @@ impl Worker {
                 }
                 Operation::Finish { done } => {
                     self.finish(&mut group, &mut waiters);
-                    drop(done.send(self.file.finish()));
+                    return Some((done, self.file.finish()));
                 }
             }
             if group.len() < GROUP_BYTES_MAX {
@@ -133,6 +143,7 @@ impl Worker {
             }
         }
         self.finish(&mut group, &mut waiters);
+        None
     }
 
     /// Writes a group, syncs if anyone waits for it, and answers.

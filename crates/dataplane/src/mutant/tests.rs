@@ -12,7 +12,9 @@ use tablestore_placement::{ClusterMap, Epoch, Incarnation, Office, PartitionId, 
 use tablestore_placement::{TableDefinition, TableId};
 use tablestore_replication::{Message, SnapshotMeta};
 use tablestore_store::testing::SimDisk;
-use tablestore_store::{Engine, Journal, JournalSettings, MemoryEngine, Meta, RowWrite};
+use tablestore_store::{
+    Checkpoints as _, Copies as _, Engine, Journal, JournalSettings, MemoryEngine, Meta, RowWrite,
+};
 
 use super::Mutant;
 use crate::copies::Source;

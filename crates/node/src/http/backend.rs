@@ -1,4 +1,4 @@
-//! What the HTTP surface needs from a node, as a trait, so that it is tested without one.
+//! What the HTTP surface needs from a node, as traits, so that it is tested without one.
 //!
 //! Knows nothing of HTTP. The node implements it; tests implement it in memory.
 
@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 /// A node as the HTTP surface sees it: a cheap handle, cloned for every connection.
 ///
 /// The futures are not boxed: a row's way from socket to node has no allocation of ours.
-pub trait Backend: Clone + Send + Sync + 'static {
+pub trait Backend: Timeline + Administration + RowService + Clone + Send + Sync + 'static {
     /// The storage id of this node.
     fn me(&self) -> StorageId;
 
@@ -41,21 +41,27 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// Where everything is counted.
     fn metrics(&self) -> &Metrics;
+}
 
+/// What has happened, for whoever follows it.
+pub trait Timeline {
     /// Events from now on.
     fn events(&self) -> broadcast::Receiver<Arc<Event>>;
 
     /// Events with a greater id that are still remembered, oldest first.
     fn events_after(&self, id: u64) -> Vec<Arc<Event>>;
+}
 
+/// Tables and nodes: what is asked about them and changed.
+pub trait Administration {
     /// What would happen if these nodes failed.
     ///
     /// # Errors
     /// `UnknownNode`.
     fn explain(&self, if_fails: &[String]) -> Result<Value, RequestError>;
 
-    /// A linearizable read of the map: asked for when a table is not in [`map`](Self::map), since
-    /// another node may just have created it.
+    /// A linearizable read of the map: asked for when a table is not in [`map`](Backend::map),
+    /// since another node may just have created it.
     fn fresh_map(
         &self,
         deadline: Instant,
@@ -76,6 +82,23 @@ pub trait Backend: Clone + Send + Sync + 'static {
         deadline: Instant,
     ) -> impl Future<Output = Result<(), RequestError>> + Send;
 
+    /// Begins to move everything off a node.
+    fn drain_node(
+        &self,
+        name: &str,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<(), RequestError>> + Send;
+
+    /// Removes a node for good.
+    fn remove_node(
+        &self,
+        name: &str,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<(), RequestError>> + Send;
+}
+
+/// The rows of tables.
+pub trait RowService {
     /// One write. The mutation holds the encoded form of `key`.
     fn write(
         &self,
@@ -117,18 +140,4 @@ pub trait Backend: Clone + Send + Sync + 'static {
         table: &str,
         context: RequestContext,
     ) -> impl Future<Output = Result<Vec<PartitionChecksums>, RequestError>> + Send;
-
-    /// Begins to move everything off a node.
-    fn drain_node(
-        &self,
-        name: &str,
-        deadline: Instant,
-    ) -> impl Future<Output = Result<(), RequestError>> + Send;
-
-    /// Removes a node for good.
-    fn remove_node(
-        &self,
-        name: &str,
-        deadline: Instant,
-    ) -> impl Future<Output = Result<(), RequestError>> + Send;
 }

@@ -31,7 +31,7 @@ mod tables;
 mod uri;
 mod views;
 
-pub use backend::{Backend, Event};
+pub use backend::{Administration, Backend, Event, RowService, Timeline};
 pub use router::paths;
 pub use serve::serve;
 pub use settings::HttpSettings;

@@ -13,7 +13,7 @@ use crate::api::{
     BatchItem, Consistency, PartitionChecksums, RequestContext, RequestError, Row, RowKey,
     ScanPage, ScanRequest, Served, TableChange, WriteReply,
 };
-use crate::http::Backend;
+use crate::http::{Administration, Backend, RowService, Timeline};
 use crate::metrics::Metrics;
 
 impl Backend for Node {
@@ -58,7 +58,9 @@ impl Backend for Node {
     fn metrics(&self) -> &Metrics {
         &self.shared.metrics
     }
+}
 
+impl Timeline for Node {
     fn events(&self) -> broadcast::Receiver<Arc<Event>> {
         self.shared.timeline.follow()
     }
@@ -66,7 +68,9 @@ impl Backend for Node {
     fn events_after(&self, id: u64) -> Vec<Arc<Event>> {
         self.shared.timeline.after(id)
     }
+}
 
+impl Administration for Node {
     fn explain(&self, if_fails: &[String]) -> Result<Value, RequestError> {
         let map = self.map();
         let mut failed = Vec::new();
@@ -97,6 +101,16 @@ impl Backend for Node {
         Self::drop_table(self, name, deadline).await
     }
 
+    async fn drain_node(&self, name: &str, deadline: Instant) -> Result<(), RequestError> {
+        Self::drain_node(self, name, deadline).await
+    }
+
+    async fn remove_node(&self, name: &str, deadline: Instant) -> Result<(), RequestError> {
+        Self::remove_node(self, name, deadline).await
+    }
+}
+
+impl RowService for Node {
     async fn write(
         &self,
         table: &str,
@@ -141,13 +155,5 @@ impl Backend for Node {
         context: RequestContext,
     ) -> Result<Vec<PartitionChecksums>, RequestError> {
         Self::checksums(self, table, context).await
-    }
-
-    async fn drain_node(&self, name: &str, deadline: Instant) -> Result<(), RequestError> {
-        Self::drain_node(self, name, deadline).await
-    }
-
-    async fn remove_node(&self, name: &str, deadline: Instant) -> Result<(), RequestError> {
-        Self::remove_node(self, name, deadline).await
     }
 }

@@ -8,6 +8,7 @@ mod backend;
 mod events;
 mod request_id;
 mod tables;
+mod target;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,9 +18,8 @@ use bytes::Bytes;
 use rand::RngExt;
 use tablestore_consensus::Consensus;
 use tablestore_dataplane::{Answer, Failure, Operation, Reply};
-use tablestore_placement::{ClusterMap, Office, PartitionId, StorageId, Strategies, Table};
-use tablestore_ring::{PartitionTable, PointHash, Xxh3};
-use tablestore_store::{KeyValue, Mutation, key};
+use tablestore_placement::{ClusterMap, Office, PartitionId, StorageId, Strategies};
+use tablestore_store::Mutation;
 use tokio::sync::oneshot;
 
 pub use events::{Event, Events};
@@ -33,6 +33,7 @@ use crate::metrics::Metrics;
 use crate::settings::NodeSettings;
 
 use self::request_id::request_of;
+use self::target::{PartitionTarget, bounds, encoded};
 
 /// Wall-clock milliseconds, for people and for stamps that nothing true rests on.
 pub(crate) fn wall_ms() -> u64 {
@@ -311,68 +312,6 @@ impl Node {
     }
 }
 
-/// What of a table decides where a row goes.
-#[derive(Debug, Clone, Copy)]
-struct PartitionTarget {
-    id: tablestore_placement::TableId,
-    count: u32,
-}
-
-impl PartitionTarget {
-    fn of(table: &Table) -> Self {
-        Self {
-            id: table.id,
-            count: table.definition.partitions,
-        }
-    }
-
-    fn partition_of(self, key: &KeyValue) -> PartitionId {
-        let point = Xxh3.point(&key::partition_key_bytes(key));
-        let partition = PartitionTable::new(self.count)
-            .expect("the map holds only powers of two")
-            .partition_of(point);
-        PartitionId {
-            table: self.id,
-            partition,
-        }
-    }
-}
-
-/// First key and the one behind the last key of a scan, encoded.
-fn bounds(scan: &ScanRequest, after: Option<Vec<u8>>) -> (Bytes, Bytes) {
-    let Some(partition_key) = &scan.partition_key else {
-        // The least key above `after` is `after` with a zero byte behind it.
-        let from = after.map_or_else(Vec::new, |mut key| {
-            key.push(0);
-            key
-        });
-        return (from.into(), Bytes::new());
-    };
-    let mut prefix = Vec::new();
-    key::encode_partition_key(partition_key, &mut prefix);
-    let mut from = match &scan.from {
-        Some(sort) => key::encode_row_key(partition_key, Some(sort)),
-        None => prefix.clone(),
-    };
-    let mut until = match &scan.to {
-        Some(sort) => {
-            let mut last = key::encode_row_key(partition_key, Some(sort));
-            last.push(0);
-            last
-        }
-        None => key::prefix_end(&prefix).unwrap_or_default(),
-    };
-    if let Some(mut after) = after {
-        if scan.reverse {
-            until = after;
-        } else {
-            after.push(0);
-            from = after;
-        }
-    }
-    (from.into(), until.into())
-}
-
 fn split(value: Bytes) -> Result<Row, RequestError> {
     let (version, item) = tablestore_store::item::codec::split_row(&value)
         .map_err(|error| RequestError::Internal(error.to_string()))?;
@@ -381,11 +320,6 @@ fn split(value: Bytes) -> Result<Row, RequestError> {
         version,
         item: value.slice(value.len() - length..),
     })
-}
-
-/// The key of a row as it is stored.
-fn encoded(row: &RowKey) -> Vec<u8> {
-    key::encode_row_key(&row.partition, row.sort.as_ref())
 }
 
 fn unexpected() -> RequestError {

@@ -16,7 +16,7 @@ use tablestore_dataplane::{RecoveredPartition, Stored};
 use tablestore_placement::identity::{Standing, is_only_copy, may_vote, standing};
 use tablestore_placement::{ClusterId, ClusterMap, Incarnation, PartitionId, StorageId};
 use tablestore_store::engine::Scan;
-use tablestore_store::{DataDirectory, Engine as _, NewIdentity};
+use tablestore_store::{DataDirectory, NewIdentity, ReadRows as _};
 use tokio::runtime::Runtime;
 
 use super::boot;

@@ -9,7 +9,7 @@ use tablestore_node::api::{
     BatchItem, Consistency, PartitionChecksums, RequestContext, RequestError, Row, RowKey,
     ScanPage, ScanRequest, Served, TableChange, WriteReply,
 };
-use tablestore_node::http::{Backend, Event};
+use tablestore_node::http::{Administration, Backend, Event, RowService, Timeline};
 use tablestore_node::metrics::Metrics;
 use tablestore_placement::{
     Assignment, AssignmentVersion, ClusterId, ClusterMap, Decision, DecisionKind, Epoch,
@@ -297,7 +297,9 @@ impl Backend for Fake {
     fn metrics(&self) -> &Metrics {
         &self.metrics
     }
+}
 
+impl Timeline for Fake {
     fn events(&self) -> broadcast::Receiver<Arc<Event>> {
         self.events.subscribe()
     }
@@ -310,7 +312,9 @@ impl Backend for Fake {
             .cloned()
             .collect()
     }
+}
 
+impl Administration for Fake {
     fn explain(&self, if_fails: &[String]) -> Result<Value, RequestError> {
         match if_fails
             .iter()
@@ -388,6 +392,29 @@ impl Backend for Fake {
         Ok(())
     }
 
+    async fn drain_node(&self, name: &str, _: Instant) -> Result<(), RequestError> {
+        match self.map().member_named(name) {
+            Some(_) => Ok(()),
+            None => Err(RequestError::UnknownNode {
+                name: name.to_owned(),
+            }),
+        }
+    }
+
+    async fn remove_node(&self, name: &str, _: Instant) -> Result<(), RequestError> {
+        match name {
+            "n1" => Err(RequestError::Conflict {
+                reason: "n1 holds in-sync places".to_owned(),
+            }),
+            "n2" => Ok(()),
+            _ => Err(RequestError::UnknownNode {
+                name: name.to_owned(),
+            }),
+        }
+    }
+}
+
+impl RowService for Fake {
     async fn write(
         &self,
         table: &str,
@@ -495,27 +522,6 @@ impl Backend for Fake {
             replicas: vec![(N1, Ok(255)), (N2, Err("no answer".to_owned()))],
             equal: false,
         }])
-    }
-
-    async fn drain_node(&self, name: &str, _: Instant) -> Result<(), RequestError> {
-        match self.map().member_named(name) {
-            Some(_) => Ok(()),
-            None => Err(RequestError::UnknownNode {
-                name: name.to_owned(),
-            }),
-        }
-    }
-
-    async fn remove_node(&self, name: &str, _: Instant) -> Result<(), RequestError> {
-        match name {
-            "n1" => Err(RequestError::Conflict {
-                reason: "n1 holds in-sync places".to_owned(),
-            }),
-            "n2" => Ok(()),
-            _ => Err(RequestError::UnknownNode {
-                name: name.to_owned(),
-            }),
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 use tablestore_placement::{PartitionId, TableId};
 use tablestore_store::engine::Scan;
-use tablestore_store::{Engine, KeyValue, LsmEngine, LsmSettings, RowWrite, key};
+use tablestore_store::{Copies as _, Engine as _, KeyValue, LsmEngine, LsmSettings, RowWrite, key};
 
 use crate::cluster::{Cluster, lists};
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use tablestore_dataplane::Record;
 use tablestore_placement::PartitionId;
 use tablestore_replication::Role;
-use tablestore_store::{Engine as _, JournalReader};
+use tablestore_store::{JournalReader, ReadRows as _};
 
 use super::World;
 use super::event::{Life, Slot};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use tablestore_store::engine::{EngineError, Page, Replacement, Rows, Scan, Snapshot};
-use tablestore_store::{Engine, MemoryEngine, RowWrite};
+use tablestore_store::{Checkpoints, Copies, Engine, MemoryEngine, ReadRows, RowWrite};
 
 /// Rows whose checkpoints lag, and fail.
 #[derive(Debug, Default)]
@@ -51,6 +51,21 @@ impl Engine for SimEngine {
         self.rows.open_partition(partition)
     }
 
+    fn apply(
+        &self,
+        partition: u64,
+        index: u64,
+        writes: &[RowWrite<'_>],
+    ) -> Result<(), EngineError> {
+        self.rows.apply(partition, index, writes)
+    }
+
+    fn drop_partition(&self, partition: u64) -> Result<(), EngineError> {
+        self.rows.drop_partition(partition)
+    }
+}
+
+impl ReadRows for SimEngine {
     fn partitions(&self) -> Vec<u64> {
         self.rows.partitions()
     }
@@ -63,13 +78,8 @@ impl Engine for SimEngine {
         self.rows.scan(partition, scan)
     }
 
-    fn apply(
-        &self,
-        partition: u64,
-        index: u64,
-        writes: &[RowWrite<'_>],
-    ) -> Result<(), EngineError> {
-        self.rows.apply(partition, index, writes)
+    fn side_records(&self, partition: u64) -> Result<Rows, EngineError> {
+        self.rows.side_records(partition)
     }
 
     fn applied(&self, partition: u64) -> u64 {
@@ -79,7 +89,9 @@ impl Engine for SimEngine {
     fn checkpointed(&self, partition: u64) -> u64 {
         self.rows.checkpointed(partition)
     }
+}
 
+impl Checkpoints for SimEngine {
     fn put_side(&self, partition: u64, side: &[RowWrite<'_>]) -> Result<(), EngineError> {
         self.rows.put_side(partition, side)
     }
@@ -93,23 +105,6 @@ impl Engine for SimEngine {
         self.rows.flush(partition)
     }
 
-    fn side_records(&self, partition: u64) -> Result<Rows, EngineError> {
-        self.rows.side_records(partition)
-    }
-
-    fn snapshot(&self, partition: u64) -> Result<Box<dyn Snapshot>, EngineError> {
-        self.rows.snapshot(partition)
-    }
-
-    fn begin_replace(&self, partition: u64) -> Result<Box<dyn Replacement>, EngineError> {
-        self.write(partition)?;
-        self.rows.begin_replace(partition)
-    }
-
-    fn drop_partition(&self, partition: u64) -> Result<(), EngineError> {
-        self.rows.drop_partition(partition)
-    }
-
     fn maintain(&self, partition: u64) -> Result<bool, EngineError> {
         self.rows.maintain(partition)
     }
@@ -120,5 +115,16 @@ impl Engine for SimEngine {
 
     fn disk_bytes_of(&self, partition: u64) -> u64 {
         self.rows.disk_bytes_of(partition)
+    }
+}
+
+impl Copies for SimEngine {
+    fn snapshot(&self, partition: u64) -> Result<Box<dyn Snapshot>, EngineError> {
+        self.rows.snapshot(partition)
+    }
+
+    fn begin_replace(&self, partition: u64) -> Result<Box<dyn Replacement>, EngineError> {
+        self.write(partition)?;
+        self.rows.begin_replace(partition)
     }
 }

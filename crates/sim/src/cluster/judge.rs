@@ -3,7 +3,7 @@
 use tablestore_dataplane::Seen;
 use tablestore_placement::{Assignment, PartitionId};
 use tablestore_replication::{Entry, Outcome};
-use tablestore_store::Engine as _;
+use tablestore_store::ReadRows as _;
 use tablestore_store::engine::Scan;
 
 use super::World;

@@ -8,7 +8,7 @@ use tablestore_placement::{
     Assignment, Command, KeyDefinition, KeyType, Layout, PartitionId, StorageId, Strategies,
     TableDefinition, plan,
 };
-use tablestore_store::Engine as _;
+use tablestore_store::ReadRows as _;
 
 use super::event::Life;
 use super::machine::slot_of;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use tablestore_placement::PartitionId;
-use tablestore_store::Engine as _;
+use tablestore_store::ReadRows as _;
 
 use super::World;
 use super::event::Life;

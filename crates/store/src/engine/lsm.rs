@@ -33,8 +33,8 @@ use self::replace::LsmReplacement;
 use self::shared::Shared;
 use self::snapshot::{LsmSnapshot, row_bounds};
 use super::{
-    Engine, EngineError, Page, Replacement, RowWrite, Rows, Scan, Snapshot, check_row_key,
-    is_empty_range, page,
+    Checkpoints, Copies, Engine, EngineError, Page, ReadRows, Replacement, RowWrite, Rows, Scan,
+    Snapshot, check_row_key, is_empty_range, page,
 };
 
 /// Settings of the engine. The defaults keep an idle node small.
@@ -122,7 +122,7 @@ impl LsmEngine {
     }
 
     /// The partitions whose files cannot be used, and why: each names a file. They are not among
-    /// [`partitions`](Engine::partitions) and are opened only after they were put aside or
+    /// [`partitions`](ReadRows::partitions) and are opened only after they were put aside or
     /// dropped.
     #[must_use]
     pub fn broken(&self) -> BTreeMap<u64, String> {
@@ -160,35 +160,6 @@ impl Engine for LsmEngine {
         Ok(())
     }
 
-    fn partitions(&self) -> Vec<u64> {
-        self.shared
-            .read_partitions(|partitions| partitions.keys().copied().collect())
-    }
-
-    fn get(&self, partition: u64, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
-        check_row_key(key)?;
-        self.live(partition)?.get(key)
-    }
-
-    fn scan(&self, partition: u64, scan: &Scan) -> Result<Page, EngineError> {
-        let live = self.live(partition)?;
-        let (from, to) = row_bounds(scan);
-        if is_empty_range(&from, &to) {
-            return Ok(Page::default());
-        }
-        // Between the batches of the applying thread, so that the scan sees whole ones.
-        let write = live.lock_write();
-        let (view, sequence) = (live.view(), write.sequence_next);
-        drop(write);
-        let rows = view.range((from, to), sequence);
-        let page = if scan.reverse {
-            page(rows.rev(), scan)
-        } else {
-            page(rows, scan)
-        };
-        page.map_err(|error| live.error(error))
-    }
-
     fn apply(
         &self,
         partition: u64,
@@ -196,55 +167,6 @@ impl Engine for LsmEngine {
         writes: &[RowWrite<'_>],
     ) -> Result<(), EngineError> {
         self.live(partition)?.apply(index, writes)
-    }
-
-    fn applied(&self, partition: u64) -> u64 {
-        self.shared
-            .live(partition)
-            .map_or(0, |live| live.applied.load(Ordering::Acquire))
-    }
-
-    fn checkpointed(&self, partition: u64) -> u64 {
-        self.shared
-            .live(partition)
-            .map_or(0, |live| live.checkpointed.load(Ordering::Acquire))
-    }
-
-    fn put_side(&self, partition: u64, side: &[RowWrite<'_>]) -> Result<(), EngineError> {
-        self.live(partition)?.put_side(side)
-    }
-
-    fn seal(&self, partition: u64, side: &[RowWrite<'_>]) -> Result<(), EngineError> {
-        self.live(partition)?.seal(side)
-    }
-
-    fn flush(&self, partition: u64) -> Result<u64, EngineError> {
-        self.live(partition)?.flush(&self.shared.path)
-    }
-
-    fn side_records(&self, partition: u64) -> Result<Rows, EngineError> {
-        self.snapshot(partition)?.side_records()
-    }
-
-    fn snapshot(&self, partition: u64) -> Result<Box<dyn Snapshot>, EngineError> {
-        let live = self.live(partition)?;
-        let write = live.lock_write();
-        let (view, sequence) = (live.view(), write.sequence_next);
-        let index = live.applied.load(Ordering::Acquire);
-        drop(write);
-        Ok(Box::new(LsmSnapshot {
-            index,
-            sequence,
-            view,
-            live,
-        }))
-    }
-
-    fn begin_replace(&self, partition: u64) -> Result<Box<dyn Replacement>, EngineError> {
-        Ok(Box::new(LsmReplacement::begin(
-            partition,
-            Arc::clone(&self.shared),
-        )?))
     }
 
     fn drop_partition(&self, partition: u64) -> Result<(), EngineError> {
@@ -278,6 +200,67 @@ impl Engine for LsmEngine {
         self.shared.sweep();
         Ok(Some(place))
     }
+}
+
+impl ReadRows for LsmEngine {
+    fn partitions(&self) -> Vec<u64> {
+        self.shared
+            .read_partitions(|partitions| partitions.keys().copied().collect())
+    }
+
+    fn get(&self, partition: u64, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        check_row_key(key)?;
+        self.live(partition)?.get(key)
+    }
+
+    fn scan(&self, partition: u64, scan: &Scan) -> Result<Page, EngineError> {
+        let live = self.live(partition)?;
+        let (from, to) = row_bounds(scan);
+        if is_empty_range(&from, &to) {
+            return Ok(Page::default());
+        }
+        // Between the batches of the applying thread, so that the scan sees whole ones.
+        let write = live.lock_write();
+        let (view, sequence) = (live.view(), write.sequence_next);
+        drop(write);
+        let rows = view.range((from, to), sequence);
+        let page = if scan.reverse {
+            page(rows.rev(), scan)
+        } else {
+            page(rows, scan)
+        };
+        page.map_err(|error| live.error(error))
+    }
+
+    fn side_records(&self, partition: u64) -> Result<Rows, EngineError> {
+        self.snapshot(partition)?.side_records()
+    }
+
+    fn applied(&self, partition: u64) -> u64 {
+        self.shared
+            .live(partition)
+            .map_or(0, |live| live.applied.load(Ordering::Acquire))
+    }
+
+    fn checkpointed(&self, partition: u64) -> u64 {
+        self.shared
+            .live(partition)
+            .map_or(0, |live| live.checkpointed.load(Ordering::Acquire))
+    }
+}
+
+impl Checkpoints for LsmEngine {
+    fn put_side(&self, partition: u64, side: &[RowWrite<'_>]) -> Result<(), EngineError> {
+        self.live(partition)?.put_side(side)
+    }
+
+    fn seal(&self, partition: u64, side: &[RowWrite<'_>]) -> Result<(), EngineError> {
+        self.live(partition)?.seal(side)
+    }
+
+    fn flush(&self, partition: u64) -> Result<u64, EngineError> {
+        self.live(partition)?.flush(&self.shared.path)
+    }
 
     fn maintain(&self, partition: u64) -> Result<bool, EngineError> {
         self.shared.sweep();
@@ -297,6 +280,29 @@ impl Engine for LsmEngine {
     }
 }
 
+impl Copies for LsmEngine {
+    fn snapshot(&self, partition: u64) -> Result<Box<dyn Snapshot>, EngineError> {
+        let live = self.live(partition)?;
+        let write = live.lock_write();
+        let (view, sequence) = (live.view(), write.sequence_next);
+        let index = live.applied.load(Ordering::Acquire);
+        drop(write);
+        Ok(Box::new(LsmSnapshot {
+            index,
+            sequence,
+            view,
+            live,
+        }))
+    }
+
+    fn begin_replace(&self, partition: u64) -> Result<Box<dyn Replacement>, EngineError> {
+        Ok(Box::new(LsmReplacement::begin(
+            partition,
+            Arc::clone(&self.shared),
+        )?))
+    }
+}
+
 impl std::fmt::Debug for LsmEngine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LsmEngine")
@@ -307,5 +313,7 @@ impl std::fmt::Debug for LsmEngine {
 
 #[cfg(test)]
 mod damage;
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::{
-    Engine, EngineError, Page, Replacement, RowWrite, Rows, Scan, Snapshot, check_row_key,
-    is_empty_range, page,
+    Checkpoints, Copies, Engine, EngineError, Page, ReadRows, Replacement, RowWrite, Rows, Scan,
+    Snapshot, check_row_key, is_empty_range, page,
 };
 
 #[derive(Clone, Debug, Default)]
@@ -80,18 +80,6 @@ impl Engine for MemoryEngine {
         Ok(())
     }
 
-    fn partitions(&self) -> Vec<u64> {
-        self.lock().keys().copied().collect()
-    }
-
-    fn get(&self, partition: u64, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
-        self.with(partition, |found| Ok(found.live.rows.get(key).cloned()))
-    }
-
-    fn scan(&self, partition: u64, scan: &Scan) -> Result<Page, EngineError> {
-        self.with(partition, |found| Ok(found.live.scan(scan)))
-    }
-
     fn apply(
         &self,
         partition: u64,
@@ -112,6 +100,29 @@ impl Engine for MemoryEngine {
         })
     }
 
+    fn drop_partition(&self, partition: u64) -> Result<(), EngineError> {
+        self.lock().remove(&partition);
+        Ok(())
+    }
+}
+
+impl ReadRows for MemoryEngine {
+    fn partitions(&self) -> Vec<u64> {
+        self.lock().keys().copied().collect()
+    }
+
+    fn get(&self, partition: u64, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        self.with(partition, |found| Ok(found.live.rows.get(key).cloned()))
+    }
+
+    fn scan(&self, partition: u64, scan: &Scan) -> Result<Page, EngineError> {
+        self.with(partition, |found| Ok(found.live.scan(scan)))
+    }
+
+    fn side_records(&self, partition: u64) -> Result<Rows, EngineError> {
+        self.with(partition, |found| Ok(found.live.side_records()))
+    }
+
     fn applied(&self, partition: u64) -> u64 {
         self.lock()
             .get(&partition)
@@ -123,7 +134,9 @@ impl Engine for MemoryEngine {
             .get(&partition)
             .map_or(0, |found| found.durable.applied)
     }
+}
 
+impl Checkpoints for MemoryEngine {
     fn put_side(&self, partition: u64, side: &[RowWrite<'_>]) -> Result<(), EngineError> {
         self.with(partition, |found| {
             found.unsaved_bytes += write_all(&mut found.live.side, side);
@@ -149,10 +162,22 @@ impl Engine for MemoryEngine {
         })
     }
 
-    fn side_records(&self, partition: u64) -> Result<Rows, EngineError> {
-        self.with(partition, |found| Ok(found.live.side_records()))
+    fn maintain(&self, partition: u64) -> Result<bool, EngineError> {
+        self.with(partition, |_| Ok(false))
     }
 
+    fn memory_bytes_of(&self, partition: u64) -> u64 {
+        self.lock()
+            .get(&partition)
+            .map_or(0, |found| found.unsaved_bytes)
+    }
+
+    fn disk_bytes_of(&self, _partition: u64) -> u64 {
+        0
+    }
+}
+
+impl Copies for MemoryEngine {
     fn snapshot(&self, partition: u64) -> Result<Box<dyn Snapshot>, EngineError> {
         self.with(partition, |found| {
             let snapshot: Box<dyn Snapshot> = Box::new(found.live.clone());
@@ -167,25 +192,6 @@ impl Engine for MemoryEngine {
             partitions,
             content: Content::default(),
         }))
-    }
-
-    fn drop_partition(&self, partition: u64) -> Result<(), EngineError> {
-        self.lock().remove(&partition);
-        Ok(())
-    }
-
-    fn maintain(&self, partition: u64) -> Result<bool, EngineError> {
-        self.with(partition, |_| Ok(false))
-    }
-
-    fn memory_bytes_of(&self, partition: u64) -> u64 {
-        self.lock()
-            .get(&partition)
-            .map_or(0, |found| found.unsaved_bytes)
-    }
-
-    fn disk_bytes_of(&self, _partition: u64) -> u64 {
-        0
     }
 }
 

@@ -277,6 +277,7 @@ impl<'a> Input<'a> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::testing::golden::{Golden, hex};
     use crate::testing::items::{any_item, sample_item};
     use proptest::prelude::*;
 
@@ -284,8 +285,13 @@ mod tests {
     fn the_encoding_of_an_item_does_not_change() {
         let mut out = Vec::new();
         encode_row(7, &sample_item(), &mut out);
-        let hex: String = out.iter().map(|byte| format!("{byte:02x}")).collect();
-        insta::assert_snapshot!(hex);
+        let golden = Golden {
+            format: "rows",
+            number: "DIRECTORY_FORMAT",
+            file: "items.txt",
+            text: include_str!("../../testdata/items.txt"),
+        };
+        golden.check(&hex(&out));
     }
 
     #[test]

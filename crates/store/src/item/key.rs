@@ -340,6 +340,7 @@ fn take_number(bytes: &[u8]) -> Result<(KeyValue, &[u8]), KeyDecodeError> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::testing::golden::{Golden, hex};
     use crate::testing::items::{any_decimal, any_key};
     use proptest::prelude::*;
 
@@ -360,11 +361,14 @@ mod tests {
             encode_row_key(&number("0"), Some(&KeyValue::Binary(vec![0, 255].into()))),
             encode_row_key(&KeyValue::Binary(vec![0, 1].into()), None),
         ];
-        let hex: Vec<String> = keys
-            .iter()
-            .map(|key| key.iter().map(|byte| format!("{byte:02x}")).collect())
-            .collect();
-        insta::assert_snapshot!(hex.join("\n"));
+        let golden = Golden {
+            format: "row keys",
+            number: "DIRECTORY_FORMAT",
+            file: "keys.txt",
+            text: include_str!("../../testdata/keys.txt"),
+        };
+        let hex: Vec<String> = keys.iter().map(|key| hex(key)).collect();
+        golden.check(&hex.join("\n"));
     }
 
     #[test]

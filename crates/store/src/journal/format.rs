@@ -329,6 +329,7 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::testing::golden::{Golden, hex};
 
     #[test]
     fn the_bytes_of_a_journal_do_not_change() {
@@ -369,14 +370,14 @@ mod tests {
         group_header.write(group.bytes_mut());
         assert_eq!(GroupHeader::peek(group.bytes()), Some(group_header));
         assert!(group_header.verify(group.bytes()));
-        let hex = |bytes: &[u8]| {
-            bytes
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
+        let golden = Golden {
+            format: "the journal's header, group and records",
+            number: "JOURNAL_FORMAT",
+            file: "journal-records-1.txt",
+            text: include_str!("../../testdata/journal-records-1.txt"),
         };
-        insta::assert_snapshot!(format!(
-            "{}\n{}",
+        golden.check(&format!(
+            "header: {}\ngroup with entry, meta, forget, seal: {}\n",
             hex(&encoded.bytes()[..SEGMENT_HEADER_BYTES]),
             hex(group.bytes())
         ));

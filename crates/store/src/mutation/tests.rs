@@ -5,8 +5,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::{MemoryEngine, Scan};
+use crate::engine::{MemoryEngine, ReadRows as _, Scan};
 use crate::item::{Value, json};
+use crate::testing::golden::{Golden, hex};
 use crate::testing::items::{any_item, sample_item};
 
 const KEY: &[u8] = &[0x10, b'k', 0, 1];
@@ -79,17 +80,14 @@ fn the_encoding_of_mutations_does_not_change() {
         patch(r#"{"a":1}"#, &["b", "c"], Condition::IfPresent),
         delete(Condition::IfAbsent),
     ];
-    let hex = |bytes: Vec<u8>| {
-        bytes
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
+    let golden = Golden {
+        format: "mutations, the payload of writes in the journal and between nodes",
+        number: "JOURNAL_FORMAT and WIRE_FORMAT",
+        file: "mutations.txt",
+        text: include_str!("../../testdata/mutations.txt"),
     };
-    let encoded: Vec<_> = mutations
-        .iter()
-        .map(|mutation| hex(mutation.encode()))
-        .collect();
-    insta::assert_snapshot!(encoded.join("\n"));
+    let encoded = mutations.iter().map(|mutation| hex(&mutation.encode()));
+    golden.check(&encoded.collect::<Vec<_>>().join("\n"));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use tablestore_placement::{Office, StorageId};
 use tablestore_replication::{EpochStartsAt, SnapshotMeta};
+use tablestore_store::testing::golden::{Golden, bytes, hex};
 
 use super::*;
 use crate::settings::MESSAGE_BYTES_MAX;
@@ -203,10 +204,47 @@ fn the_bytes_of_format_2_do_not_change() {
     for (name, message) in messages() {
         let mut frame = BytesMut::new();
         encode_message(&message, &mut frame);
-        let hex: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
-        writeln!(lines, "{name}: {hex}").unwrap();
+        writeln!(lines, "{name}: {}", hex(&frame)).unwrap();
     }
-    assert_eq!(lines, GOLDEN);
+    let golden = Golden {
+        format: "messages between data threads",
+        number: "WIRE_FORMAT",
+        file: "wire-format-2.txt",
+        text: GOLDEN,
+    };
+    golden.check(&lines);
+}
+
+#[test]
+fn messages_of_an_older_version_are_read() {
+    for (line, (name, message)) in GOLDEN.lines().zip(messages()) {
+        let (of, hex) = line.split_once(": ").unwrap();
+        assert_eq!(of, name);
+        let decoded = decode(bytes(hex).into()).unwrap();
+        assert_eq!(format!("{decoded:?}"), format!("[{message:?}]"));
+    }
+}
+
+#[test]
+fn the_numbers_of_failures_and_ends_do_not_change() {
+    let failures = (0..=u8::MAX).filter_map(|number| {
+        let failure = Failure::from_number(number)?;
+        assert_eq!(failure.number(), number);
+        Some(format!("{number} {failure:?}"))
+    });
+    let ends = (0..=u8::MAX).filter_map(|number| {
+        let end = Ended::from_number(number)?;
+        assert_eq!(end.number(), number);
+        Some(format!("{number} {end:?}"))
+    });
+    let golden = Golden {
+        format: "the numbers of failures and of ends of copies between data threads",
+        number: "WIRE_FORMAT",
+        file: "wire-numbers-2.txt",
+        text: include_str!("../../../testdata/wire-numbers-2.txt"),
+    };
+    let lines: Vec<String> = failures.chain(ends).collect();
+    golden.check(&lines.join("\n"));
 }
 
 #[test]

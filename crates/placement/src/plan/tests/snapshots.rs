@@ -486,6 +486,6 @@ fn a_reckless_strategy_is_refused_by_the_name_of_the_rule() {
     );
     let unknown = react_with(&Strategies::default(), &map, &Happening::MembersDown(&[]));
     assert_eq!(unknown.assignments, []);
-    let why = "table t stays as it is: there is no strategy named primary-backup";
+    let why = "table users stays as it is: there is no strategy named primary-backup";
     assert_eq!(unknown.reasons, [why]);
 }

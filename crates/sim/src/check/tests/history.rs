@@ -6,7 +6,7 @@ use tablestore_dataplane::{Answer, Failure};
 use tablestore_placement::{Epoch, PartitionId, TableId};
 use tablestore_replication::{Entry, Outcome, Remembered, RequestId};
 use tablestore_store::engine::{MemoryEngine, Scan};
-use tablestore_store::{Condition, Engine, Item, Mutation, Value, apply_mutations};
+use tablestore_store::{Condition, Engine, Item, Mutation, ReadRows as _, Value, apply_mutations};
 
 use crate::check::{Asked, AttemptId, Check, Memory, OpId, ProcessId, Rest};
 use crate::rng::Chance;

@@ -2,7 +2,7 @@
 //! nothing of the log.
 
 use tablestore_store::engine::MemoryEngine;
-use tablestore_store::{Condition, Engine, Item, Mutation, Value, apply_mutations};
+use tablestore_store::{Condition, Engine, Item, Mutation, ReadRows as _, Value, apply_mutations};
 
 use super::history::key;
 use crate::check::model::{Row, step};
