@@ -50,7 +50,7 @@ pub enum Job {
     /// The fail-over of a member that is gone.
     Down(StorageId),
     /// Offices move off a member that lives.
-    Stall(StorageId),
+    OfficesOff(StorageId),
     /// Offices of an earlier start of a member are given away.
     Restart(StorageId),
     /// Replicas that have stopped count no more.

@@ -87,7 +87,11 @@ impl Controller {
                 let decision = Decision::new(DecisionKind::Stall, self.now.wall_ms)
                     .about(storage)
                     .on_evidence(belief.to_string());
-                self.propose(Job::Stall(storage), Planned::Stall { storage }, decision);
+                self.propose(
+                    Job::OfficesOff(storage),
+                    Planned::Stall { storage },
+                    decision,
+                );
             }
         }
     }

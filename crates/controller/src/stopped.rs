@@ -54,7 +54,7 @@ impl Controller {
         let Some((_, storage, why)) = stopped.first() else {
             return;
         };
-        let decision = Decision::new(DecisionKind::Stall, self.now.wall_ms)
+        let decision = Decision::new(DecisionKind::ReplicasStopped, self.now.wall_ms)
             .about(*storage)
             .on_evidence(format!("{} replicas stopped; {why}", stopped.len()));
         let replicas = stopped.iter().map(|(p, s, _)| (*p, *s)).collect();
