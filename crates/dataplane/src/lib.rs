@@ -56,7 +56,6 @@ pub use progress::{Remembers, ReplicaProgress};
 pub use recover::recover_with;
 pub use recover::{RecoverError, RecoveredPartition, Stored, recover};
 pub use request::{Answer, Failure, Operation, Reply};
-#[cfg(feature = "testing")]
 pub use seen::Seen;
 pub use settings::Settings;
 pub use wire::{Frame, WireError};
