@@ -13,7 +13,7 @@ use hyper::{HeaderMap, Method, Response, StatusCode};
 use serde_json::json;
 use tablestore_contract::{Written, parameters};
 use tablestore_store::item::codec;
-use tablestore_store::{Condition, Item, Mutation, json as store_json, mutation};
+use tablestore_store::{Condition, Effect, Item, Mutation, json as store_json};
 
 use super::backend::Backend;
 use super::body::{self, ReplyBody};
@@ -239,7 +239,7 @@ fn written<B: Backend>(
             .collect();
         return Err(problem);
     }
-    let deleted = reply.code != mutation::CODE_ABSENT;
+    let deleted = reply.effect != Some(Effect::Absent);
     let said = Written {
         version: reply.version,
         deleted: deletes.then_some(deleted),
@@ -254,9 +254,9 @@ fn written<B: Backend>(
 /// Why a committed write changed nothing, if so. A row to delete that is not there is no error:
 /// what the client wants is so.
 pub(crate) fn refused(reply: &WriteReply, condition: Option<Condition>) -> Option<Problem> {
-    let mut problem = match reply.code {
-        mutation::CODE_APPLIED | mutation::CODE_ABSENT => return None,
-        mutation::CODE_CONDITION_FAILED => {
+    let mut problem = match reply.effect {
+        Some(Effect::Done | Effect::Absent) => return None,
+        Some(Effect::ConditionFailed) => {
             let is = match reply.version {
                 0 => "there is no such row".to_owned(),
                 version => format!("the row is at version {version}"),
@@ -268,7 +268,7 @@ pub(crate) fn refused(reply: &WriteReply, condition: Option<Condition>) -> Optio
             Problem::new(Kind::PreconditionFailed, format!("{is}{asked}"))
                 .with("version", json!(reply.version))
         }
-        mutation::CODE_TOO_LARGE => {
+        Some(Effect::TooLarge) => {
             let limit = tablestore_store::limits::ITEM_BYTES_MAX;
             Problem::new(
                 Kind::TooLarge,
@@ -277,9 +277,9 @@ pub(crate) fn refused(reply: &WriteReply, condition: Option<Condition>) -> Optio
             .about("item", format!("at most {limit} bytes"))
             .with("limit", json!(limit))
         }
-        other => Problem::new(
+        None => Problem::new(
             Kind::Internal,
-            format!("the write was answered with code {other}"),
+            "the write had an effect that this node does not know",
         ),
     };
     problem.partition = Some(reply.served.partition);

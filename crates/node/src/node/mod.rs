@@ -19,7 +19,7 @@ use tablestore_consensus::Consensus;
 use tablestore_dataplane::{Answer, Failure, Operation, Reply};
 use tablestore_placement::{ClusterMap, Office, PartitionId, StorageId, Table};
 use tablestore_ring::{PartitionTable, PointHash, Xxh3};
-use tablestore_store::{KeyValue, Mutation, key};
+use tablestore_store::{Effect, KeyValue, Mutation, key};
 use tokio::sync::oneshot;
 
 pub use events::{Event, Events};
@@ -200,7 +200,7 @@ impl Node {
                 },
                 served,
             ) => Ok(WriteReply {
-                code,
+                effect: Effect::of_number(code),
                 version,
                 repeated,
                 served,
