@@ -272,12 +272,6 @@ impl Consensus {
         self.inner.core.leadership.clone()
     }
 
-    /// The index of the last entry in this node's log.
-    #[must_use]
-    pub fn last_log_index(&self) -> u64 {
-        self.inner.core.log.last().map_or(0, |last| last.index)
-    }
-
     /// The members that vote on changes, as this node knows; all others learn.
     #[must_use]
     pub fn voters(&self) -> Vec<StorageId> {

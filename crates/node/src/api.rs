@@ -132,8 +132,6 @@ pub enum NotAppliedReason {
     Busy,
     /// The partition's replica here has stopped after a fault.
     ReplicaStopped,
-    /// The node is shutting down.
-    ShuttingDown,
 }
 
 /// Why a request failed. Each variant says whether state may have changed.
@@ -161,16 +159,6 @@ pub enum RequestError {
         expected: String,
         /// What was there.
         got: String,
-    },
-    /// Something is larger than allowed. Nothing changed.
-    #[error("{field} is too large: {got} bytes, at most {limit}")]
-    TooLarge {
-        /// Path of the field.
-        field: String,
-        /// In bytes.
-        limit: usize,
-        /// In bytes.
-        got: usize,
     },
     /// A table of that name exists with another definition. Nothing changed.
     #[error("table {name} exists with another definition: {difference}")]

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use tablestore_consensus::{
-    self as consensus, HeartbeatAnswer, HeartbeatRequest, PartitionProgress, PeerReply,
-    PeerRequest, ReplicaRole,
+    self as consensus, HeartbeatAnswer, HeartbeatRequest, PartitionProgress, PeerReply, PeerRequest,
 };
 use tablestore_controller::{Answer, Input, ReplicaProgress};
 use tablestore_health::{Probe, Work};
@@ -20,8 +19,7 @@ const PROBE_WITHIN: Duration = Duration::from_millis(100);
 impl Driver {
     pub(super) fn heartbeat(&mut self, to: StorageId) {
         let sent = self.origin.elapsed();
-        let me = self.node.shared.me;
-        if to == me.member {
+        if to == self.node.shared.me.member {
             let answer = self.node.heartbeat_answer();
             self.answered(to, sent, answer);
             let room = &self.node.shared.progress.room;
@@ -29,10 +27,6 @@ impl Driver {
             return;
         }
         let request = PeerRequest::Heartbeat(HeartbeatRequest {
-            from: me.member,
-            incarnation: me.incarnation,
-            sent_ns: u64::try_from(sent.as_nanos()).unwrap_or(u64::MAX),
-            map_version: self.node.map().version,
             full: self.core.full_members().into_iter().collect(),
         });
         let peers = self.node.shared.consensus.peers().clone();
@@ -86,8 +80,7 @@ fn seen(answer: HeartbeatAnswer) -> Answer {
         partition: replica.partition,
         epoch: replica.epoch,
         end: replica.end,
-        stopped: (replica.role == ReplicaRole::Stopped)
-            .then(|| replica.stopped.unwrap_or_default()),
+        stopped: replica.stopped,
     };
     Answer {
         incarnation: answer.incarnation,

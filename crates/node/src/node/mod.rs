@@ -406,6 +406,5 @@ fn error_of(failure: Failure, partition: PartitionId) -> RequestError {
         Failure::Stopped => not_applied(NotAppliedReason::ReplicaStopped),
         Failure::Deadline => not_applied(NotAppliedReason::Deadline),
         Failure::Full => RequestError::StorageFull,
-        Failure::ShuttingDown => not_applied(NotAppliedReason::ShuttingDown),
     }
 }

@@ -228,6 +228,5 @@ fn failed(failure: Failure) -> &'static str {
         Failure::Deadline => "answer: deadline",
         Failure::Unconfirmed => "answer: unconfirmed",
         Failure::Full => "answer: disk full",
-        Failure::ShuttingDown => "answer: shutting down",
     }
 }
