@@ -52,7 +52,7 @@ pub use self::log::LogOpenError;
 pub use self::machine::SnapshotError;
 pub use self::message::{
     Blob, HeartbeatAnswer, HeartbeatRequest, JoinReply, PartitionProgress, PeerIdentity, PeerReply,
-    PeerRequest, PeerService, Probe, ProposeReply, ReplyFuture, SnapshotRequest,
+    PeerRequest, PeerService, ProbeReply, ProposeReply, ReplyFuture, SnapshotRequest,
 };
 pub use self::peers::{DataSocket, Peers, bind};
 pub use self::propose::ProposeError;

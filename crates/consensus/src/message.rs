@@ -98,7 +98,7 @@ pub enum PeerReply {
     /// To `CrashHint`: taken note of.
     Noted,
     /// To `ProbeOther`.
-    Probed(Probe),
+    Probed(ProbeReply),
     /// To `Heartbeat`.
     Heartbeat(HeartbeatAnswer),
     /// To `ShowStart`.
@@ -151,7 +151,7 @@ pub enum JoinReply {
 
 /// What a look at a node found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Probe {
+pub enum ProbeReply {
     /// Nothing listens at its address.
     Refused,
     /// It answered.
@@ -163,7 +163,7 @@ pub enum Probe {
     Unknown,
 }
 
-impl Probe {
+impl ProbeReply {
     /// What it tells of a node that was known with this start.
     pub(super) fn sign(self, known: Incarnation) -> Sign {
         let found = match self {

@@ -50,7 +50,7 @@ mod timer;
 pub use controller::{Controller, ControllerSettings, REREPLICATE_AFTER};
 pub use group::{Group, GroupStep, VOTERS_MAX, has_caught_up, next_step};
 pub use hearing::{HEARD_WITHIN, Hearing};
-pub use input::{Answer, Input, LinkNews, Now, ReplicaProgress};
+pub use input::{Input, LinkNews, Now, ReplicaProgress, SignOfWork};
 pub use output::{Job, Notice, NoticeKind, Output, Proposal};
 pub use planned::Planned;
 pub use sign::{Gone, Look, Sign};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tablestore_health::Belief;
 use tablestore_placement::{Decision, DecisionKind, Member, MemberState, StorageId};
 
-use crate::{Answer, Controller, Job, Planned};
+use crate::{Controller, Job, Planned, SignOfWork};
 
 impl Controller {
     /// Members that say that their disk is full.
@@ -19,7 +19,7 @@ impl Controller {
         full.map(|(node, _)| *node).collect()
     }
 
-    fn answer_of(&self, member: &Member) -> Option<&Answer> {
+    fn answer_of(&self, member: &Member) -> Option<&SignOfWork> {
         let answer = self.answers.get(&member.storage)?;
         (answer.incarnation == member.incarnation).then_some(answer)
     }

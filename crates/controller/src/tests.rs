@@ -12,8 +12,8 @@ use tablestore_placement::{
 };
 
 use crate::{
-    Answer, Controller, ControllerSettings, Input, Job, LinkNews, Notice, NoticeKind, Now, Output,
-    Planned, Proposal, ReplicaProgress, Sign,
+    Controller, ControllerSettings, Input, Job, LinkNews, Notice, NoticeKind, Now, Output, Planned,
+    Proposal, ReplicaProgress, Sign, SignOfWork,
 };
 
 const ME: StorageId = StorageId(1);
@@ -127,9 +127,9 @@ impl Bench {
 
     fn answer(&mut self, now: Now, node: StorageId) {
         let incarnation = self.map.members[&node].incarnation;
-        let answer = Answer {
+        let answer = SignOfWork {
             incarnation,
-            ..Answer::default()
+            ..SignOfWork::default()
         };
         let sent = now.since_start;
         let answered = Input::Answered { node, sent, answer };
@@ -137,7 +137,7 @@ impl Bench {
     }
 
     /// This is all that a member says within the next review.
-    fn answered(&mut self, node: StorageId, answer: Answer) {
+    fn answered(&mut self, node: StorageId, answer: SignOfWork) {
         self.reached.remove(&node);
         let sent = self.at;
         self.handle(Input::Answered { node, sent, answer });
@@ -514,10 +514,10 @@ fn a_plan_for_another_map_proposes_nothing() {
 fn a_full_disk_moves_offices_off_until_there_is_room() {
     let mut bench = Bench::leading();
     let say = |bench: &mut Bench, full: bool| {
-        let answer = Answer {
+        let answer = SignOfWork {
             incarnation: START,
             full,
-            ..Answer::default()
+            ..SignOfWork::default()
         };
         bench.answered(SECOND, answer);
     };
@@ -538,13 +538,13 @@ fn a_full_disk_moves_offices_off_until_there_is_room() {
 #[test]
 fn a_member_that_answers_and_does_not_finish_its_work_has_stalled() {
     let mut bench = Bench::leading();
-    let answer = Answer {
+    let answer = SignOfWork {
         incarnation: START,
         work: Work {
             unfinished_sync_age: ms(2_000),
             ..Work::default()
         },
-        ..Answer::default()
+        ..SignOfWork::default()
     };
     bench.answered(SECOND, answer);
     assert_eq!(bench.jobs(), [Job::OfficesOff(SECOND)]);
@@ -566,10 +566,10 @@ fn a_replica_that_stopped_is_a_decision_of_its_own_kind() {
         stopped: Some("its copy differs".to_owned()),
         ..ReplicaProgress::default()
     };
-    let answer = Answer {
+    let answer = SignOfWork {
         incarnation: START,
         replicas: vec![stopped],
-        ..Answer::default()
+        ..SignOfWork::default()
     };
     bench.answered(SECOND, answer);
     assert_eq!(bench.jobs(), [Job::Stopped]);

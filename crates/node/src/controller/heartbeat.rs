@@ -5,7 +5,7 @@ use std::time::Duration;
 use tablestore_consensus::{
     self as consensus, HeartbeatAnswer, HeartbeatRequest, PartitionProgress, PeerReply, PeerRequest,
 };
-use tablestore_controller::{Answer, Input, ReplicaProgress};
+use tablestore_controller::{Input, ReplicaProgress, SignOfWork};
 use tablestore_health::{Probe, Work};
 use tablestore_placement::{Incarnation, StorageId};
 
@@ -60,9 +60,9 @@ impl Driver {
                 return;
             };
             let found = match found {
-                consensus::Probe::Refused => Probe::Refused,
-                consensus::Probe::Alive { .. } => Probe::Answered,
-                consensus::Probe::Unknown => Probe::Silent,
+                consensus::ProbeReply::Refused => Probe::Refused,
+                consensus::ProbeReply::Alive { .. } => Probe::Answered,
+                consensus::ProbeReply::Unknown => Probe::Silent,
             };
             let _ = reports.try_send(Report::Other(Input::Probed {
                 by,
@@ -75,14 +75,14 @@ impl Driver {
 }
 
 /// What the core needs of an answer.
-fn seen(answer: HeartbeatAnswer) -> Answer {
+fn seen(answer: HeartbeatAnswer) -> SignOfWork {
     let progress = |replica: PartitionProgress| ReplicaProgress {
         partition: replica.partition,
         epoch: replica.epoch,
         end: replica.end,
         stopped: replica.stopped,
     };
-    Answer {
+    SignOfWork {
         incarnation: answer.incarnation,
         work: Work {
             unfinished_sync_age: Duration::from_millis(answer.oldest_sync_ms),

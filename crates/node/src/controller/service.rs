@@ -10,7 +10,7 @@ use tablestore_placement::StorageId;
 use tablestore_placement::identity::{Others, Remembered, SeenStart, judge};
 use tokio::sync::oneshot;
 
-use crate::data::Event;
+use crate::data::DataEvent;
 use crate::node::Node;
 
 /// A node whose journal has failed says that its oldest sync is this old: it does no work.
@@ -54,7 +54,7 @@ impl Node {
     /// What this node says about the directory of one that is about to start.
     async fn judge(&self, shown: &ShownStart) -> SeenStart {
         let (asker, remembered) = oneshot::channel();
-        let asked = Event::Remembered(shown.storage, asker);
+        let asked = DataEvent::Remembered(shown.storage, asker);
         self.shared.data.send(asked).await;
         let consensus = &self.shared.consensus;
         let remembered = remembered.await.unwrap_or_default();

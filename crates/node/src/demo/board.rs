@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::traffic::Shared;
+use super::traffic::SharedTraffic;
 use crate::cli::Screen;
 
 const REDRAW_EVERY: Duration = Duration::from_millis(120);
@@ -41,7 +41,7 @@ impl Board {
     }
 
     /// The same with numbers that move; only where they can be seen moving.
-    pub(crate) fn traffic(&self, stage: &str, shared: &Shared) {
+    pub(crate) fn traffic(&self, stage: &str, shared: &SharedTraffic) {
         if self.screen.terminal() {
             let (writes, reads) = (shared.acknowledged(), shared.reads());
             let message = format!("{stage}  |  {writes} writes acknowledged, {reads} strong reads");

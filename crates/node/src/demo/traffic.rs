@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::gap::Ack;
 use super::ledger::{Key, Ledger, Observed, Wrong};
 use super::rows::SEQUENCE;
-use super::wire::{Answer, Connection, request};
+use super::wire::{Connection, RawAnswer, request};
 
 /// Attempts with the first time-out; then it doubles, so that a slow machine is not asked ever
 /// more often.
@@ -56,7 +56,7 @@ pub(crate) struct WrongRead {
 
 /// What all writers and readers share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct SharedTraffic {
     addresses: Vec<SocketAddr>,
     targets: Vec<Target>,
     load: Load,
@@ -75,7 +75,7 @@ pub(crate) struct Shared {
 /// Traffic that runs.
 #[derive(Debug)]
 pub(crate) struct Traffic {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<SharedTraffic>,
     tasks: JoinSet<()>,
 }
 
@@ -83,7 +83,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Shared {
+impl SharedTraffic {
     /// Microseconds since the demo began.
     pub(crate) fn now_us(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
@@ -143,7 +143,7 @@ impl Shared {
         }
     }
 
-    fn refuse(&self, what: &str, answer: &Answer) {
+    fn refuse(&self, what: &str, answer: &RawAnswer) {
         let body = String::from_utf8_lossy(&answer.body).into_owned();
         locked(&self.refused).get_or_insert_with(|| format!("{what}: {} {body}", answer.status));
         self.stop.store(true, Ordering::Relaxed);
@@ -156,7 +156,7 @@ impl Shared {
 
 impl Traffic {
     pub(crate) fn start(addresses: Vec<SocketAddr>, targets: Vec<Target>, load: Load) -> Self {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedTraffic {
             addresses,
             ledger: Mutex::new(Ledger::new(targets.len())),
             targets,
@@ -191,7 +191,7 @@ impl Traffic {
 
 /// A way to the cluster: a connection to one node, then the next.
 struct Lane {
-    shared: Arc<Shared>,
+    shared: Arc<SharedTraffic>,
     home: usize,
     at: usize,
     homed: u64,
@@ -199,7 +199,7 @@ struct Lane {
 }
 
 impl Lane {
-    fn new(shared: Arc<Shared>, number: usize) -> Self {
+    fn new(shared: Arc<SharedTraffic>, number: usize) -> Self {
         let home = number % shared.addresses.len();
         Self {
             shared,
@@ -211,7 +211,7 @@ impl Lane {
     }
 
     /// Asks node after node until one answers with anything but "not now"; `None` when stopped.
-    async fn ask(&mut self, bytes: &[u8]) -> Option<Answer> {
+    async fn ask(&mut self, bytes: &[u8]) -> Option<RawAnswer> {
         let homing = self.shared.homing.load(Ordering::Relaxed);
         if self.homed != homing {
             self.homed = homing;
@@ -249,7 +249,7 @@ impl Lane {
         self.at = node;
     }
 
-    async fn exchange(&mut self, bytes: &[u8]) -> std::io::Result<Answer> {
+    async fn exchange(&mut self, bytes: &[u8]) -> std::io::Result<RawAnswer> {
         let mut connection = match self.connection.take().filter(Connection::usable) {
             Some(connection) => connection,
             None => Connection::open(self.shared.addresses[self.at]).await?,
@@ -261,14 +261,14 @@ impl Lane {
 }
 
 /// The keys of a writer: every `writers`-th.
-fn own_keys(shared: &Shared, writer: usize) -> Vec<Key> {
+fn own_keys(shared: &SharedTraffic, writer: usize) -> Vec<Key> {
     (writer..shared.targets.len())
         .step_by(shared.load.writers)
         .map(Key)
         .collect()
 }
 
-async fn write(shared: Arc<Shared>, writer: usize) {
+async fn write(shared: Arc<SharedTraffic>, writer: usize) {
     let keys = own_keys(&shared, writer);
     let mut lane = Lane::new(Arc::clone(&shared), writer);
     let mut next = 0;
@@ -291,7 +291,7 @@ async fn write(shared: Arc<Shared>, writer: usize) {
         }
         let at_us = shared.now_us();
         locked(&shared.ledger).acknowledge(key, sequence);
-        let Answer {
+        let RawAnswer {
             partition, epoch, ..
         } = answer;
         locked(&shared.acks[writer]).push(Ack {
@@ -305,7 +305,7 @@ async fn write(shared: Arc<Shared>, writer: usize) {
     }
 }
 
-async fn read(shared: Arc<Shared>, reader: usize) {
+async fn read(shared: Arc<SharedTraffic>, reader: usize) {
     let mut lane = Lane::new(Arc::clone(&shared), reader);
     // A step that shares no factor with the number of keys visits all of them.
     let step = 7919;
@@ -417,7 +417,10 @@ mod tests {
         }
     }
 
-    async fn run(fault: Option<Fault>, until: impl Fn(&Shared) -> bool) -> (Arc<Shared>, Rows) {
+    async fn run(
+        fault: Option<Fault>,
+        until: impl Fn(&SharedTraffic) -> bool,
+    ) -> (Arc<SharedTraffic>, Rows) {
         let rows = Rows::default();
         // A fault of the data is on all nodes, a fault of a node on one.
         let everywhere = matches!(fault, Some(Fault::Stale | Fault::Refuses));
@@ -449,7 +452,7 @@ mod tests {
         row.get(SEQUENCE).map_or(Some(0), Value::as_u64)
     }
 
-    fn busy(shared: &Shared) -> bool {
+    fn busy(shared: &SharedTraffic) -> bool {
         shared.acknowledged() >= 200 && shared.reads() >= 100
     }
 

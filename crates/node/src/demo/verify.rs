@@ -9,7 +9,7 @@ use tablestore_client::{CallError, Client, Row, ScanOptions, Value};
 use super::ledger::{Key, Wrong};
 use super::report::Findings;
 use super::rows::{KEY, SEQUENCE, SORT_KEY, same};
-use super::traffic::Shared;
+use super::traffic::SharedTraffic;
 
 /// Copies that differ are asked again this often: one may have been in the middle of something.
 const CHECKSUM_ATTEMPTS: u32 = 10;
@@ -51,7 +51,7 @@ pub(crate) async fn rows(
     client: &Client,
     loaded: &Loaded,
     owned: &BTreeMap<String, Key>,
-    shared: &Shared,
+    shared: &SharedTraffic,
     findings: &mut Findings,
 ) -> Result<(), CallError> {
     let options = ScanOptions {
@@ -77,7 +77,7 @@ fn compare(
     loaded: &Loaded,
     found: &BTreeMap<String, Row>,
     owned: &BTreeMap<String, Key>,
-    shared: &Shared,
+    shared: &SharedTraffic,
     findings: &mut Findings,
 ) {
     let table = loaded.table;

@@ -17,7 +17,7 @@ const EPOCH: &str = "x-tablestore-epoch";
 
 /// What came back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct RawAnswer {
     pub(crate) status: u16,
     pub(crate) partition: Option<u32>,
     pub(crate) epoch: Option<u64>,
@@ -51,7 +51,7 @@ impl Connection {
     }
 
     /// Sends a request and reads the answer. Dropped halfway, the connection is of no more use.
-    pub(crate) async fn exchange(&mut self, request: &[u8]) -> io::Result<Answer> {
+    pub(crate) async fn exchange(&mut self, request: &[u8]) -> io::Result<RawAnswer> {
         self.usable = false;
         self.buffer.clear();
         self.stream.write_all(request).await?;
@@ -88,7 +88,7 @@ pub(crate) fn request(method: &str, path: &str, request_id: Option<&str>, body: 
 }
 
 /// The answer, if all of it has arrived.
-fn parse(bytes: &[u8]) -> io::Result<Option<Answer>> {
+fn parse(bytes: &[u8]) -> io::Result<Option<RawAnswer>> {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
         return Ok(None);
     };
@@ -99,9 +99,9 @@ fn parse(bytes: &[u8]) -> io::Result<Option<Answer>> {
         .and_then(|line| line.strip_prefix("HTTP/1.1 "))
         .and_then(|rest| rest.get(..3)?.parse().ok())
         .ok_or_else(|| malformed("no status line"))?;
-    let mut answer = Answer {
+    let mut answer = RawAnswer {
         status,
-        ..Answer::default()
+        ..RawAnswer::default()
     };
     let mut length = None;
     for line in lines {

@@ -19,7 +19,7 @@ use super::keys;
 use super::problem::{Kind, Problem};
 use super::rows;
 use super::settings::{BATCH_BODY_BYTES_MAX, BATCH_ITEMS_MAX};
-use super::shared::{Shared, method_not_allowed};
+use super::shared::{SharedHttp, method_not_allowed};
 use super::uri;
 use crate::api::{BatchItem, WriteReply};
 
@@ -30,7 +30,7 @@ const DEPTH_OF_ITEMS: usize = 2;
 
 /// Answers `POST …/rows:batch`.
 pub(crate) async fn answer<B, I>(
-    shared: &Shared<B>,
+    shared: &SharedHttp<B>,
     parts: &Parts,
     table: &str,
     input: I,

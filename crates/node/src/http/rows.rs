@@ -22,7 +22,7 @@ use super::headers::{self, EPOCH, PARTITION, REPEATED, SERVED_BY};
 use super::keys;
 use super::problem::{Kind, Problem};
 use super::settings::ROW_BODY_BYTES_MAX;
-use super::shared::{Counted, Shared, method_not_allowed};
+use super::shared::{Counted, SharedHttp, method_not_allowed};
 use super::uri;
 use crate::api::{Consistency, RequestContext, RowKey, Served, WriteReply};
 
@@ -53,7 +53,7 @@ pub(crate) fn counted(method: &Method) -> Counted {
 
 /// Answers a request for one row.
 pub(crate) async fn answer<B, I>(
-    shared: &Shared<B>,
+    shared: &SharedHttp<B>,
     parts: &Parts,
     target: Target<'_>,
     input: I,
@@ -73,7 +73,7 @@ where
 }
 
 async fn locate<B: Backend>(
-    shared: &Shared<B>,
+    shared: &SharedHttp<B>,
     target: Target<'_>,
     context: RequestContext,
 ) -> Result<(Arc<TableEntry>, RowKey), Problem> {
@@ -84,7 +84,7 @@ async fn locate<B: Backend>(
 }
 
 async fn get<B: Backend>(
-    shared: &Shared<B>,
+    shared: &SharedHttp<B>,
     parts: &Parts,
     target: Target<'_>,
     context: RequestContext,
@@ -124,7 +124,7 @@ async fn get<B: Backend>(
 }
 
 async fn write<B, I>(
-    shared: &Shared<B>,
+    shared: &SharedHttp<B>,
     parts: &Parts,
     target: Target<'_>,
     context: RequestContext,
@@ -174,7 +174,7 @@ where
 }
 
 async fn read_item<B, I>(
-    shared: &Shared<B>,
+    shared: &SharedHttp<B>,
     table: &TableEntry,
     key: &RowKey,
     input: I,
@@ -219,7 +219,7 @@ pub(crate) fn parse_consistency(text: Option<&str>) -> Result<Consistency, Probl
 }
 
 fn written<B: Backend>(
-    shared: &Shared<B>,
+    shared: &SharedHttp<B>,
     reply: &WriteReply,
     condition: Condition,
     deletes: bool,
@@ -300,7 +300,7 @@ fn json_reply(body: Vec<u8>) -> Response<ReplyBody> {
     response
 }
 
-fn fill_served<B: Backend>(shared: &Shared<B>, served: &Served, headers: &mut HeaderMap) {
+fn fill_served<B: Backend>(shared: &SharedHttp<B>, served: &Served, headers: &mut HeaderMap) {
     headers.insert(SERVED_BY, shared.directory().member(served.by));
     let partition = HeaderValue::from_maybe_shared(Bytes::from(served.partition.to_string()));
     headers.insert(

@@ -28,7 +28,7 @@ use crate::api::{
     BatchItem, Consistency, NotAppliedReason, RequestContext, RequestError, Row, RowKey, ScanPage,
     ScanRequest, Served, WriteReply,
 };
-use crate::data::{Asked, Event as DataEvent, EventSender, Progress};
+use crate::data::{Asked, DataEvent, EventSender, Progress};
 use crate::metrics::Metrics;
 use crate::settings::NodeSettings;
 
@@ -41,7 +41,7 @@ pub(crate) fn wall_ms() -> u64 {
 
 /// What the threads of a node share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct SharedNode {
     pub(crate) me: Office,
     pub(crate) settings: NodeSettings,
     pub(crate) consensus: Consensus,
@@ -57,7 +57,7 @@ pub(crate) struct Shared {
 /// A handle to a running node; cheap to clone, usable from any thread.
 #[derive(Debug, Clone)]
 pub struct Node {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<SharedNode>,
 }
 
 impl Node {

@@ -57,7 +57,7 @@ impl Connection {
         if !answer.closes {
             self.stream = Some(stream);
         }
-        let Answer { status, body, .. } = answer;
+        let PlainAnswer { status, body, .. } = answer;
         Outcome::Answered { status, body }
     }
 }
@@ -71,13 +71,13 @@ fn is_closed(stream: &TcpStream) -> bool {
     }
 }
 
-struct Answer {
+struct PlainAnswer {
     status: u16,
     body: String,
     closes: bool,
 }
 
-async fn exchange(stream: &mut TcpStream, request: &str) -> std::io::Result<Answer> {
+async fn exchange(stream: &mut TcpStream, request: &str) -> std::io::Result<PlainAnswer> {
     stream.set_nodelay(true)?;
     stream.write_all(request.as_bytes()).await?;
     let mut bytes = Vec::new();
@@ -93,7 +93,7 @@ async fn exchange(stream: &mut TcpStream, request: &str) -> std::io::Result<Answ
 }
 
 /// The answer, once all of it is there.
-fn parse(bytes: &[u8]) -> Option<Answer> {
+fn parse(bytes: &[u8]) -> Option<PlainAnswer> {
     let text = std::str::from_utf8(bytes).ok()?;
     let (head, body) = text.split_once("\r\n\r\n")?;
     let mut lines = head.lines();
@@ -105,7 +105,7 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
             .map(|(_, value)| value)
     };
     let length: usize = header("content-length")?.parse().ok()?;
-    (body.len() == length).then(|| Answer {
+    (body.len() == length).then(|| PlainAnswer {
         status,
         body: body.to_owned(),
         closes: header("connection") == Some("close"),

@@ -17,7 +17,7 @@ const ANSWERS: usize = 50;
 
 /// What the clients share.
 #[derive(Default)]
-struct Shared {
+struct SharedCounts {
     ledger: Mutex<Ledger>,
     stop: AtomicBool,
     written: AtomicUsize,
@@ -29,11 +29,11 @@ struct Shared {
 struct Client {
     connections: Vec<Connection>,
     next: usize,
-    shared: Arc<Shared>,
+    shared: Arc<SharedCounts>,
 }
 
 impl Client {
-    fn new(addresses: &[SocketAddr], shared: &Arc<Shared>) -> Self {
+    fn new(addresses: &[SocketAddr], shared: &Arc<SharedCounts>) -> Self {
         let connections = addresses.iter().copied().map(Connection::new);
         Self {
             connections: connections.collect(),
@@ -105,7 +105,7 @@ async fn read(mut client: Client) {
 }
 
 /// Waits until both clients had some more answers.
-async fn some_more(shared: &Shared) {
+async fn some_more(shared: &SharedCounts) {
     let counts = || [&shared.written, &shared.read].map(|count| count.load(Ordering::Relaxed));
     let before = counts();
     until("clients are answered", async || {
@@ -128,7 +128,7 @@ async fn a_rolling_restart_fails_no_request() {
     let mut cluster = Cluster::started(3).await;
     cluster.create_table(TABLE, 3, 8).await;
     let addresses: Vec<_> = cluster.nodes.iter().map(|node| node.http).collect();
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(SharedCounts::default());
     let clients = [
         tokio::spawn(write(Client::new(&addresses, &shared))),
         tokio::spawn(read(Client::new(&addresses, &shared))),
