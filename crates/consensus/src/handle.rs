@@ -194,7 +194,7 @@ impl Consensus {
         Self { inner }
     }
 
-    /// A node that is the only voter need not wait for an election time-out.
+    /// A node that is the only voter need not wait for an election timeout.
     async fn elect_if_alone(&self) {
         let mut voters = self.inner.core.raft.voter_ids();
         if voters.next() == Some(self.inner.core.me.0) && voters.next().is_none() {

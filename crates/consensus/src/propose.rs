@@ -135,7 +135,7 @@ impl Consensus {
         let core = self.inner.core.clone();
         let deciding = async move {
             let deadline = Instant::now() + DECIDED_WITHIN;
-            // At first beside what others propose: a fail-over waits for nobody's commit.
+            // At first beside what others propose: a failover waits for nobody's commit.
             let beside = timeout_at(deadline, core.turn.read()).await;
             let beside = beside.map_err(|_| ProposeError::NoController)?;
             let decided = decide_once(&core, term, &decide, deadline).await;

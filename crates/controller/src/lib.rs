@@ -3,7 +3,7 @@
 //!
 //! Knows nothing of sockets, raft, clocks and threads, nor of how what it decides is sent and
 //! agreed on. It turns a belief about a node into a member's state; a wrong belief costs a
-//! fail-over, never data: every change is checked and compared when it is applied.
+//! failover, never data: every change is checked and compared when it is applied.
 //!
 //! **The loop around it:** one [`Controller::handle`] with what happened and the time, then all of
 //! [`Controller::poll_output`], then wait for the next input or until

@@ -47,7 +47,7 @@ pub enum Output {
 /// What is proposed under one name; one of each is under way at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Job {
-    /// The fail-over of a member that is gone.
+    /// The failover of a member that is gone.
     Down(StorageId),
     /// Offices move off a member that lives.
     OfficesOff(StorageId),

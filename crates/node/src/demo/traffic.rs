@@ -18,10 +18,10 @@ use super::ledger::{Key, Ledger, Observed, Wrong};
 use super::rows::SEQUENCE;
 use super::wire::{Connection, RawAnswer, request};
 
-/// Attempts with the first time-out; then it doubles, so that a slow machine is not asked ever
+/// Attempts with the first timeout; then it doubles, so that a slow machine is not asked ever
 /// more often.
 const HASTY_ATTEMPTS: u32 = 8;
-/// The time-out of an attempt grows up to this.
+/// The timeout of an attempt grows up to this.
 const ATTEMPT_TIMEOUT_MAX: Duration = Duration::from_millis(100);
 /// The pause after each node was tried once in vain.
 const ROUND_PAUSE: Duration = Duration::from_millis(1);
