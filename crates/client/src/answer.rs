@@ -11,14 +11,14 @@ use crate::{CallError, Row};
 
 /// A successful answer.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct ServerAnswer {
     pub(crate) status: StatusCode,
     pub(crate) etag: Option<String>,
     pub(crate) body: Bytes,
     pub(crate) node: String,
 }
 
-impl Answer {
+impl ServerAnswer {
     pub(crate) fn json<T: DeserializeOwned>(&self, what: &'static str) -> Result<T, CallError> {
         serde_json::from_slice(&self.body).map_err(|error| self.malformed(what, error))
     }

@@ -13,7 +13,7 @@ use tablestore_contract::limits::TIMEOUT_MS_MAX;
 use tablestore_contract::problem::Changed;
 
 use crate::address::Nodes;
-use crate::answer::Answer;
+use crate::answer::ServerAnswer;
 use crate::budget::RetryBudget;
 use crate::error::read_problem;
 use crate::request_id::RequestId;
@@ -164,12 +164,12 @@ impl Caller {
     }
 
     /// Sends until there is an answer, a refusal, or the deadline.
-    pub(crate) async fn call(&self, call: &Call) -> Result<Answer, CallError> {
+    pub(crate) async fn call(&self, call: &Call) -> Result<ServerAnswer, CallError> {
         self.call_noting(call).await.map_err(|(error, _)| error)
     }
 
     /// The same; an error comes with whether an earlier attempt may have been carried out.
-    pub(crate) async fn call_noting(&self, call: &Call) -> Result<Answer, (CallError, bool)> {
+    pub(crate) async fn call_noting(&self, call: &Call) -> Result<ServerAnswer, (CallError, bool)> {
         let mut progress = Progress {
             started: Instant::now(),
             attempts: 0,
@@ -190,7 +190,7 @@ impl Caller {
         &self,
         call: &Call,
         progress: &mut Progress,
-    ) -> Result<Answer, Option<Box<Problem>>> {
+    ) -> Result<ServerAnswer, Option<Box<Problem>>> {
         loop {
             let left = self
                 .settings
@@ -210,7 +210,7 @@ impl Caller {
             let failed = match attempt {
                 Attempt::Answered { status, etag, body } => {
                     let node = base.to_owned();
-                    return Ok(Answer {
+                    return Ok(ServerAnswer {
                         status,
                         etag,
                         body,

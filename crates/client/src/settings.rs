@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::BuildError;
 
-/// How long a call may take in all, repeats included. Longer than any fail-over.
+/// How long a call may take in all, repeats included. Longer than any failover.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 /// How long one node may take to answer before the next is asked. A node that stopped without
 /// closing its connections (paused, cut off) is noticed only by this.

@@ -236,7 +236,7 @@ impl Driver {
         self.children[victim].kill().unwrap();
         let (mut hint, mut ready, mut applied) = (None, None, None);
         while applied.is_none() || ready.is_none() {
-            let line = self.wait("fail-over", |line| line.0 != victim);
+            let line = self.wait("failover", |line| line.0 != victim);
             let seen = line.1.duration_since(killed).as_secs_f64() * 1e3;
             match line.2.as_str() {
                 "hint" => hint = hint.or(Some(seen)),

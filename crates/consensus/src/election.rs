@@ -1,4 +1,4 @@
-//! The fast fail-over: what this node does when it has seen the leader's process gone, or when a
+//! The fast failover: what this node does when it has seen the leader's process gone, or when a
 //! majority does not hear the leader any more.
 //!
 //! The survivor with the greatest log, then the lowest id, asks for votes at once; any other that

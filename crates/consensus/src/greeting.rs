@@ -17,10 +17,11 @@ use tokio::time::timeout;
 
 /// The format of everything between nodes. Nodes whose formats differ by one work together, but
 /// for those before [`WIRE_FORMAT_OLDEST`].
-pub(super) const WIRE_FORMAT: u32 = 2;
+pub(super) const WIRE_FORMAT: u32 = 3;
 /// The oldest format that this version works with: in format 1 answers and copies did not say to
-/// what they belong.
-pub(super) const WIRE_FORMAT_OLDEST: u32 = 2;
+/// what they belong; nodes of format 2 cannot read some kinds of decisions, and want more of
+/// heartbeats than anybody looked at.
+pub(super) const WIRE_FORMAT_OLDEST: u32 = 3;
 /// An accepted connection on which nothing comes is probed after the first, again after each of the
 /// second, and given up after so many.
 const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(5), Duration::from_secs(2), 3);

@@ -194,7 +194,7 @@ impl Consensus {
         Self { inner }
     }
 
-    /// A node that is the only voter need not wait for an election time-out.
+    /// A node that is the only voter need not wait for an election timeout.
     async fn elect_if_alone(&self) {
         let mut voters = self.inner.core.raft.voter_ids();
         if voters.next() == Some(self.inner.core.me.0) && voters.next().is_none() {
@@ -270,12 +270,6 @@ impl Consensus {
     #[must_use]
     pub fn watch_leadership(&self) -> watch::Receiver<Leadership> {
         self.inner.core.leadership.clone()
-    }
-
-    /// The index of the last entry in this node's log.
-    #[must_use]
-    pub fn last_log_index(&self) -> u64 {
-        self.inner.core.log.last().map_or(0, |last| last.index)
     }
 
     /// The members that vote on changes, as this node knows; all others learn.

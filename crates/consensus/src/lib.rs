@@ -51,9 +51,8 @@ pub use self::listener::ListenError;
 pub use self::log::LogOpenError;
 pub use self::machine::SnapshotError;
 pub use self::message::{
-    Blob, HeartbeatAnswer, HeartbeatRequest, JoinReply, LogEnd, PartitionProgress, PeerIdentity,
-    PeerReply, PeerRequest, PeerService, Probe, ProposeReply, ReplicaRole, ReplyFuture,
-    SnapshotRequest,
+    Blob, HeartbeatAnswer, HeartbeatRequest, JoinReply, PartitionProgress, PeerIdentity, PeerReply,
+    PeerRequest, PeerService, ProbeReply, ProposeReply, ReplyFuture, SnapshotRequest,
 };
 pub use self::peers::{DataSocket, Peers, bind};
 pub use self::propose::ProposeError;

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use super::greeting::{self, GreetError, Hello, Purpose};
-use super::message::Probe;
+use super::message::ProbeReply;
 use super::peers::Inner;
 use super::session::{CallError, Session};
 
@@ -314,12 +314,12 @@ impl Link {
     }
 
     /// Looks whether the node is there, apart from the connection that is kept.
-    pub(super) async fn probe(&self, peers: &Inner) -> Probe {
+    pub(super) async fn probe(&self, peers: &Inner) -> ProbeReply {
         let looked = tokio::time::timeout(PROBE_MAX, self.look(peers)).await;
-        looked.unwrap_or(Probe::Unknown)
+        looked.unwrap_or(ProbeReply::Unknown)
     }
 
-    async fn look(&self, peers: &Inner) -> Probe {
+    async fn look(&self, peers: &Inner) -> ProbeReply {
         let (address, mut refusals) = {
             let state = self.lock();
             let hinted = state
@@ -335,14 +335,14 @@ impl Link {
             match greeting::dial(&address, &ours, PROBE_MAX).await {
                 Ok((_, hello)) if hello.identity.storage == self.storage => {
                     self.learn(&hello, peers);
-                    return Probe::Alive {
+                    return ProbeReply::Alive {
                         incarnation: hello.identity.incarnation,
                     };
                 }
                 Err(GreetError::Refused) => {
                     refusals += 1;
                     if refusals >= REFUSALS_FOR_A_HINT {
-                        return Probe::Refused;
+                        return ProbeReply::Refused;
                     }
                     sleep(REFUSAL_GAP).await;
                 }
@@ -350,10 +350,10 @@ impl Link {
                     refusals = 0;
                     tokio::task::yield_now().await;
                 }
-                _ => return Probe::Unknown,
+                _ => return ProbeReply::Unknown,
             }
         }
-        Probe::Unknown
+        ProbeReply::Unknown
     }
 }
 

@@ -18,7 +18,7 @@ use tablestore_placement::{ClusterMap, MAP_FORMAT};
 use tokio::sync::watch;
 
 use super::log::REMEDY;
-use super::types::{Answer, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
+use super::types::{EntryAnswer, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 
 /// The name of the snapshot file in the control directory.
 const SNAPSHOT_FILE: &str = "map.snapshot";
@@ -188,15 +188,15 @@ impl openraft::storage::RaftStateMachine<TypeConfig> for Machine {
         while let Some((entry, responder)) = entries.try_next().await? {
             self.last_applied = Some(entry.log_id);
             let answer = match entry.payload {
-                EntryPayload::Blank => Answer::Nothing,
+                EntryPayload::Blank => EntryAnswer::Nothing,
                 EntryPayload::Membership(membership) => {
                     self.membership = StoredMembership::new(Some(entry.log_id), membership);
-                    Answer::Nothing
+                    EntryAnswer::Nothing
                 }
                 EntryPayload::Normal(proposal) => {
                     let map = next.get_or_insert_with(|| ClusterMap::clone(&self.map));
                     let term = entry.log_id.committed_leader_id().term();
-                    Answer::Command(map.apply_in_term(term, &proposal.0))
+                    EntryAnswer::Command(map.apply_in_term(term, &proposal.0))
                 }
             };
             if let Some(responder) = responder {

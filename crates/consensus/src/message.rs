@@ -15,8 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tablestore_controller::{Look, Sign};
 use tablestore_placement::identity::SeenStart;
 use tablestore_placement::{
-    Applied, ClusterId, Command, Epoch, Incarnation, MapVersion, PartitionId, Refused,
-    Registration, StorageId,
+    Applied, ClusterId, Command, Epoch, Incarnation, PartitionId, Refused, Registration, StorageId,
 };
 
 use super::shown::ShownStart;
@@ -67,8 +66,6 @@ pub enum PeerRequest {
     },
     /// The controller asks for a sign of work.
     Heartbeat(HeartbeatRequest),
-    /// The controller asks for the log end of every partition.
-    ReportLogEnds,
     /// A node that is about to start shows what its directory has.
     ShowStart(ShownStart),
 }
@@ -101,11 +98,9 @@ pub enum PeerReply {
     /// To `CrashHint`: taken note of.
     Noted,
     /// To `ProbeOther`.
-    Probed(Probe),
+    Probed(ProbeReply),
     /// To `Heartbeat`.
     Heartbeat(HeartbeatAnswer),
-    /// To `ReportLogEnds`.
-    LogEnds(Vec<LogEnd>),
     /// To `ShowStart`.
     StartSeen(SeenStart),
     /// The receiver is starting; nothing was done.
@@ -156,7 +151,7 @@ pub enum JoinReply {
 
 /// What a look at a node found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Probe {
+pub enum ProbeReply {
     /// Nothing listens at its address.
     Refused,
     /// It answered.
@@ -168,7 +163,7 @@ pub enum Probe {
     Unknown,
 }
 
-impl Probe {
+impl ProbeReply {
     /// What it tells of a node that was known with this start.
     pub(super) fn sign(self, known: Incarnation) -> Sign {
         let found = match self {
@@ -183,14 +178,6 @@ impl Probe {
 /// The controller asks for a sign of work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeartbeatRequest {
-    /// The controller.
-    pub from: StorageId,
-    /// Its start.
-    pub incarnation: Incarnation,
-    /// Its clock when it sent this; only it knows the zero.
-    pub sent_ns: u64,
-    /// The version of its map.
-    pub map_version: MapVersion,
     /// Members whose disks are full.
     #[serde(default)]
     pub full: Vec<StorageId>,
@@ -202,20 +189,14 @@ pub struct HeartbeatRequest {
 pub struct HeartbeatAnswer {
     /// The start of the node.
     pub incarnation: Incarnation,
-    /// The version of its map.
-    pub map_version: MapVersion,
     /// Age of the oldest unfinished sync.
     pub oldest_sync_ms: u64,
     /// Age of the oldest unfinished apply.
     pub oldest_apply_ms: u64,
     /// The verdict on the machine's resources, opaque here.
     pub resources: Blob,
-    /// Progress of replicas; those that changed, or all.
+    /// How far all of its replicas are.
     pub partitions: Vec<PartitionProgress>,
-    /// Whether `partitions` has all replicas of the node.
-    pub partitions_complete: bool,
-    /// The end of its raft log.
-    pub last_log_index: u64,
     /// Whether its disk is full.
     pub full: bool,
     /// Whether it was told to stop.
@@ -231,39 +212,9 @@ pub struct PartitionProgress {
     pub epoch: Epoch,
     /// The end of its log.
     pub end: u64,
-    /// Up to where it knows entries to be committed.
-    pub commit: u64,
-    /// What it does.
-    pub role: ReplicaRole,
-    /// Whether it serves.
-    pub serving: bool,
     /// Why it stopped, if it did.
     #[serde(default)]
     pub stopped: Option<String>,
-}
-
-/// What a replica does, as told to the controller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ReplicaRole {
-    /// Decides about writes.
-    Primary,
-    /// Has every acknowledged write.
-    Backup,
-    /// Is catching up.
-    Learner,
-    /// Has stopped for good.
-    Stopped,
-}
-
-/// Where the log of one replica ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogEnd {
-    /// The partition.
-    pub partition: PartitionId,
-    /// The epoch of its last entry.
-    pub epoch: Epoch,
-    /// The index of its last entry.
-    pub index: u64,
 }
 
 /// Who is at the other end of a control connection, by its hello.

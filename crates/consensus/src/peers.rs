@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use super::greeting::{self, GreetError, Hello, Identity, Purpose, WIRE_FORMAT};
 use super::link::{Link, LinkEvent};
 use super::listener::{self, ListenError};
-use super::message::{PeerReply, PeerRequest, PeerService, Probe};
+use super::message::{PeerReply, PeerRequest, PeerService, ProbeReply};
 use super::session::{CallError, Session};
 
 /// Events that one subscriber has not taken yet; beyond this it loses events.
@@ -232,10 +232,10 @@ impl Peers {
     }
 
     /// Looks whether a member is there, within about 20 ms.
-    pub(super) async fn probe(&self, to: StorageId) -> Probe {
+    pub(super) async fn probe(&self, to: StorageId) -> ProbeReply {
         match self.inner.link(to) {
             Some(link) => link.probe(&self.inner).await,
-            None => Probe::Unknown,
+            None => ProbeReply::Unknown,
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::core::Core;
 use super::handle::Consensus;
 use super::message::{PeerReply, PeerRequest, ProposeReply};
-use super::types::{Answer, Proposal};
+use super::types::{EntryAnswer, Proposal};
 
 /// Between two attempts when nothing tells that a new one is worth it.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -135,7 +135,7 @@ impl Consensus {
         let core = self.inner.core.clone();
         let deciding = async move {
             let deadline = Instant::now() + DECIDED_WITHIN;
-            // At first beside what others propose: a fail-over waits for nobody's commit.
+            // At first beside what others propose: a failover waits for nobody's commit.
             let beside = timeout_at(deadline, core.turn.read()).await;
             let beside = beside.map_err(|_| ProposeError::NoController)?;
             let decided = decide_once(&core, term, &decide, deadline).await;
@@ -192,8 +192,8 @@ async fn write(core: &Core, command: Command, deadline: Instant) -> Attempt {
     Attempt::Done(match timeout_at(deadline, written).await {
         Err(_) => Err(ProposeError::OutcomeUnknown),
         Ok(Ok(response)) => match response.data {
-            Answer::Command(answer) => answer.map_err(ProposeError::Refused),
-            Answer::Nothing => Err(ProposeError::OutcomeUnknown),
+            EntryAnswer::Command(answer) => answer.map_err(ProposeError::Refused),
+            EntryAnswer::Nothing => Err(ProposeError::OutcomeUnknown),
         },
         // Not appended: this node leads no more, or its majority has not been heard of for long.
         Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {

@@ -28,7 +28,7 @@ impl fmt::Display for Proposal {
 
 /// What applying one entry answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Answer {
+pub enum EntryAnswer {
     /// The entry was raft's own (blank, or a change of its members).
     Nothing,
     /// The entry was a command; the map took it or refused it.
@@ -39,7 +39,7 @@ openraft::declare_raft_types!(
     /// The types of the one raft group.
     pub TypeConfig:
         D = Proposal,
-        R = Answer,
+        R = EntryAnswer,
         NodeId = u64,
         Node = BasicNode,
 );

@@ -171,7 +171,8 @@ pub struct Decision {
     pub id: u64,
     /// Wall-clock milliseconds.
     pub at_ms: u64,
-    /// What sort of decision, such as `failover`.
+    /// What sort of decision: one of [`DECISION_KINDS`](crate::DECISION_KINDS), or a newer one.
+    #[cfg_attr(feature = "openapi", schema(schema_with = crate::decision::kind_schema))]
     pub kind: String,
     /// The member it is about.
     pub subject: Option<String>,

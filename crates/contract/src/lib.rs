@@ -6,6 +6,7 @@
 //! versions understand each other.
 
 mod cluster;
+mod decision;
 pub mod headers;
 pub mod limits;
 #[cfg(feature = "openapi")]
@@ -19,6 +20,7 @@ pub use cluster::{
     AssignmentView, Change, Checksums, ClusterView, Decision, Decisions, Event, Health, NodeLeaves,
     NodeView, PartitionChecksum, PartitionView, Partitions, Phase, ReplicaChecksum,
 };
+pub use decision::{DECISION_KINDS, decision_kinds_markdown};
 pub use problem::Problem;
 pub use rows::{
     BATCH_LISTS, Batch, BatchResult, BatchResults, BatchWritten, Consistency, PAGE_NEXT_CURSOR,

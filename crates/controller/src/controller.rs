@@ -14,7 +14,9 @@ use tablestore_placement::plan::{Plan, Settling};
 use tablestore_placement::{ClusterMap, Incarnation, Office, StorageId, Strategies};
 
 use crate::timer::Timer;
-use crate::{Answer, Gone, Hearing, Input, Job, LinkNews, Notice, NoticeKind, Now, Output, Sign};
+use crate::{
+    Gone, Hearing, Input, Job, LinkNews, Notice, NoticeKind, Now, Output, Sign, SignOfWork,
+};
 
 /// How often the map is looked over for something to do.
 const REVIEW_EVERY: Duration = Duration::from_millis(200);
@@ -70,7 +72,7 @@ pub struct Controller {
     pub(crate) jobs: BTreeSet<Job>,
     pub(crate) lead: Option<Lead>,
     /// What the members last answered to this leader.
-    pub(crate) answers: BTreeMap<StorageId, Answer>,
+    pub(crate) answers: BTreeMap<StorageId, SignOfWork>,
     pub(crate) changed_at: Duration,
     /// Too many members are missing to copy what they held; said once.
     pub(crate) copying_refused: bool,

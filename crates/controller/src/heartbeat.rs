@@ -7,7 +7,7 @@ use tablestore_health::{Detector, Evidence};
 use tablestore_placement::{MemberState, StorageId};
 
 use crate::controller::seen;
-use crate::{Answer, Controller, Output};
+use crate::{Controller, Output, SignOfWork};
 
 /// Nodes asked about one suspect.
 const OBSERVERS: usize = 2;
@@ -49,7 +49,7 @@ impl Controller {
         self.probe_suspects();
     }
 
-    pub(crate) fn answered(&mut self, node: StorageId, sent: Duration, answer: Answer) {
+    pub(crate) fn answered(&mut self, node: StorageId, sent: Duration, answer: SignOfWork) {
         let now = self.at();
         let (incarnation, work) = (seen(answer.incarnation), answer.work);
         if node == self.me {

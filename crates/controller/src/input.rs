@@ -39,7 +39,7 @@ pub enum Input {
         /// When the heartbeat was sent, by [`Now::since_start`].
         sent: Duration,
         /// What it answered.
-        answer: Answer,
+        answer: SignOfWork,
     },
     /// A member looked at another.
     Probed {
@@ -100,7 +100,7 @@ pub enum LinkNews {
 
 /// A member's sign of work.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
+pub struct SignOfWork {
     /// The start of the member.
     pub incarnation: Incarnation,
     /// How old its oldest work is.

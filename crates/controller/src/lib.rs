@@ -3,7 +3,7 @@
 //!
 //! Knows nothing of sockets, raft, clocks and threads, nor of how what it decides is sent and
 //! agreed on. It turns a belief about a node into a member's state; a wrong belief costs a
-//! fail-over, never data: every change is checked and compared when it is applied.
+//! failover, never data: every change is checked and compared when it is applied.
 //!
 //! **The loop around it:** one [`Controller::handle`] with what happened and the time, then all of
 //! [`Controller::poll_output`], then wait for the next input or until
@@ -50,7 +50,7 @@ mod timer;
 pub use controller::{Controller, ControllerSettings, REREPLICATE_AFTER};
 pub use group::{Group, GroupStep, VOTERS_MAX, has_caught_up, next_step};
 pub use hearing::{HEARD_WITHIN, Hearing};
-pub use input::{Answer, Input, LinkNews, Now, ReplicaProgress};
+pub use input::{Input, LinkNews, Now, ReplicaProgress, SignOfWork};
 pub use output::{Job, Notice, NoticeKind, Output, Proposal};
 pub use planned::Planned;
 pub use sign::{Gone, Look, Sign};

@@ -47,10 +47,10 @@ pub enum Output {
 /// What is proposed under one name; one of each is under way at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Job {
-    /// The fail-over of a member that is gone.
+    /// The failover of a member that is gone.
     Down(StorageId),
     /// Offices move off a member that lives.
-    Stall(StorageId),
+    OfficesOff(StorageId),
     /// Offices of an earlier start of a member are given away.
     Restart(StorageId),
     /// Replicas that have stopped count no more.

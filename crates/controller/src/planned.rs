@@ -9,7 +9,7 @@ use tablestore_placement::{Member, StorageId, Strategies};
 /// What is planned. On a map for which there is nothing left to do the plan is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Planned {
-    /// The fail-over of one start of a member.
+    /// The failover of one start of a member.
     MemberDown {
         /// The member.
         storage: StorageId,

@@ -78,11 +78,11 @@ impl Controller {
                 continue;
             }
             let by = self.name(by).unwrap_or_else(|| by.to_string());
-            let decision = Decision::new(DecisionKind::Stall, self.now.wall_ms)
+            let decision = Decision::new(DecisionKind::Unreachable, self.now.wall_ms)
                 .about(storage)
                 .on_evidence(format!("the controller cannot reach it, though {by} can"));
             let planned = Planned::OfficesOff { storage };
-            self.propose(Job::Stall(storage), planned, decision);
+            self.propose(Job::OfficesOff(storage), planned, decision);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::controller::Lead;
 use crate::{Controller, Job, Output, Planned, Proposal};
 
 impl Controller {
-    /// Proposes the fail-over of every member that is believed dead.
+    /// Proposes the failover of every member that is believed dead.
     pub(crate) fn act_on_deaths(&mut self) {
         if self.lead.is_none() {
             return;
@@ -87,7 +87,11 @@ impl Controller {
                 let decision = Decision::new(DecisionKind::Stall, self.now.wall_ms)
                     .about(storage)
                     .on_evidence(belief.to_string());
-                self.propose(Job::Stall(storage), Planned::Stall { storage }, decision);
+                self.propose(
+                    Job::OfficesOff(storage),
+                    Planned::Stall { storage },
+                    decision,
+                );
             }
         }
     }

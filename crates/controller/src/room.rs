@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tablestore_health::Belief;
 use tablestore_placement::{Decision, DecisionKind, Member, MemberState, StorageId};
 
-use crate::{Answer, Controller, Job, Planned};
+use crate::{Controller, Job, Planned, SignOfWork};
 
 impl Controller {
     /// Members that say that their disk is full.
@@ -19,7 +19,7 @@ impl Controller {
         full.map(|(node, _)| *node).collect()
     }
 
-    fn answer_of(&self, member: &Member) -> Option<&Answer> {
+    fn answer_of(&self, member: &Member) -> Option<&SignOfWork> {
         let answer = self.answers.get(&member.storage)?;
         (answer.incarnation == member.incarnation).then_some(answer)
     }
@@ -32,16 +32,16 @@ impl Controller {
             };
             let (storage, incarnation) = (member.storage, member.incarnation);
             let full = answer.full;
-            let evidence = if full {
-                "its disk is full"
+            let (kind, evidence) = if full {
+                (DecisionKind::DiskFull, "its disk is full")
             } else if answer.leaving || member.state != MemberState::Suspect {
                 continue;
             } else if matches!(self.belief(storage, incarnation), Belief::Alive) {
-                "its disk has room"
+                (DecisionKind::DiskRoom, "its disk has room")
             } else {
                 continue;
             };
-            let decision = Decision::new(DecisionKind::Stall, self.now.wall_ms)
+            let decision = Decision::new(kind, self.now.wall_ms)
                 .about(storage)
                 .on_evidence(evidence);
             let planned = Planned::Room {

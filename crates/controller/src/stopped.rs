@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use tablestore_placement::{ClusterMap, Decision, DecisionKind, PartitionId, Reports, StorageId};
 
-use crate::{Answer, Controller, Job, Planned};
+use crate::{Controller, Job, Planned, SignOfWork};
 
-type Answers = BTreeMap<StorageId, Answer>;
+type Answers = BTreeMap<StorageId, SignOfWork>;
 
 /// How far the logs of all members go; a stopped replica has nothing to offer, nor has a start
 /// that has not registered: whether its disk is the one that the map knows is not yet said.
@@ -25,7 +25,7 @@ pub(crate) fn reports(map: &ClusterMap, answers: &Answers) -> Reports {
 }
 
 /// Whether the answer is of the start that the map shows.
-fn is_registered(map: &ClusterMap, node: StorageId, answer: &Answer) -> bool {
+fn is_registered(map: &ClusterMap, node: StorageId, answer: &SignOfWork) -> bool {
     let member = map.members.get(&node).filter(|member| member.is_live());
     member.is_some_and(|member| member.incarnation == answer.incarnation)
 }
@@ -54,7 +54,7 @@ impl Controller {
         let Some((_, storage, why)) = stopped.first() else {
             return;
         };
-        let decision = Decision::new(DecisionKind::Stall, self.now.wall_ms)
+        let decision = Decision::new(DecisionKind::ReplicasStopped, self.now.wall_ms)
             .about(*storage)
             .on_evidence(format!("{} replicas stopped; {why}", stopped.len()));
         let replicas = stopped.iter().map(|(p, s, _)| (*p, *s)).collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tablestore_health::Probe;
+use tablestore_health::{Probe, Work};
 use tablestore_placement::testing::{catch_up, cluster, create_table, definition, registration};
 use tablestore_placement::{
     ClusterMap, Command, DecisionKind, Incarnation, MemberState, Office, StorageId, Strategies,
@@ -12,8 +12,8 @@ use tablestore_placement::{
 };
 
 use crate::{
-    Answer, Controller, ControllerSettings, Input, Job, LinkNews, Notice, NoticeKind, Now, Output,
-    Planned, Proposal, Sign,
+    Controller, ControllerSettings, Input, Job, LinkNews, Notice, NoticeKind, Now, Output, Planned,
+    Proposal, ReplicaProgress, Sign, SignOfWork,
 };
 
 const ME: StorageId = StorageId(1);
@@ -127,13 +127,22 @@ impl Bench {
 
     fn answer(&mut self, now: Now, node: StorageId) {
         let incarnation = self.map.members[&node].incarnation;
-        let answer = Answer {
+        let answer = SignOfWork {
             incarnation,
-            ..Answer::default()
+            ..SignOfWork::default()
         };
         let sent = now.since_start;
         let answered = Input::Answered { node, sent, answer };
         self.controller.handle(now, answered);
+    }
+
+    /// This is all that a member says within the next review.
+    fn answered(&mut self, node: StorageId, answer: SignOfWork) {
+        self.reached.remove(&node);
+        let sent = self.at;
+        self.handle(Input::Answered { node, sent, answer });
+        self.run(ms(250));
+        self.reached.insert(node);
     }
 
     fn hint(&mut self, storage: StorageId) {
@@ -183,6 +192,14 @@ impl Bench {
         proposals
             .into_iter()
             .map(|(_, proposal)| proposal.job)
+            .collect()
+    }
+
+    fn kinds(&self) -> Vec<DecisionKind> {
+        let proposals = self.proposals();
+        proposals
+            .into_iter()
+            .map(|(_, proposal)| proposal.decision.kind)
             .collect()
     }
 
@@ -385,6 +402,7 @@ fn l34_the_leadership_leaves_a_broken_connection_at_most_every_five_seconds() {
     let (at, proposal) = &bench.proposals()[0];
     let planned = Planned::OfficesOff { storage: THIRD };
     assert_eq!(proposal.planned, planned);
+    assert_eq!(proposal.decision.kind, DecisionKind::Unreachable);
     assert!(*at - from > ms(550), "after {:?}", *at - from);
 }
 
@@ -504,27 +522,69 @@ fn a_plan_for_another_map_proposes_nothing() {
 fn a_full_disk_moves_offices_off_until_there_is_room() {
     let mut bench = Bench::leading();
     let say = |bench: &mut Bench, full: bool| {
-        let answer = Answer {
+        let answer = SignOfWork {
             incarnation: START,
             full,
-            ..Answer::default()
+            ..SignOfWork::default()
         };
-        let (node, sent) = (SECOND, bench.at);
-        bench.reached.remove(&SECOND);
-        bench.handle(Input::Answered { node, sent, answer });
-        bench.run(ms(250));
-        bench.reached.insert(SECOND);
+        bench.answered(SECOND, answer);
     };
     say(&mut bench, true);
     assert_eq!(bench.controller.full_members(), [SECOND].into());
     assert_eq!(bench.jobs(), [Job::Room(SECOND)]);
+    assert_eq!(bench.kinds(), [DecisionKind::DiskFull]);
     bench.decide();
     assert_eq!(bench.map.members[&SECOND].state, MemberState::Suspect);
     assert_eq!(bench.offices_of(SECOND), 0);
     say(&mut bench, false);
     assert_eq!(bench.jobs(), [Job::Room(SECOND)]);
+    assert_eq!(bench.kinds(), [DecisionKind::DiskRoom]);
     bench.decide();
     assert_eq!(bench.map.members[&SECOND].state, MemberState::Up);
+}
+
+#[test]
+fn a_member_that_answers_and_does_not_finish_its_work_has_stalled() {
+    let mut bench = Bench::leading();
+    let answer = SignOfWork {
+        incarnation: START,
+        work: Work {
+            unfinished_sync_age: ms(2_000),
+            ..Work::default()
+        },
+        ..SignOfWork::default()
+    };
+    bench.answered(SECOND, answer);
+    assert_eq!(bench.jobs(), [Job::OfficesOff(SECOND)]);
+    assert_eq!(bench.kinds(), [DecisionKind::Stall]);
+    bench.decide();
+    assert_eq!(bench.offices_of(SECOND), 0);
+}
+
+#[test]
+fn a_replica_that_stopped_is_a_decision_of_its_own_kind() {
+    let mut bench = Bench::leading();
+    let (partition, ..) = bench
+        .map
+        .partitions()
+        .find(|(_, _, a)| a.primary_member() == Some(SECOND))
+        .expect("the second has offices");
+    let stopped = ReplicaProgress {
+        partition,
+        stopped: Some("its copy differs".to_owned()),
+        ..ReplicaProgress::default()
+    };
+    let answer = SignOfWork {
+        incarnation: START,
+        replicas: vec![stopped],
+        ..SignOfWork::default()
+    };
+    bench.answered(SECOND, answer);
+    assert_eq!(bench.jobs(), [Job::Stopped]);
+    assert_eq!(bench.kinds(), [DecisionKind::ReplicasStopped]);
+    let (_, proposal) = bench.proposals().remove(0);
+    let evidence = proposal.decision.evidence;
+    assert_eq!(evidence, "1 replicas stopped; its copy differs");
 }
 
 #[test]

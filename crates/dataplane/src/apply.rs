@@ -35,7 +35,7 @@ pub(crate) fn apply_entries<E: Engine>(
             (
                 index,
                 Outcome {
-                    code: applied.code,
+                    code: applied.effect.number(),
                     version: applied.version,
                 },
             )
@@ -204,7 +204,7 @@ mod tests {
             index,
             log_ms: index + 2,
             outcome: Outcome {
-                code: 412,
+                code: 7,
                 version: index + 3,
             },
         };

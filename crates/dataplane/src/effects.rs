@@ -15,18 +15,18 @@ pub struct Effects<W> {
     /// Connections to open and to close; before the frames.
     pub links: Vec<LinkOrder>,
     /// One group for the journal: write and sync it, then say
-    /// [`Persisted`](crate::Event::Persisted).
+    /// [`Persisted`](crate::PlaneEvent::Persisted).
     pub journal: Vec<Record>,
     /// Frames for peers, each on the connection that stands.
     pub frames: Vec<(StorageId, Bytes)>,
     /// Answers for those who asked here, and which node gave them.
     pub answers: Vec<(W, StorageId, Reply)>,
-    /// Jobs that may block. Each is answered by [`Done`](crate::Event::Done).
+    /// Jobs that may block. Each is answered by [`Done`](crate::PlaneEvent::Done).
     pub jobs: Vec<Job>,
-    /// Proposals for the map. Each is answered by [`Proposed`](crate::Event::Proposed).
+    /// Proposals for the map. Each is answered by [`Proposed`](crate::PlaneEvent::Proposed).
     pub proposals: Vec<Proposal>,
     /// Read rounds that want one linearizable read of the map, which is answered by
-    /// [`MapRead`](crate::Event::MapRead); none is asked for before that.
+    /// [`MapRead`](crate::PlaneEvent::MapRead); none is asked for before that.
     pub map_read: Option<Vec<(PartitionId, u64)>>,
     /// What people should learn.
     pub notices: Vec<Notice>,

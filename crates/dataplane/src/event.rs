@@ -21,7 +21,7 @@ pub struct Now {
 
 /// What happened.
 #[derive(Debug)]
-pub enum Event<W> {
+pub enum PlaneEvent<W> {
     /// A client of this node asks; `waiter` comes back with the answer.
     Request {
         /// Which partition is asked.

@@ -124,9 +124,9 @@ impl<E: Engine, W> Plane<E, W> {
                 continue;
             };
             hosted.moved = false;
-            let status = hosted.replica.status();
-            if (hosted.shown.end, hosted.shown.commit) != (status.end, status.commit) {
-                (hosted.shown.end, hosted.shown.commit) = (status.end, status.commit);
+            let end = hosted.replica.status().end;
+            if hosted.shown.end != end {
+                hosted.shown.end = end;
                 self.out
                     .progress
                     .push((partition, Some(hosted.shown.clone())));

@@ -54,9 +54,9 @@ pub enum Record {
 pub struct Committed {
     /// Records of it, all durable now.
     pub records: u64,
-    /// See [`Event::Held`](crate::Event::Held).
+    /// See [`PlaneEvent::Held`](crate::PlaneEvent::Held).
     pub held: BTreeMap<u64, u64>,
-    /// See [`Event::Trimmed`](crate::Event::Trimmed).
+    /// See [`PlaneEvent::Trimmed`](crate::PlaneEvent::Trimmed).
     pub trimmed: Vec<(u64, u64)>,
 }
 

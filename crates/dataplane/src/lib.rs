@@ -1,7 +1,7 @@
 //! The data plane of one node as a state machine: all its replicas, the requests that pass through
 //! it, what it says to other nodes, the copies it sends and takes in, and what it asks of its disk.
 //!
-//! A [`Plane`] is told what happened ([`Event`]) at a time ([`Now`]) and says what follows
+//! A [`Plane`] is told what happened ([`PlaneEvent`]) at a time ([`Now`]) and says what follows
 //! ([`Effects`]): records for the journal, frames for peers, answers for those who asked, jobs that
 //! may block. **The contract of the loop:** [`Plane::begin_turn`], any number of
 //! [`Plane::handle`], [`Plane::end_turn`], then carry out all effects and wait for the next event
@@ -45,7 +45,7 @@ mod wire;
 
 pub use counts::Counts;
 pub use effects::{Effects, LinkOrder, Notice, Proposal};
-pub use event::{Event, Now};
+pub use event::{Now, PlaneEvent};
 pub use job::{Done, Host, Job, Lane};
 pub use journal::{Committed, GroupCommit, Record};
 #[cfg(feature = "mutants")]
@@ -56,7 +56,6 @@ pub use progress::{Remembers, ReplicaProgress};
 pub use recover::recover_with;
 pub use recover::{RecoverError, RecoveredPartition, Stored, recover};
 pub use request::{Answer, Failure, Operation, Reply};
-#[cfg(feature = "testing")]
 pub use seen::Seen;
 pub use settings::Settings;
 pub use wire::{Frame, WireError};

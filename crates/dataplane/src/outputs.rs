@@ -212,9 +212,7 @@ impl<E: Engine, W> Plane<E, W> {
     }
 
     fn role_changed(&mut self, partition: PartitionId, role: Role, epoch: Epoch, serving: bool) {
-        self.show(partition, |shown| {
-            (shown.role, shown.epoch, shown.serving) = (role, epoch, serving);
-        });
+        self.show(partition, |shown| shown.epoch = epoch);
         self.end_copies_of(partition, role);
         if role == Role::Primary {
             self.out.notices.push(if serving {
@@ -234,10 +232,7 @@ impl<E: Engine, W> Plane<E, W> {
             partition,
             why: invariant.clone(),
         });
-        self.show(partition, |shown| {
-            shown.stopped = Some(invariant.clone());
-            shown.serving = false;
-        });
+        self.show(partition, |shown| shown.stopped = Some(invariant.clone()));
         if let Some(hosted) = self.replicas.get_mut(&partition) {
             hosted.stopped = Some(invariant);
         }

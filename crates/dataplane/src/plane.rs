@@ -12,7 +12,7 @@ use crate::apply::apply_entries;
 use crate::checksum::Checksums;
 use crate::counts::Counts;
 use crate::effects::Effects;
-use crate::event::{Event, Now};
+use crate::event::{Now, PlaneEvent};
 use crate::flushing::Flushing;
 use crate::full::Room;
 use crate::hosted::Hosted;
@@ -123,36 +123,36 @@ impl<E: Engine, W> Plane<E, W> {
     }
 
     /// Something happened.
-    pub fn handle(&mut self, event: Event<W>) {
+    pub fn handle(&mut self, event: PlaneEvent<W>) {
         match event {
-            Event::Request {
+            PlaneEvent::Request {
                 partition,
                 operation,
                 deadline,
                 waiter,
             } => self.admit_from_client(partition, operation, deadline, waiter),
-            Event::Frame { from, frame } => self.frame(from, frame),
-            Event::Inbound(peer) => self.session_begins(peer),
-            Event::InboundEnded(peer) => self.connection_ended(peer),
-            Event::PeerUp { peer, link } => self.link_changed(peer, link, true),
-            Event::PeerDown { peer, link } => self.link_changed(peer, link, false),
-            Event::Map(map) => self.follow(map),
-            Event::Persisted(position) => self.persisted(position),
-            Event::JournalFailed => self.storage_failed(),
-            Event::Held(held) => self.flushing.held(held),
-            Event::Trimmed(trimmed) => self.trimmed(trimmed),
-            Event::Done(done) => self.done(done),
-            Event::Proposed { partition, refused } => {
+            PlaneEvent::Frame { from, frame } => self.frame(from, frame),
+            PlaneEvent::Inbound(peer) => self.session_begins(peer),
+            PlaneEvent::InboundEnded(peer) => self.connection_ended(peer),
+            PlaneEvent::PeerUp { peer, link } => self.link_changed(peer, link, true),
+            PlaneEvent::PeerDown { peer, link } => self.link_changed(peer, link, false),
+            PlaneEvent::Map(map) => self.follow(map),
+            PlaneEvent::Persisted(position) => self.persisted(position),
+            PlaneEvent::JournalFailed => self.storage_failed(),
+            PlaneEvent::Held(held) => self.flushing.held(held),
+            PlaneEvent::Trimmed(trimmed) => self.trimmed(trimmed),
+            PlaneEvent::Done(done) => self.done(done),
+            PlaneEvent::Proposed { partition, refused } => {
                 if let Some(version) = refused {
                     self.feed(partition, Input::ProposalRefused { version });
                 }
             }
-            Event::MapRead { rounds, map } => self.map_read(rounds, map),
-            Event::Room { full, members } => {
+            PlaneEvent::MapRead { rounds, map } => self.map_read(rounds, map),
+            PlaneEvent::Room { full, members } => {
                 self.room.set(full, members, self.now.since_start);
             }
-            Event::Resign => self.resign(),
-            Event::FlushAll => self.flush_all(),
+            PlaneEvent::Resign => self.resign(),
+            PlaneEvent::FlushAll => self.flush_all(),
         }
     }
 

@@ -146,12 +146,11 @@ pub enum Failure {
     Unconfirmed = 9,
     /// The disk is full.
     Full = 10,
-    /// The node is going down.
-    ShuttingDown = 11,
+    // 11 was "the node is going down", which no node ever said.
 }
 
 impl Failure {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 9] = [
         Self::NotHere,
         Self::NotEnoughReplicas,
         Self::RequestMismatch,
@@ -161,7 +160,6 @@ impl Failure {
         Self::Deadline,
         Self::Unconfirmed,
         Self::Full,
-        Self::ShuttingDown,
     ];
 
     /// Its number on the wire.

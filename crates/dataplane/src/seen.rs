@@ -31,12 +31,10 @@ pub enum Seen {
     },
 }
 
-/// What was seen and not taken yet; nothing, and no work, without the feature `testing`.
+/// What was seen and not taken yet; without the feature `testing` nothing is ever watched.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Watched {
-    #[cfg(feature = "testing")]
     is_watched: bool,
-    #[cfg(feature = "testing")]
     seen: Vec<Seen>,
 }
 
@@ -44,18 +42,16 @@ impl Watched {
     /// Sees what is applied before there is a plane.
     pub(crate) fn early() -> Self {
         Self {
-            #[cfg(feature = "testing")]
-            is_watched: true,
-            ..Self::default()
+            is_watched: cfg!(feature = "testing"),
+            seen: Vec::new(),
         }
     }
 
     /// Sees no more until it is told to.
     pub(crate) fn resting(self) -> Self {
         Self {
-            #[cfg(feature = "testing")]
             is_watched: false,
-            ..self
+            seen: self.seen,
         }
     }
 
@@ -80,16 +76,11 @@ impl Watched {
         });
     }
 
-    #[cfg(feature = "testing")]
     fn see(&mut self, seen: impl FnOnce() -> Seen) {
         if self.is_watched {
             self.seen.push(seen());
         }
     }
-
-    #[cfg(not(feature = "testing"))]
-    #[expect(clippy::unused_self, reason = "it has nothing without the feature")]
-    fn see(&mut self, _seen: impl FnOnce() -> Seen) {}
 }
 
 #[cfg(feature = "testing")]

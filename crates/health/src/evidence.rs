@@ -97,7 +97,7 @@ pub enum Evidence<N> {
         /// The address that refused.
         address: SocketAddr,
     },
-    /// A connect failed otherwise: a time-out, a reset, no route. Says nothing by itself.
+    /// A connect failed otherwise: a timeout, a reset, no route. Says nothing by itself.
     ConnectFailed {
         /// To whom.
         node: N,

@@ -8,7 +8,7 @@
 //! - A [`Detector`] takes [`Evidence`] and answers with a [`Belief`]; [`AccrualDetector`] is ours.
 //! - A [`Governor`] takes a [`Reading`] and answers with levels, reasons and [`Advice`].
 //!
-//! A belief is a hint: acting on a wrong one may cost a needless fail-over, so nothing that must
+//! A belief is a hint: acting on a wrong one may cost a needless failover, so nothing that must
 //! be true may rest on it.
 //!
 //! # Watch a node, lose it

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 pub use tablestore_contract::Consistency;
 use tablestore_placement::{Epoch, PartitionId, StorageId, Table};
+use tablestore_store::Effect;
 use tablestore_store::key::KeyValue;
 use tokio::time::Instant;
 
@@ -40,9 +41,8 @@ pub struct Served {
 /// The answer to a write that was committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteReply {
-    /// What the state machine said: 200 applied, 404 nothing to delete, 412 precondition
-    /// failed, 413 the merged row is too large (codes of `tablestore_store::mutation`).
-    pub code: u16,
+    /// What the write did; none for one that this version does not know.
+    pub effect: Option<Effect>,
     /// The row's version after the write (0 where there is no row).
     pub version: u64,
     /// The same request id had been carried out before; this is the remembered answer.
@@ -132,8 +132,6 @@ pub enum NotAppliedReason {
     Busy,
     /// The partition's replica here has stopped after a fault.
     ReplicaStopped,
-    /// The node is shutting down.
-    ShuttingDown,
 }
 
 /// Why a request failed. Each variant says whether state may have changed.
@@ -162,16 +160,6 @@ pub enum RequestError {
         /// What was there.
         got: String,
     },
-    /// Something is larger than allowed. Nothing changed.
-    #[error("{field} is too large: {got} bytes, at most {limit}")]
-    TooLarge {
-        /// Path of the field.
-        field: String,
-        /// In bytes.
-        limit: usize,
-        /// In bytes.
-        got: usize,
-    },
     /// A table of that name exists with another definition. Nothing changed.
     #[error("table {name} exists with another definition: {difference}")]
     TableExists {
@@ -186,10 +174,10 @@ pub enum RequestError {
         /// Which rule and why.
         reason: String,
     },
-    /// The request id was used before with another body (422). Nothing changed now.
+    /// The request id was used before with another body. Nothing changed now.
     #[error("the request id was used before with another body")]
     RequestMismatch,
-    /// 503: certainly not carried out.
+    /// Certainly not carried out.
     #[error("not applied: {reason:?}{}", partition_text(*partition))]
     NotApplied {
         /// Why.
@@ -197,25 +185,25 @@ pub enum RequestError {
         /// Where.
         partition: Option<PartitionId>,
     },
-    /// 503: it may or may not have been carried out. Retry with the same request id.
+    /// It may or may not have been carried out. Retry with the same request id.
     #[error("the outcome is unknown{}", partition_text(*partition))]
     OutcomeUnknown {
         /// Where.
         partition: Option<PartitionId>,
     },
-    /// 507: the disk is full. Nothing changed; deletes still work.
+    /// The disk is full. Nothing changed; deletes still work.
     #[error("the disk of the primary or of a copy that it needs is full")]
     StorageFull,
-    /// 501: not built.
+    /// Not built.
     #[error("not supported: {what}")]
     Unsupported {
         /// What was asked for.
         what: String,
     },
-    /// 503: the cluster map cannot be changed now. Nothing changed.
+    /// The cluster map cannot be changed now. Nothing changed.
     #[error("no controller was found in time")]
     NoController,
-    /// 500: a fault of ours; the log of the node has more.
+    /// A fault of ours; the log of the node has more.
     #[error("internal: {0}")]
     Internal(String),
 }

@@ -31,10 +31,10 @@ const FULL_PAUSE: Duration = Duration::from_millis(10);
 
 /// Takes lines, without ever waiting for them to be written.
 #[derive(Debug, Clone)]
-pub struct Log(Arc<Shared>);
+pub struct Log(Arc<SharedLines>);
 
 #[derive(Debug)]
-struct Shared {
+struct SharedLines {
     queue: Mutex<Queue>,
     /// There is something to write.
     arrived: Condvar,
@@ -82,7 +82,7 @@ impl Log {
             "Lines of the log that nobody could be given: the reader is gone, or too slow.",
             &[],
         );
-        let log = Self(Arc::new(Shared {
+        let log = Self(Arc::new(SharedLines {
             queue: Mutex::default(),
             arrived: Condvar::new(),
             settled: Condvar::new(),
@@ -172,7 +172,7 @@ impl Write for &Log {
     }
 }
 
-impl Shared {
+impl SharedLines {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }

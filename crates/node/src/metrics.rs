@@ -136,14 +136,10 @@ impl Histogram {
     }
 }
 
-/// Reads a value at the moment somebody asks for it.
-type Reader = Box<dyn Fn() -> f64 + Send + Sync>;
-
 enum Series {
     Counter(Arc<Counter>),
     Gauge(Arc<Gauge>),
     Histogram(Arc<Histogram>),
-    Read(Reader),
 }
 
 struct Family {
@@ -230,22 +226,6 @@ impl Metrics {
         )
     }
 
-    /// A gauge that is read when somebody asks; replaces an earlier one of the same labels.
-    pub fn read_gauge(
-        &self,
-        name: &'static str,
-        help: &'static str,
-        labels: &[(&str, &str)],
-        read: impl Fn() -> f64 + Send + Sync + 'static,
-    ) {
-        let mut families = self.families();
-        let family = family(&mut families, (name, help, "gauge"));
-        let labels = rendered(labels);
-        if family.series.len() < SERIES_MAX || family.series.contains_key(&labels) {
-            family.series.insert(labels, Series::Read(Box::new(read)));
-        }
-    }
-
     /// Everything in Prometheus' text form, version 0.0.4.
     #[must_use]
     pub fn render(&self) -> String {
@@ -258,7 +238,6 @@ impl Metrics {
                 let _ = match series {
                     Series::Counter(counter) => writeln!(out, "{name}{braced} {}", counter.value()),
                     Series::Gauge(gauge) => writeln!(out, "{name}{braced} {}", gauge.value()),
-                    Series::Read(read) => writeln!(out, "{name}{braced} {}", read()),
                     Series::Histogram(histogram) => {
                         histogram.render(name, labels, &mut out);
                         Ok(())
@@ -345,13 +324,11 @@ mod tests {
             .counter("tablestore_b_total", "Of b.", &[("to", "a\"b\\c\nd")])
             .increment();
         metrics.gauge("tablestore_a", "Of a.", &[]).assign(-2);
-        metrics.read_gauge("tablestore_c", "Of c.", &[], || 1.5);
         assert_eq!(
             metrics.render(),
             "# HELP tablestore_a Of a.\n# TYPE tablestore_a gauge\ntablestore_a -2\n\
              # HELP tablestore_b_total Of b.\n# TYPE tablestore_b_total counter\n\
-             tablestore_b_total{to=\"a\\\"b\\\\c\\nd\"} 4\n\
-             # HELP tablestore_c Of c.\n# TYPE tablestore_c gauge\ntablestore_c 1.5\n"
+             tablestore_b_total{to=\"a\\\"b\\\\c\\nd\"} 4\n"
         );
     }
 

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Requests that may wait for a fail-over on one node; above it they are refused at once.
+/// Requests that may wait for a failover on one node; above it they are refused at once.
 pub const WAITING_MAX: usize = tablestore_dataplane::settings::WAITING_MAX;
 /// How often the controller asks every node for a sign of work.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_millis(100);

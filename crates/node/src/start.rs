@@ -18,7 +18,7 @@ use tablestore_consensus::{
     Consensus, ConsensusSettings, ConsensusStore, DataSocket, Dialler, Identity, Peers, ShownStart,
     bind,
 };
-use tablestore_dataplane::Event as PlaneEvent;
+use tablestore_dataplane::PlaneEvent;
 use tablestore_placement::{
     ClusterId, ClusterMap, Incarnation, Office, Registration, StorageId, Strategies,
 };
@@ -34,11 +34,11 @@ use self::leave::{Stop, leave};
 use self::member::{become_member, convicted};
 use crate::builder::NodeBuilder;
 use crate::controller::{self, Service};
-use crate::data::{self, Event, EventSender, Parts, Progress, Storage};
+use crate::data::{self, DataEvent, EventSender, Parts, Progress, Storage};
 use crate::http::{HttpSettings, serve};
 use crate::log::Log;
 use crate::metrics::Metrics;
-use crate::node::{Events, Node, Shared, wall_ms};
+use crate::node::{Events, Node, SharedNode, wall_ms};
 use crate::resources::watch;
 use crate::settings::NodeSettings;
 
@@ -304,7 +304,7 @@ fn start_data(
         sender: sender.clone(),
     };
     let node = Node {
-        shared: Arc::new(Shared {
+        shared: Arc::new(SharedNode {
             me,
             settings: settings.clone(),
             consensus: consensus.clone(),
@@ -361,7 +361,7 @@ async fn take_over(inbound: &mut mpsc::Receiver<DataSocket>, data: &EventSender)
             incarnation: identity.incarnation,
         };
         let socket = socket.stream;
-        data.send(Event::Inbound { peer, socket }).await;
+        data.send(DataEvent::Inbound { peer, socket }).await;
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
 pub use tables::{PARTITIONS_MAX, REPLICAS_MAX, TABLES_MAX, validate_definition, validate_name};
 
 /// Proposals of primaries that come within this time about the same member are kept as one
-/// decision, so that a node that returns to many partitions does not push every fail-over out of
+/// decision, so that a node that returns to many partitions does not push every failover out of
 /// the last decisions.
 const IN_SYNC_MERGED_MS: u64 = 10_000;
 

@@ -98,7 +98,7 @@ impl Decision {
     }
 }
 
-/// The sorts of decisions.
+/// The sorts of decisions. They are kept by name: a name stays, and new ones come last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DecisionKind {
@@ -128,10 +128,44 @@ pub enum DecisionKind {
     InSync,
     /// Offices were filled after nobody held them.
     ColdStart,
-    /// Offices moved off a member that lives but does not work.
+    /// Offices moved off a member that answers but does not finish its work. Maps and logs of
+    /// before have it also for what is `DiskFull`, `DiskRoom`, `ReplicasStopped` and `Unreachable`.
     Stall,
     /// A replica that may lack acknowledged writes was promoted by order.
     Unclean,
+    /// Offices moved off a member whose disk is full; it gets nothing new.
+    DiskFull,
+    /// A member whose disk was full has room again.
+    DiskRoom,
+    /// Replicas that have stopped count no more and hold no office.
+    ReplicasStopped,
+    /// Offices moved off a member that others hear and the controller cannot reach.
+    Unreachable,
+}
+
+impl DecisionKind {
+    /// All kinds, in their order.
+    pub const ALL: [Self; 19] = [
+        Self::Founded,
+        Self::Joined,
+        Self::Left,
+        Self::TableCreated,
+        Self::TableDropped,
+        Self::MemberDown,
+        Self::MemberBack,
+        Self::Failover,
+        Self::Rebalance,
+        Self::Rereplicate,
+        Self::Drain,
+        Self::InSync,
+        Self::ColdStart,
+        Self::Stall,
+        Self::Unclean,
+        Self::DiskFull,
+        Self::DiskRoom,
+        Self::ReplicasStopped,
+        Self::Unreachable,
+    ];
 }
 
 /// A step of a decision and when it was reached.

@@ -310,7 +310,7 @@ mod tests {
     fn what_counts_on_a_replica_outside_the_in_sync_set_is_nothing() {
         let (mut map, partition) = three();
         let change = plan::on_replicas_stopped(&Strategies::built_in(), &map, &[(partition, ME)]);
-        let decision = crate::Decision::new(crate::DecisionKind::Stall, 0);
+        let decision = crate::Decision::new(crate::DecisionKind::ReplicasStopped, 0);
         map.apply(&Command::Change(change.into_change(decision)))
             .unwrap();
         let shown = shown(&[22], partition, Some(1));

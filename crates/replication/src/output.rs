@@ -153,8 +153,8 @@ pub struct Written {
     pub repeated: bool,
 }
 
-/// Why a write was not answered with an outcome. [`WriteRefused::was_appended`] says whether it
-/// may have been carried out.
+/// Why a write was not answered with an outcome. Only one that is [`Unknown`](Self::Unknown) may
+/// have been carried out, or may still be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteRefused {
@@ -186,14 +186,6 @@ pub enum WriteRefused {
     /// Not appended. The replica has stopped after a fault; ask elsewhere.
     #[error("this replica has stopped")]
     Stopped,
-}
-
-impl WriteRefused {
-    /// Whether the write may have been carried out, or may still be.
-    #[must_use]
-    pub fn was_appended(&self) -> bool {
-        matches!(self, Self::Unknown)
-    }
 }
 
 /// Why a strong read was not answered. Nothing changed; the client may ask again.

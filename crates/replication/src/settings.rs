@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Requests that wait while a new primary is not serving yet. A fail-over takes milliseconds;
+/// Requests that wait while a new primary is not serving yet. A failover takes milliseconds;
 /// at 20 000 requests a second this covers 50 ms.
 pub const WAITING_MAX: usize = 1024;
 /// Entries that are appended and not committed: beyond it writes are refused as busy.

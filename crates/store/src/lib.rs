@@ -27,4 +27,4 @@ pub use engine::{
 };
 pub use item::{Decimal, FieldError, Item, KeyType, KeyValue, Value, json, key};
 pub use journal::{Journal, JournalReader, JournalSettings, JournalWriter, Meta};
-pub use mutation::{Applied, Condition, Mutation, apply_mutations};
+pub use mutation::{Applied, Condition, Effect, Mutation, apply_mutations};

@@ -2,21 +2,15 @@
 //! so that every replica comes to the same rows and the same answers. Knows nothing of logs
 //! and of who decides that an entry is committed.
 
+mod effect;
+
 use thiserror::Error;
 
+pub use self::effect::Effect;
 use crate::engine::{Engine, EngineError, RowWrite};
 use crate::item::codec::{self, CodecError, Input, VERSION_BYTES};
 use crate::item::{Item, Value};
 use crate::limits::{ITEM_BYTES_MAX, item_bytes};
-
-/// The row was written or deleted.
-pub const CODE_APPLIED: u16 = 200;
-/// The row to delete was not there; the entry is applied.
-pub const CODE_ABSENT: u16 = 404;
-/// The condition did not hold; nothing was changed.
-pub const CODE_CONDITION_FAILED: u16 = 412;
-/// The merged row would be larger than an item may be; nothing was changed.
-pub const CODE_TOO_LARGE: u16 = 413;
 
 const PUT: u8 = 1;
 const PATCH: u8 = 2;
@@ -82,8 +76,8 @@ pub fn is_delete(encoded: &[u8]) -> bool {
 /// What came of a mutation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Applied {
-    /// [`CODE_APPLIED`], [`CODE_ABSENT`], [`CODE_CONDITION_FAILED`] or [`CODE_TOO_LARGE`].
-    pub code: u16,
+    /// What it did.
+    pub effect: Effect,
     /// The version of the row afterwards; 0 if there is none.
     pub version: u64,
 }
@@ -272,7 +266,7 @@ pub fn apply_mutations(
         if !holds(request.condition, version) {
             let version = version.unwrap_or(0);
             results.push(Applied {
-                code: CODE_CONDITION_FAILED,
+                effect: Effect::ConditionFailed,
                 version,
             });
             continue;
@@ -299,7 +293,7 @@ fn change<'a>(
     pending: &mut Pending<'a>,
 ) -> Result<Applied, ApplyError> {
     let applied = Applied {
-        code: CODE_APPLIED,
+        effect: Effect::Done,
         version: index,
     };
     match &request.change {
@@ -330,7 +324,7 @@ fn change<'a>(
                     None => 0,
                 };
                 return Ok(Applied {
-                    code: CODE_TOO_LARGE,
+                    effect: Effect::TooLarge,
                     version,
                 });
             }
@@ -338,13 +332,13 @@ fn change<'a>(
             Ok(applied)
         }
         Change::Delete if current.is_none() => Ok(Applied {
-            code: CODE_ABSENT,
+            effect: Effect::Absent,
             version: 0,
         }),
         Change::Delete => {
             pending.writes.push((request.key, None));
             Ok(Applied {
-                code: CODE_APPLIED,
+                effect: Effect::Done,
                 version: 0,
             })
         }

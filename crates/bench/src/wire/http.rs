@@ -26,7 +26,7 @@ pub(crate) struct HttpConnection {
 
 /// Where an answer's parts lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Answer {
+struct HttpAnswer {
     status: u16,
     body_start: usize,
     end: usize,
@@ -73,7 +73,7 @@ impl HttpConnection {
         Ok((answer.status, String::from_utf8_lossy(body).into_owned()))
     }
 
-    async fn exchange(&mut self) -> Result<Answer> {
+    async fn exchange(&mut self) -> Result<HttpAnswer> {
         self.answer.clear();
         self.stream.write_all(&self.request).await?;
         loop {
@@ -91,7 +91,7 @@ impl HttpConnection {
         }
     }
 
-    fn expect_success(&self, answer: Answer) -> Result<()> {
+    fn expect_success(&self, answer: HttpAnswer) -> Result<()> {
         if matches!(answer.status, 200 | 201 | 204) {
             return Ok(());
         }
@@ -129,7 +129,7 @@ fn head(request: &mut Vec<u8>, method: &str, path: &str, length: usize) {
 }
 
 /// The answer, if all of it has arrived.
-fn parse(bytes: &[u8]) -> Result<Option<Answer>> {
+fn parse(bytes: &[u8]) -> Result<Option<HttpAnswer>> {
     let Some(head_bytes) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
         return Ok(None);
     };
@@ -153,7 +153,7 @@ fn parse(bytes: &[u8]) -> Result<Option<Answer>> {
     };
     let body_start = head_bytes + 4;
     let end = body_start + length;
-    let answer = Answer {
+    let answer = HttpAnswer {
         status,
         body_start,
         end,

@@ -34,10 +34,10 @@ const LOG_FILE: &str = "raft.log";
 /// The raft log; a cheap handle.
 #[derive(Clone)]
 pub(crate) struct RaftLog {
-    shared: Arc<Mutex<Shared>>,
+    shared: Arc<Mutex<SharedLog>>,
 }
 
-struct Shared {
+struct SharedLog {
     log: MapLog,
     writer: Writer,
 }
@@ -70,7 +70,7 @@ impl RaftLog {
         let (file, log) = LogFile::open(place, settings, expected, &readable, check)?;
         let writer =
             Writer::start(file).map_err(|source| LogOpenError::Io { file: path, source })?;
-        let shared = Shared { log, writer };
+        let shared = SharedLog { log, writer };
         Ok(Self {
             shared: Arc::new(Mutex::new(shared)),
         })
@@ -101,12 +101,12 @@ impl RaftLog {
             .map_err(|_| io::Error::other("the raft log's thread has ended"))?
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shared> {
+    fn lock(&self) -> MutexGuard<'_, SharedLog> {
         self.shared.lock().expect("no holder of this lock panics")
     }
 }
 
-impl Shared {
+impl SharedLog {
     fn push(&self, records: Vec<u8>, waiter: Waiter) -> io::Result<()> {
         self.writer.push(Operation::Append { records, waiter })
     }

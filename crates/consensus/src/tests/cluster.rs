@@ -260,8 +260,9 @@ async fn a_late_node_gets_the_map_by_a_snapshot() {
             .await
             .unwrap();
     }
-    let raft = nodes[0].consensus.inner.core.raft.clone();
-    let last = nodes[0].consensus.last_log_index();
+    let core = &nodes[0].consensus.inner.core;
+    let raft = core.raft.clone();
+    let last = core.log.last().map_or(0, |last| last.index);
     raft.trigger().snapshot().await.unwrap();
     let mut snapshots = raft.watch_snapshot_progress();
     eventually(

@@ -20,8 +20,8 @@ use crate::envelope::{Envelope, Kind, decode_body, encode_body};
 use crate::greeting::{Greeting, Hello, Identity, Purpose, encode_frame};
 use crate::log::log_id;
 use crate::message::{
-    Blob, HeartbeatAnswer, HeartbeatRequest, JoinReply, LogEnd, PartitionProgress, PeerReply,
-    PeerRequest, Probe, ProposeReply, ReplicaRole, SnapshotRequest,
+    Blob, HeartbeatAnswer, HeartbeatRequest, JoinReply, PartitionProgress, PeerReply, PeerRequest,
+    ProbeReply, ProposeReply, SnapshotRequest,
 };
 use crate::shown::ShownStart;
 use crate::types::{Entry, LogId, Proposal, SnapshotMeta, Vote};
@@ -54,7 +54,6 @@ fn name_of_request(request: &PeerRequest) -> &'static str {
         PeerRequest::CrashHint { .. } => "crash hint",
         PeerRequest::ProbeOther { .. } => "probe other",
         PeerRequest::Heartbeat(_) => "heartbeat",
-        PeerRequest::ReportLogEnds => "report log ends",
         PeerRequest::ShowStart(_) => "show start",
     }
 }
@@ -127,13 +126,8 @@ fn requests() -> Vec<PeerRequest> {
             storage: StorageId(2),
         },
         PeerRequest::Heartbeat(HeartbeatRequest {
-            from: StorageId(1),
-            incarnation: Incarnation(2),
-            sent_ns: 1 << 40,
-            map_version: MapVersion(12),
             full: vec![StorageId(3)],
         }),
-        PeerRequest::ReportLogEnds,
         PeerRequest::ShowStart(ShownStart {
             storage: StorageId(1),
             begun: vec![76, 77],
@@ -158,7 +152,6 @@ fn name_of_reply(reply: &PeerReply) -> &'static str {
         PeerReply::Noted => "noted",
         PeerReply::Probed(_) => "probed",
         PeerReply::Heartbeat(_) => "heartbeat",
-        PeerReply::LogEnds(_) => "log ends",
         PeerReply::StartSeen(_) => "start seen",
         PeerReply::NotReady => "not ready",
         PeerReply::Busy => "busy",
@@ -264,30 +257,19 @@ fn refusals() -> Vec<Refused> {
 }
 
 fn heartbeat_answer() -> HeartbeatAnswer {
-    let roles = [
-        ReplicaRole::Primary,
-        ReplicaRole::Backup,
-        ReplicaRole::Learner,
-        ReplicaRole::Stopped,
-    ];
-    let progress = |role| PartitionProgress {
+    let progress = |stopped: Option<String>| PartitionProgress {
         partition: partition(),
         epoch: Epoch(2),
         end: 300,
-        commit: 299,
-        role,
-        serving: role == ReplicaRole::Primary,
-        stopped: (role == ReplicaRole::Stopped).then(|| "it differs".to_owned()),
+        stopped,
     };
+    let stopped = [None, Some("it differs".to_owned())];
     HeartbeatAnswer {
         incarnation: Incarnation(2),
-        map_version: MapVersion(12),
         oldest_sync_ms: 1,
         oldest_apply_ms: 2,
         resources: Blob(vec![1, 2]),
-        partitions: roles.into_iter().map(progress).collect(),
-        partitions_complete: true,
-        last_log_index: 302,
+        partitions: stopped.into_iter().map(progress).collect(),
         full: true,
         leaving: true,
     }
@@ -317,7 +299,11 @@ fn replies() -> Vec<PeerReply> {
         },
     ];
     let incarnation = Incarnation(2);
-    let probes = [Probe::Refused, Probe::Alive { incarnation }, Probe::Unknown];
+    let probes = [
+        ProbeReply::Refused,
+        ProbeReply::Alive { incarnation },
+        ProbeReply::Unknown,
+    ];
     let mut replies = raft_replies();
     replies.extend(proposed.into_iter().chain(refused).map(PeerReply::Proposed));
     replies.extend([Some(300), None].map(PeerReply::ReadIndex));
@@ -330,11 +316,6 @@ fn replies() -> Vec<PeerReply> {
         },
         PeerReply::Noted,
         PeerReply::Heartbeat(heartbeat_answer()),
-        PeerReply::LogEnds(vec![LogEnd {
-            partition: partition(),
-            epoch: Epoch(2),
-            index: 300,
-        }]),
         PeerReply::StartSeen(SeenStart {
             map_version: MapVersion(12),
             older: Some("an older copy".to_owned()),
@@ -374,8 +355,8 @@ fn control() -> Vec<String> {
 const CONTROL: Golden<'_> = Golden {
     format: "requests and answers on control connections",
     number: "WIRE_FORMAT, unless a field was added that has a default",
-    file: "control-wire-2.txt",
-    text: include_str!("../../testdata/control-wire-2.txt"),
+    file: "control-wire-3.txt",
+    text: include_str!("../../testdata/control-wire-3.txt"),
 };
 
 #[test]

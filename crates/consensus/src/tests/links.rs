@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::harness::{CLUSTER, Node, cluster, eventually, identity};
 use crate::greeting::{self, GreetError, Hello, Purpose, Unfit, WIRE_FORMAT, WIRE_FORMAT_OLDEST};
-use crate::{CallError, LinkEvent, PeerReply, PeerRequest, Probe};
+use crate::{CallError, LinkEvent, PeerReply, PeerRequest, ProbeReply};
 
 fn hello(storage: u64, cluster: Option<ClusterId>, purpose: Purpose) -> Hello {
     let address = ([127, 0, 0, 1], 1).into();
@@ -40,7 +40,7 @@ async fn a_killed_node_is_noticed_and_a_restarted_one_too() {
     let hint = async { while events.recv().await.unwrap() != refused {} };
     eventually("the crash hint", hint).await;
     let peers = nodes[0].peers.clone();
-    assert_eq!(peers.probe(storage).await, Probe::Refused);
+    assert_eq!(peers.probe(storage).await, ProbeReply::Refused);
 
     let back = killed.start();
     let incarnation = back.incarnation;
@@ -53,7 +53,10 @@ async fn a_killed_node_is_noticed_and_a_restarted_one_too() {
         while events.recv().await.unwrap() != new {}
     })
     .await;
-    assert_eq!(peers.probe(storage).await, Probe::Alive { incarnation });
+    assert_eq!(
+        peers.probe(storage).await,
+        ProbeReply::Alive { incarnation }
+    );
     back.kill();
     nodes.remove(0).kill();
 }

@@ -26,7 +26,7 @@ use crate::request::{Answer, Correlation, Reply};
 use crate::transfer::{Ended, Incoming, Outgoing, Pairs, TransferId};
 use crate::unsynced::{Unsynced, Waiting};
 use crate::wire::{CopyStep, DataMessage};
-use crate::{Event, LinkOrder, Now, Operation, Plane, Settings, Stored};
+use crate::{LinkOrder, Now, Operation, Plane, PlaneEvent, Settings, Stored};
 
 const T0: Duration = Duration::ZERO;
 const ME: Office = Office {
@@ -69,8 +69,8 @@ fn map(table: &TableDefinition) -> ClusterMap {
 /// Tells the plane the map, and that [`PEER`] has dialled. Returns the number of the link to it.
 fn meet(plane: &mut Plane<MemoryEngine, ()>, map: ClusterMap) -> u64 {
     plane.begin_turn(Now::default());
-    plane.handle(Event::Map(Arc::new(map)));
-    plane.handle(Event::Inbound(PEER));
+    plane.handle(PlaneEvent::Map(Arc::new(map)));
+    plane.handle(PlaneEvent::Inbound(PEER));
     let dialled = plane
         .effects()
         .links
@@ -86,7 +86,7 @@ fn meet(plane: &mut Plane<MemoryEngine, ()>, map: ClusterMap) -> u64 {
 fn connected(settings: Settings) -> Plane<MemoryEngine, ()> {
     let mut plane = plane(settings);
     let link = meet(&mut plane, map(&definition(1, 2, 1)));
-    plane.handle(Event::PeerUp {
+    plane.handle(PlaneEvent::PeerUp {
         peer: PEER.member,
         link,
     });
@@ -152,8 +152,8 @@ fn answers_to_earlier_start_answer_another_question() {
         table.partitions[0].in_sync = vec![PEER.member];
         let link = meet(&mut plane, map);
         let peer = PEER.member;
-        plane.handle(Event::PeerUp { peer, link });
-        plane.handle(Event::Request {
+        plane.handle(PlaneEvent::PeerUp { peer, link });
+        plane.handle(PlaneEvent::Request {
             partition: partition(0),
             operation: Operation::Get {
                 key: Bytes::from_static(b"one"),
@@ -347,7 +347,7 @@ fn stale_link_hears_of_an_earlier_connection() {
     let is_up = |mutant| {
         let mut plane = plane(settings(mutant));
         let link = meet(&mut plane, cluster(&[("a", 1), ("b", 1)]));
-        plane.handle(Event::PeerUp {
+        plane.handle(PlaneEvent::PeerUp {
             peer: PEER.member,
             link: link + 1,
         });

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use tablestore_consensus::{
-    self as consensus, HeartbeatAnswer, HeartbeatRequest, PartitionProgress, PeerReply,
-    PeerRequest, ReplicaRole,
+    self as consensus, HeartbeatAnswer, HeartbeatRequest, PartitionProgress, PeerReply, PeerRequest,
 };
-use tablestore_controller::{Answer, Input, ReplicaProgress};
+use tablestore_controller::{Input, ReplicaProgress, SignOfWork};
 use tablestore_health::{Probe, Work};
 use tablestore_placement::{Incarnation, StorageId};
 
@@ -20,8 +19,7 @@ const PROBE_WITHIN: Duration = Duration::from_millis(100);
 impl Driver {
     pub(super) fn heartbeat(&mut self, to: StorageId) {
         let sent = self.origin.elapsed();
-        let me = self.node.shared.me;
-        if to == me.member {
+        if to == self.node.shared.me.member {
             let answer = self.node.heartbeat_answer();
             self.answered(to, sent, answer);
             let room = &self.node.shared.progress.room;
@@ -29,10 +27,6 @@ impl Driver {
             return;
         }
         let request = PeerRequest::Heartbeat(HeartbeatRequest {
-            from: me.member,
-            incarnation: me.incarnation,
-            sent_ns: u64::try_from(sent.as_nanos()).unwrap_or(u64::MAX),
-            map_version: self.node.map().version,
             full: self.core.full_members().into_iter().collect(),
         });
         let peers = self.node.shared.consensus.peers().clone();
@@ -66,9 +60,9 @@ impl Driver {
                 return;
             };
             let found = match found {
-                consensus::Probe::Refused => Probe::Refused,
-                consensus::Probe::Alive { .. } => Probe::Answered,
-                consensus::Probe::Unknown => Probe::Silent,
+                consensus::ProbeReply::Refused => Probe::Refused,
+                consensus::ProbeReply::Alive { .. } => Probe::Answered,
+                consensus::ProbeReply::Unknown => Probe::Silent,
             };
             let _ = reports.try_send(Report::Other(Input::Probed {
                 by,
@@ -81,15 +75,14 @@ impl Driver {
 }
 
 /// What the core needs of an answer.
-fn seen(answer: HeartbeatAnswer) -> Answer {
+fn seen(answer: HeartbeatAnswer) -> SignOfWork {
     let progress = |replica: PartitionProgress| ReplicaProgress {
         partition: replica.partition,
         epoch: replica.epoch,
         end: replica.end,
-        stopped: (replica.role == ReplicaRole::Stopped)
-            .then(|| replica.stopped.unwrap_or_default()),
+        stopped: replica.stopped,
     };
-    Answer {
+    SignOfWork {
         incarnation: answer.incarnation,
         work: Work {
             unfinished_sync_age: Duration::from_millis(answer.oldest_sync_ms),

@@ -3,15 +3,14 @@
 use std::sync::OnceLock;
 
 use tablestore_consensus::{
-    Blob, HeartbeatAnswer, LogEnd, PartitionProgress, PeerIdentity, PeerReply, PeerRequest,
-    PeerService, ReplicaRole, ReplyFuture, ShownStart,
+    Blob, HeartbeatAnswer, PartitionProgress, PeerIdentity, PeerReply, PeerRequest, PeerService,
+    ReplyFuture, ShownStart,
 };
 use tablestore_placement::StorageId;
 use tablestore_placement::identity::{Others, Remembered, SeenStart, judge};
-use tablestore_replication::Role;
 use tokio::sync::oneshot;
 
-use crate::data::Event;
+use crate::data::DataEvent;
 use crate::node::Node;
 
 /// A node whose journal has failed says that its oldest sync is this old: it does no work.
@@ -45,7 +44,6 @@ impl PeerService for Service {
                 node.shared.progress.room.set_full_members(full);
                 PeerReply::Heartbeat(node.heartbeat_answer())
             }
-            (Some(node), PeerRequest::ReportLogEnds) => PeerReply::LogEnds(node.log_ends()),
             (Some(_), _) => PeerReply::Unsupported,
         };
         Box::pin(std::future::ready(reply))
@@ -56,7 +54,7 @@ impl Node {
     /// What this node says about the directory of one that is about to start.
     async fn judge(&self, shown: &ShownStart) -> SeenStart {
         let (asker, remembered) = oneshot::channel();
-        let asked = Event::Remembered(shown.storage, asker);
+        let asked = DataEvent::Remembered(shown.storage, asker);
         self.shared.data.send(asked).await;
         let consensus = &self.shared.consensus;
         let remembered = remembered.await.unwrap_or_default();
@@ -91,7 +89,6 @@ impl Node {
         };
         HeartbeatAnswer {
             incarnation: self.shared.me.incarnation,
-            map_version: self.map().version,
             oldest_sync_ms: if failed {
                 FAILED_MS
             } else {
@@ -106,33 +103,11 @@ impl Node {
                     partition,
                     epoch: replica.epoch,
                     end: replica.end,
-                    commit: replica.commit,
-                    role: match (&replica.stopped, replica.role) {
-                        (Some(_), _) => ReplicaRole::Stopped,
-                        (None, Role::Primary) => ReplicaRole::Primary,
-                        (None, Role::Backup) => ReplicaRole::Backup,
-                        (None, _) => ReplicaRole::Learner,
-                    },
-                    serving: replica.serving,
                     stopped: replica.stopped,
                 })
                 .collect(),
-            partitions_complete: true,
-            last_log_index: self.shared.consensus.last_log_index(),
             full: progress.room.is_full(),
             leaving: progress.is_leaving(),
         }
-    }
-
-    fn log_ends(&self) -> Vec<LogEnd> {
-        let replicas = self.shared.progress.replicas();
-        replicas
-            .into_iter()
-            .map(|(partition, replica)| LogEnd {
-                partition,
-                epoch: replica.epoch,
-                index: replica.end,
-            })
-            .collect()
     }
 }

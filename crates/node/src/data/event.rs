@@ -26,9 +26,9 @@ pub(crate) struct Asked {
 
 /// What happened.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub(crate) enum DataEvent {
     /// For the plane as it is.
-    Plane(dataplane::Event<Waiter>),
+    Plane(dataplane::PlaneEvent<Waiter>),
     /// A client of this node asks.
     Asked(Asked),
     /// A frame from a peer.
@@ -52,10 +52,10 @@ pub(crate) enum Event {
 
 /// Sends events to the data thread.
 #[derive(Debug, Clone)]
-pub(crate) struct EventSender(mpsc::Sender<Event>);
+pub(crate) struct EventSender(mpsc::Sender<DataEvent>);
 
 /// The data thread's end.
-pub(crate) type EventReceiver = mpsc::Receiver<Event>;
+pub(crate) type EventReceiver = mpsc::Receiver<DataEvent>;
 
 /// The queue.
 pub(crate) fn channel() -> (EventSender, EventReceiver) {
@@ -65,22 +65,22 @@ pub(crate) fn channel() -> (EventSender, EventReceiver) {
 
 impl EventSender {
     /// Waits for room. The data thread is gone if it fails, and with it the process.
-    pub(crate) async fn send(&self, event: Event) {
+    pub(crate) async fn send(&self, event: DataEvent) {
         let _ = self.0.send(event).await;
     }
 
     /// The same, for the plane.
-    pub(crate) async fn tell(&self, event: dataplane::Event<Waiter>) {
-        self.send(Event::Plane(event)).await;
+    pub(crate) async fn tell(&self, event: dataplane::PlaneEvent<Waiter>) {
+        self.send(DataEvent::Plane(event)).await;
     }
 
     /// Blocks until there is room; only for threads that are not async.
-    pub(crate) fn tell_blocking(&self, event: dataplane::Event<Waiter>) {
-        let _ = self.0.blocking_send(Event::Plane(event));
+    pub(crate) fn tell_blocking(&self, event: dataplane::PlaneEvent<Waiter>) {
+        let _ = self.0.blocking_send(DataEvent::Plane(event));
     }
 
     /// Gives the event back if the queue is full.
-    pub(crate) fn offer(&self, event: Event) -> Result<(), Box<Event>> {
+    pub(crate) fn offer(&self, event: DataEvent) -> Result<(), Box<DataEvent>> {
         self.0
             .try_send(event)
             .map_err(|error| Box::new(error.into_inner()))

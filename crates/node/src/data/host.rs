@@ -12,7 +12,7 @@ use tablestore_store::{JournalReader, LsmEngine};
 use tokio::sync::oneshot;
 
 use super::counters::Counters;
-use super::event::{Event, EventReceiver, EventSender, Waiter};
+use super::event::{DataEvent, EventReceiver, EventSender, Waiter};
 use super::journal::{JournalQueue, JournalState};
 use super::links::{Sockets, read_frames};
 use super::progress::Progress;
@@ -86,7 +86,7 @@ pub(crate) async fn run(parts: Parts, mut receiver: EventReceiver) -> std::io::R
         }
         host.begin_turn(&state);
         for event in events.drain(..) {
-            if let Event::Stop(done) = event {
+            if let DataEvent::Stop(done) = event {
                 host.end(&state).await;
                 let _ = done.send(());
                 return Ok(());
@@ -137,55 +137,58 @@ impl Host {
             self.plane.unwritten(peer, bytes);
         }
         self.plane
-            .handle(dataplane::Event::Persisted(journal.persisted()));
+            .handle(dataplane::PlaneEvent::Persisted(journal.persisted()));
         if let Some(held) = journal.held_unless(&self.held_told) {
             self.held_told.clone_from(&held);
-            self.plane.handle(dataplane::Event::Held(held));
+            self.plane.handle(dataplane::PlaneEvent::Held(held));
         }
         if let Some((changes, full, members)) = self.progress.room.changed(self.room_told) {
             self.room_told = changes;
-            self.plane.handle(dataplane::Event::Room { full, members });
+            self.plane
+                .handle(dataplane::PlaneEvent::Room { full, members });
         }
     }
 
-    fn event(&mut self, event: Event) {
+    fn event(&mut self, event: DataEvent) {
         match event {
-            Event::Plane(dataplane::Event::JournalFailed) => {
+            DataEvent::Plane(dataplane::PlaneEvent::JournalFailed) => {
                 self.progress.set_failed();
-                self.plane.handle(dataplane::Event::JournalFailed);
+                self.plane.handle(dataplane::PlaneEvent::JournalFailed);
             }
-            Event::Plane(event) => self.plane.handle(event),
-            Event::Asked(asked) => {
+            DataEvent::Plane(event) => self.plane.handle(event),
+            DataEvent::Asked(asked) => {
                 let deadline = asked.deadline.into_std();
-                self.plane.handle(dataplane::Event::Request {
+                self.plane.handle(dataplane::PlaneEvent::Request {
                     partition: asked.partition,
                     operation: asked.operation,
                     deadline: deadline.saturating_duration_since(self.origin),
                     waiter: asked.waiter,
                 });
             }
-            Event::Frame {
+            DataEvent::Frame {
                 from,
                 frame,
                 unread: _until_dealt_with,
-            } => self.plane.handle(dataplane::Event::Frame { from, frame }),
-            Event::Inbound { peer, socket } => {
+            } => self
+                .plane
+                .handle(dataplane::PlaneEvent::Frame { from, frame }),
+            DataEvent::Inbound { peer, socket } => {
                 read_frames(peer, socket, self.sender.clone(), self.metrics.clone());
-                self.plane.handle(dataplane::Event::Inbound(peer));
+                self.plane.handle(dataplane::PlaneEvent::Inbound(peer));
             }
-            Event::Remembered(of, asker) => {
+            DataEvent::Remembered(of, asker) => {
                 // Who asked may have gone away.
                 let _ = asker.send(self.plane.remembers(of));
             }
-            Event::Resign(done) => {
+            DataEvent::Resign(done) => {
                 self.resigning = Some(done);
-                self.plane.handle(dataplane::Event::Resign);
+                self.plane.handle(dataplane::PlaneEvent::Resign);
             }
-            Event::FlushAll(done) => {
+            DataEvent::FlushAll(done) => {
                 self.flushing_all = Some(done);
-                self.plane.handle(dataplane::Event::FlushAll);
+                self.plane.handle(dataplane::PlaneEvent::FlushAll);
             }
-            Event::Stop(_) => unreachable!("the loop takes this one"),
+            DataEvent::Stop(_) => unreachable!("the loop takes this one"),
         }
     }
 
@@ -266,7 +269,7 @@ fn propose(consensus: &Consensus, sender: &EventSender, effects: &mut Effects<Wa
                 Ok(_) | Err(_) => None,
             };
             sender
-                .tell(dataplane::Event::Proposed { partition, refused })
+                .tell(dataplane::PlaneEvent::Proposed { partition, refused })
                 .await;
         });
     }
@@ -274,7 +277,9 @@ fn propose(consensus: &Consensus, sender: &EventSender, effects: &mut Effects<Wa
         let (consensus, sender) = (consensus.clone(), sender.clone());
         tokio::spawn(async move {
             let map = consensus.read_index().await.ok();
-            sender.tell(dataplane::Event::MapRead { rounds, map }).await;
+            sender
+                .tell(dataplane::PlaneEvent::MapRead { rounds, map })
+                .await;
         });
     }
 }

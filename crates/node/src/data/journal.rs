@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tablestore_dataplane::{Event, GroupCommit, Record};
+use tablestore_dataplane::{GroupCommit, PlaneEvent, Record};
 use tablestore_store::JournalWriter;
 use tablestore_store::journal::JournalFailed;
 use tokio::sync::Notify;
@@ -176,7 +176,7 @@ fn run(
         state.progressed.notify_one();
         *state.held.lock().unwrap_or_else(PoisonError::into_inner) = committed.held;
         if !committed.trimmed.is_empty() {
-            events.tell_blocking(Event::Trimmed(committed.trimmed));
+            events.tell_blocking(PlaneEvent::Trimmed(committed.trimmed));
         }
     }
 }
@@ -184,5 +184,5 @@ fn run(
 fn fail(error: &JournalFailed, state: &JournalState, events: &EventSender) {
     tracing::error!(%error, "the journal failed; this node stops serving");
     state.failed.store(true, Ordering::Release);
-    events.tell_blocking(Event::JournalFailed);
+    events.tell_blocking(PlaneEvent::JournalFailed);
 }

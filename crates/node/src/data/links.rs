@@ -15,14 +15,14 @@ use futures_util::{SinkExt, StreamExt};
 use socket2::SockRef;
 use tablestore_consensus::{Dialler, Purpose, keep_alive};
 use tablestore_dataplane::settings::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
-use tablestore_dataplane::{Event as PlaneEvent, Frame, LinkOrder};
+use tablestore_dataplane::{Frame, LinkOrder, PlaneEvent};
 use tablestore_placement::{Office, StorageId};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
 use super::counters::Counters;
-use super::event::{Event, EventSender};
+use super::event::{DataEvent, EventSender};
 
 /// So much is written before the socket is flushed.
 const FLUSH_BYTES: usize = 1 << 20;
@@ -237,7 +237,7 @@ async fn read_until_the_end(
         let Ok(unread) = Arc::clone(&unread).acquire_many_owned(length).await else {
             return;
         };
-        let event = Event::Frame {
+        let event = DataEvent::Frame {
             from: peer,
             frame,
             unread,

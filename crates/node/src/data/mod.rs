@@ -14,7 +14,7 @@ mod storage;
 mod workers;
 
 pub(crate) use counters::Counters;
-pub(crate) use event::{Asked, Event, EventSender, channel};
+pub(crate) use event::{Asked, DataEvent, EventSender, channel};
 pub(crate) use host::{Parts, run};
 pub(crate) use journal::JournalQueue;
 pub(crate) use progress::Progress;

@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, mpsc};
 
-use tablestore_dataplane::{Event, Host, Job, Lane};
+use tablestore_dataplane::{Host, Job, Lane, PlaneEvent};
 use tablestore_store::stopped::StoppedReplicas;
 use tablestore_store::{JournalReader, LsmEngine};
 
@@ -47,7 +47,7 @@ impl Workers {
                         notes: &notes,
                     };
                     for job in jobs {
-                        sender.tell_blocking(Event::Done(job.run(&host)));
+                        sender.tell_blocking(PlaneEvent::Done(job.run(&host)));
                     }
                 })?;
             Ok(to_lane)

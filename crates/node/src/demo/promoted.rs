@@ -18,7 +18,7 @@ const READ_FOR: Duration = Duration::from_secs(3);
 
 /// What of an event is needed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-struct Event {
+struct PromotedEvent {
     kind: String,
     at_us: u64,
     #[serde(default)]
@@ -48,8 +48,8 @@ pub(crate) struct Lost {
 
 impl Lost {
     /// When these partitions had new primaries, in microseconds after the kill.
-    fn all_promoted_us(&self, events: &[Event]) -> Vec<u64> {
-        let ours = |event: &&Event| {
+    fn all_promoted_us(&self, events: &[PromotedEvent]) -> Vec<u64> {
+        let ours = |event: &&PromotedEvent| {
             event.kind == "promoted"
                 && event.table == self.table
                 && event.at_us >= self.killed_at_us
@@ -93,7 +93,7 @@ async fn remembered(client: &reqwest::Client, address: SocketAddr) -> Vec<u8> {
 }
 
 /// The events of a stream; whatever else is in it is passed over.
-fn parse(stream: &[u8]) -> Vec<Event> {
+fn parse(stream: &[u8]) -> Vec<PromotedEvent> {
     String::from_utf8_lossy(stream)
         .lines()
         .filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok())

@@ -45,7 +45,10 @@ pub(crate) fn phases(
         if !ours || decision.at_ms < killed_at_us / 1000 {
             continue;
         }
-        if !matches!(decision.kind.as_str(), "failover" | "member_down" | "stall") {
+        if !matches!(
+            decision.kind.as_str(),
+            "failover" | "member_down" | "stall" | "unreachable"
+        ) {
             continue;
         }
         let own = [(decision.kind.clone(), decision.at_ms)];

@@ -9,7 +9,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Response};
 use tablestore_contract::{BATCH_LISTS, BatchWritten};
 use tablestore_store::limits::DEPTH_MAX;
-use tablestore_store::{Condition, Item, Mutation, Value, json, mutation};
+use tablestore_store::{Condition, Effect, Item, Mutation, Value, json};
 
 use super::backend::Backend;
 use super::body::{self, ReplyBody};
@@ -19,7 +19,7 @@ use super::keys;
 use super::problem::{Kind, Problem};
 use super::rows;
 use super::settings::{BATCH_BODY_BYTES_MAX, BATCH_ITEMS_MAX};
-use super::shared::{Shared, method_not_allowed};
+use super::shared::{SharedHttp, method_not_allowed};
 use super::uri;
 use crate::api::{BatchItem, WriteReply};
 
@@ -30,7 +30,7 @@ const DEPTH_OF_ITEMS: usize = 2;
 
 /// Answers `POST …/rows:batch`.
 pub(crate) async fn answer<B, I>(
-    shared: &Shared<B>,
+    shared: &SharedHttp<B>,
     parts: &Parts,
     table: &str,
     input: I,
@@ -200,7 +200,7 @@ fn write_results(results: impl Iterator<Item = Result<WriteReply, Problem>>) -> 
         }
         match result {
             Ok(reply) => {
-                let absent = reply.code == mutation::CODE_ABSENT;
+                let absent = reply.effect == Some(Effect::Absent);
                 let written = BatchWritten {
                     status: 200,
                     version: if absent { 0 } else { reply.version },

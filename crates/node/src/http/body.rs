@@ -169,7 +169,7 @@ impl Body for ReplyBody {
 }
 
 /// A result that cannot fail, as hyper wants it.
-pub(crate) type Answer = Result<hyper::Response<ReplyBody>, Infallible>;
+pub(crate) type HttpResult = Result<hyper::Response<ReplyBody>, Infallible>;
 
 #[cfg(test)]
 mod tests {

@@ -19,7 +19,7 @@ use super::headers;
 use super::problem::Problem;
 use super::scan::whole;
 use super::settings::DECISIONS_LIMIT;
-use super::shared::Shared;
+use super::shared::SharedHttp;
 use super::views::shown;
 use super::{uri, views};
 use crate::api::RequestError;
@@ -31,7 +31,10 @@ const TABLE: &str = "the name of a table";
 const _: () = assert!(DECISIONS_LIMIT_MAX == DECISIONS_KEPT);
 
 /// `GET /v1/cluster`
-pub(crate) async fn show<B: Backend>(State(shared): State<Arc<Shared<B>>>, _: NoQuery) -> Reply {
+pub(crate) async fn show<B: Backend>(
+    State(shared): State<Arc<SharedHttp<B>>>,
+    _: NoQuery,
+) -> Reply {
     let backend = &shared.backend;
     let map = backend.map();
     Ok(shown(&views::cluster(
@@ -43,7 +46,7 @@ pub(crate) async fn show<B: Backend>(State(shared): State<Arc<Shared<B>>>, _: No
 
 /// `GET /v1/cluster/partitions?table=`
 pub(crate) async fn partitions<B: Backend>(
-    State(shared): State<Arc<Shared<B>>>,
+    State(shared): State<Arc<SharedHttp<B>>>,
     Deadline(deadline): Deadline,
     query: Query,
 ) -> Reply {
@@ -58,7 +61,7 @@ pub(crate) async fn partitions<B: Backend>(
 
 /// `GET /v1/cluster/decisions?limit=`
 pub(crate) async fn decisions<B: Backend>(
-    State(shared): State<Arc<Shared<B>>>,
+    State(shared): State<Arc<SharedHttp<B>>>,
     query: Query,
 ) -> Reply {
     let [limit] = query.parameters(&[parameters::LIMIT])?;
@@ -73,7 +76,7 @@ pub(crate) async fn decisions<B: Backend>(
 
 /// `GET /v1/cluster/explain?if_fails=a,b`
 pub(crate) async fn explain<B: Backend>(
-    State(shared): State<Arc<Shared<B>>>,
+    State(shared): State<Arc<SharedHttp<B>>>,
     query: Query,
 ) -> Reply {
     let [names] = query.parameters(&[parameters::IF_FAILS])?;
@@ -89,7 +92,7 @@ pub(crate) async fn explain<B: Backend>(
 
 /// `GET /v1/cluster/checksums?table=`
 pub(crate) async fn checksums<B: Backend>(
-    State(shared): State<Arc<Shared<B>>>,
+    State(shared): State<Arc<SharedHttp<B>>>,
     headers: HeaderMap,
     query: Query,
 ) -> Reply {
@@ -106,7 +109,7 @@ pub(crate) async fn checksums<B: Backend>(
 
 /// `POST /v1/cluster/nodes/{n}/drain`
 pub(crate) async fn drain<B: Backend>(
-    State(shared): State<Arc<Shared<B>>>,
+    State(shared): State<Arc<SharedHttp<B>>>,
     Name(name): Name,
     Deadline(deadline): Deadline,
     _: NoQuery,
@@ -117,7 +120,7 @@ pub(crate) async fn drain<B: Backend>(
 
 /// `DELETE /v1/cluster/nodes/{n}`
 pub(crate) async fn remove<B: Backend>(
-    State(shared): State<Arc<Shared<B>>>,
+    State(shared): State<Arc<SharedHttp<B>>>,
     Name(name): Name,
     Deadline(deadline): Deadline,
     _: NoQuery,

@@ -21,13 +21,13 @@ use super::backend::{Backend, Event};
 use super::extract::NoQuery;
 use super::problem::Problem;
 use super::settings::EVENTS_KEEPALIVE;
-use super::shared::Shared;
+use super::shared::SharedHttp;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static(names::LAST_EVENT_ID);
 
 /// `GET /v1/cluster/events`
 pub(crate) async fn stream_events<B: Backend>(
-    State(shared): State<Arc<Shared<B>>>,
+    State(shared): State<Arc<SharedHttp<B>>>,
     headers: HeaderMap,
     _: NoQuery,
 ) -> Result<Response, Problem> {

@@ -19,12 +19,12 @@ use super::backend::Backend;
 use super::body::ReplyBody;
 use super::problem::{Kind, Problem};
 use super::rows::Target;
-use super::shared::{Counted, Shared, method_not_allowed};
+use super::shared::{Counted, SharedHttp, method_not_allowed};
 use super::uri::RowsPath;
 use super::{batch, cluster, events, rows, scan, system, tables};
 
 /// Everything that is not about rows.
-pub(crate) fn router<B: Backend>(shared: Arc<Shared<B>>) -> Router {
+pub(crate) fn router<B: Backend>(shared: Arc<SharedHttp<B>>) -> Router {
     let mut router = Router::new();
     for (path, methods, allowed) in routes::<B>() {
         router = router.route(
@@ -51,7 +51,7 @@ const ROWS: [(&str, &str); 4] = [
     ("/v1/tables/{table}/rows/{pk}/{sk}", rows::METHODS),
 ];
 
-type Route<B> = (&'static str, MethodRouter<Arc<Shared<B>>>, &'static str);
+type Route<B> = (&'static str, MethodRouter<Arc<SharedHttp<B>>>, &'static str);
 
 fn routes<B: Backend>() -> Vec<Route<B>> {
     const GET: &str = "GET, HEAD";
@@ -101,7 +101,7 @@ async fn sql() -> Problem {
 
 /// Answers any request.
 pub(crate) async fn answer<B, I>(
-    shared: &Arc<Shared<B>>,
+    shared: &Arc<SharedHttp<B>>,
     router: &Router,
     request: Request<I>,
 ) -> Response<ReplyBody>
@@ -124,7 +124,7 @@ where
 }
 
 /// Counts down also when the client goes away and the request is dropped.
-struct UnderWay<'a, B: Backend>(&'a Arc<Shared<B>>);
+struct UnderWay<'a, B: Backend>(&'a Arc<SharedHttp<B>>);
 
 impl<B: Backend> Drop for UnderWay<'_, B> {
     fn drop(&mut self) {
@@ -133,7 +133,7 @@ impl<B: Backend> Drop for UnderWay<'_, B> {
 }
 
 async fn dispatch<B, I>(
-    shared: &Arc<Shared<B>>,
+    shared: &Arc<SharedHttp<B>>,
     router: &Router,
     request: Request<I>,
 ) -> (Counted, Result<Response<ReplyBody>, Problem>)

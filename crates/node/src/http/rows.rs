@@ -13,7 +13,7 @@ use hyper::{HeaderMap, Method, Response, StatusCode};
 use serde_json::json;
 use tablestore_contract::{Written, parameters};
 use tablestore_store::item::codec;
-use tablestore_store::{Condition, Item, Mutation, json as store_json, mutation};
+use tablestore_store::{Condition, Effect, Item, Mutation, json as store_json};
 
 use super::backend::Backend;
 use super::body::{self, ReplyBody};
@@ -22,7 +22,7 @@ use super::headers::{self, EPOCH, PARTITION, REPEATED, SERVED_BY};
 use super::keys;
 use super::problem::{Kind, Problem};
 use super::settings::ROW_BODY_BYTES_MAX;
-use super::shared::{Counted, Shared, method_not_allowed};
+use super::shared::{Counted, SharedHttp, method_not_allowed};
 use super::uri;
 use crate::api::{Consistency, RequestContext, RowKey, Served, WriteReply};
 
@@ -53,7 +53,7 @@ pub(crate) fn counted(method: &Method) -> Counted {
 
 /// Answers a request for one row.
 pub(crate) async fn answer<B, I>(
-    shared: &Shared<B>,
+    shared: &SharedHttp<B>,
     parts: &Parts,
     target: Target<'_>,
     input: I,
@@ -73,7 +73,7 @@ where
 }
 
 async fn locate<B: Backend>(
-    shared: &Shared<B>,
+    shared: &SharedHttp<B>,
     target: Target<'_>,
     context: RequestContext,
 ) -> Result<(Arc<TableEntry>, RowKey), Problem> {
@@ -84,7 +84,7 @@ async fn locate<B: Backend>(
 }
 
 async fn get<B: Backend>(
-    shared: &Shared<B>,
+    shared: &SharedHttp<B>,
     parts: &Parts,
     target: Target<'_>,
     context: RequestContext,
@@ -124,7 +124,7 @@ async fn get<B: Backend>(
 }
 
 async fn write<B, I>(
-    shared: &Shared<B>,
+    shared: &SharedHttp<B>,
     parts: &Parts,
     target: Target<'_>,
     context: RequestContext,
@@ -174,7 +174,7 @@ where
 }
 
 async fn read_item<B, I>(
-    shared: &Shared<B>,
+    shared: &SharedHttp<B>,
     table: &TableEntry,
     key: &RowKey,
     input: I,
@@ -219,7 +219,7 @@ pub(crate) fn parse_consistency(text: Option<&str>) -> Result<Consistency, Probl
 }
 
 fn written<B: Backend>(
-    shared: &Shared<B>,
+    shared: &SharedHttp<B>,
     reply: &WriteReply,
     condition: Condition,
     deletes: bool,
@@ -239,7 +239,7 @@ fn written<B: Backend>(
             .collect();
         return Err(problem);
     }
-    let deleted = reply.code != mutation::CODE_ABSENT;
+    let deleted = reply.effect != Some(Effect::Absent);
     let said = Written {
         version: reply.version,
         deleted: deletes.then_some(deleted),
@@ -254,9 +254,9 @@ fn written<B: Backend>(
 /// Why a committed write changed nothing, if so. A row to delete that is not there is no error:
 /// what the client wants is so.
 pub(crate) fn refused(reply: &WriteReply, condition: Option<Condition>) -> Option<Problem> {
-    let mut problem = match reply.code {
-        mutation::CODE_APPLIED | mutation::CODE_ABSENT => return None,
-        mutation::CODE_CONDITION_FAILED => {
+    let mut problem = match reply.effect {
+        Some(Effect::Done | Effect::Absent) => return None,
+        Some(Effect::ConditionFailed) => {
             let is = match reply.version {
                 0 => "there is no such row".to_owned(),
                 version => format!("the row is at version {version}"),
@@ -268,7 +268,7 @@ pub(crate) fn refused(reply: &WriteReply, condition: Option<Condition>) -> Optio
             Problem::new(Kind::PreconditionFailed, format!("{is}{asked}"))
                 .with("version", json!(reply.version))
         }
-        mutation::CODE_TOO_LARGE => {
+        Some(Effect::TooLarge) => {
             let limit = tablestore_store::limits::ITEM_BYTES_MAX;
             Problem::new(
                 Kind::TooLarge,
@@ -277,9 +277,9 @@ pub(crate) fn refused(reply: &WriteReply, condition: Option<Condition>) -> Optio
             .about("item", format!("at most {limit} bytes"))
             .with("limit", json!(limit))
         }
-        other => Problem::new(
+        None => Problem::new(
             Kind::Internal,
-            format!("the write was answered with code {other}"),
+            "the write had an effect that this node does not know",
         ),
     };
     problem.partition = Some(reply.served.partition);
@@ -300,7 +300,7 @@ fn json_reply(body: Vec<u8>) -> Response<ReplyBody> {
     response
 }
 
-fn fill_served<B: Backend>(shared: &Shared<B>, served: &Served, headers: &mut HeaderMap) {
+fn fill_served<B: Backend>(shared: &SharedHttp<B>, served: &Served, headers: &mut HeaderMap) {
     headers.insert(SERVED_BY, shared.directory().member(served.by));
     let partition = HeaderValue::from_maybe_shared(Bytes::from(served.partition.to_string()));
     headers.insert(

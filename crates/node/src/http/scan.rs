@@ -25,7 +25,7 @@ use super::keys;
 use super::problem::Problem;
 use super::rows;
 use super::settings::{SCAN_LIMIT, SCAN_LIMIT_MAX};
-use super::shared::{Shared, method_not_allowed};
+use super::shared::{SharedHttp, method_not_allowed};
 use super::uri;
 use crate::api::{RequestContext, RowKey, ScanPage, ScanRequest};
 
@@ -51,7 +51,7 @@ struct Scan {
 
 /// Answers `GET …/rows`.
 pub(crate) async fn answer<B: Backend>(
-    shared: &Arc<Shared<B>>,
+    shared: &Arc<SharedHttp<B>>,
     parts: &Parts,
     table: &str,
 ) -> Result<Response<ReplyBody>, Problem> {
@@ -232,7 +232,7 @@ pub(crate) fn whole(
 /// With a limit one page, whose cursor is in a header; without one all rows to the end, each page
 /// fetched when the client has taken the one before.
 async fn ndjson<B: Backend>(
-    shared: &Arc<Shared<B>>,
+    shared: &Arc<SharedHttp<B>>,
     mut scan: Scan,
     context: RequestContext,
     limited: bool,
@@ -270,7 +270,7 @@ async fn ndjson<B: Backend>(
 
 /// The pages of a stream.
 struct Pages<B> {
-    shared: Arc<Shared<B>>,
+    shared: Arc<SharedHttp<B>>,
     scan: Scan,
     /// The time that each page has.
     each: Duration,

@@ -22,11 +22,11 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
 use super::backend::Backend;
-use super::body::Answer;
+use super::body::HttpResult;
 use super::problem::{Kind, PROBLEM_JSON, Problem};
 use super::router;
 use super::settings::HttpSettings;
-use super::shared::Shared;
+use super::shared::SharedHttp;
 
 /// Pause after the system refused to accept (usually: no file descriptors left), so that the loop
 /// does not spin on the same error.
@@ -113,7 +113,7 @@ impl Connections {
 }
 
 struct Acceptor<B> {
-    shared: Arc<Shared<B>>,
+    shared: Arc<SharedHttp<B>>,
     router: Router,
     http: http1::Builder,
     connections: Arc<Connections>,
@@ -122,7 +122,7 @@ struct Acceptor<B> {
 impl<B: Backend> Acceptor<B> {
     fn new(backend: B, settings: HttpSettings, stop: watch::Receiver<bool>) -> Self {
         let max = settings.connections_max.min(Semaphore::MAX_PERMITS);
-        let shared = Shared::new(backend, settings, stop);
+        let shared = SharedHttp::new(backend, settings, stop);
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(shared.settings.header_read_timeout)
@@ -198,7 +198,7 @@ impl<B: Backend> Acceptor<B> {
                         let close = HeaderValue::from_static("close");
                         answer.headers_mut().insert(CONNECTION, close);
                     }
-                    Answer::Ok(answer)
+                    HttpResult::Ok(answer)
                 }
             });
             let connection = http.serve_connection(TokioIo::new(socket), service);
@@ -237,12 +237,12 @@ impl<B: Backend> Acceptor<B> {
 
 /// One open connection, counted until it is dropped.
 struct Open<B: Backend> {
-    shared: Arc<Shared<B>>,
+    shared: Arc<SharedHttp<B>>,
     connections: Arc<Connections>,
 }
 
 impl<B: Backend> Open<B> {
-    fn new(shared: Arc<Shared<B>>, connections: Arc<Connections>) -> Self {
+    fn new(shared: Arc<SharedHttp<B>>, connections: Arc<Connections>) -> Self {
         shared.metrics.connections.increment();
         Self {
             shared,

@@ -85,7 +85,7 @@ impl HttpMetrics {
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Shared<B> {
+pub(crate) struct SharedHttp<B> {
     pub(crate) backend: B,
     pub(crate) settings: HttpSettings,
     pub(crate) metrics: HttpMetrics,
@@ -94,7 +94,7 @@ pub(crate) struct Shared<B> {
     catalog: Catalog,
 }
 
-impl<B: Backend> Shared<B> {
+impl<B: Backend> SharedHttp<B> {
     pub(crate) fn new(
         backend: B,
         settings: HttpSettings,

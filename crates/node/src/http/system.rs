@@ -13,7 +13,7 @@ use tablestore_contract::{Health, openapi};
 use super::backend::Backend;
 use super::extract::NoQuery;
 use super::problem::{Kind, Problem};
-use super::shared::Shared;
+use super::shared::SharedHttp;
 use super::views::shown;
 
 /// Text with its media type.
@@ -26,7 +26,7 @@ pub(crate) async fn alive(_: NoQuery) -> Json<Value> {
 
 /// `GET /readyz`
 pub(crate) async fn ready<B: Backend>(
-    State(shared): State<Arc<Shared<B>>>,
+    State(shared): State<Arc<SharedHttp<B>>>,
     _: NoQuery,
 ) -> Result<Json<Value>, Problem> {
     if *shared.stopping.borrow() {
@@ -50,7 +50,7 @@ fn not_ready(reason: &str) -> Problem {
 
 /// `GET /metrics`
 pub(crate) async fn metrics<B: Backend>(
-    State(shared): State<Arc<Shared<B>>>,
+    State(shared): State<Arc<SharedHttp<B>>>,
     _: NoQuery,
 ) -> Text<String> {
     let media = "text/plain; version=0.0.4; charset=utf-8";

@@ -18,7 +18,7 @@ use super::definition;
 use super::extract::{Deadline, Name, NoQuery};
 use super::problem::Problem;
 use super::settings::BODY_BYTES_MAX;
-use super::shared::Shared;
+use super::shared::SharedHttp;
 use super::views::shown;
 use crate::api::RequestError;
 
@@ -26,7 +26,7 @@ type Reply = Result<(StatusCode, Json<Value>), Problem>;
 
 /// `PUT /v1/tables/{t}`
 pub(crate) async fn create<B: Backend>(
-    State(shared): State<Arc<Shared<B>>>,
+    State(shared): State<Arc<SharedHttp<B>>>,
     Name(name): Name,
     Deadline(deadline): Deadline,
     _: NoQuery,
@@ -51,7 +51,7 @@ pub(crate) async fn create<B: Backend>(
 
 /// `GET /v1/tables/{t}`
 pub(crate) async fn describe<B: Backend>(
-    State(shared): State<Arc<Shared<B>>>,
+    State(shared): State<Arc<SharedHttp<B>>>,
     Name(name): Name,
     Deadline(deadline): Deadline,
     _: NoQuery,
@@ -69,7 +69,10 @@ pub(crate) async fn describe<B: Backend>(
 }
 
 /// `GET /v1/tables`
-pub(crate) async fn list<B: Backend>(State(shared): State<Arc<Shared<B>>>, _: NoQuery) -> Reply {
+pub(crate) async fn list<B: Backend>(
+    State(shared): State<Arc<SharedHttp<B>>>,
+    _: NoQuery,
+) -> Reply {
     let map = shared.backend.map();
     let mut tables: Vec<_> = map.tables.values().collect();
     tables.sort_by(|a, b| a.name.cmp(&b.name));
@@ -79,7 +82,7 @@ pub(crate) async fn list<B: Backend>(State(shared): State<Arc<Shared<B>>>, _: No
 
 /// `DELETE /v1/tables/{t}`
 pub(crate) async fn drop_table<B: Backend>(
-    State(shared): State<Arc<Shared<B>>>,
+    State(shared): State<Arc<SharedHttp<B>>>,
     Name(name): Name,
     Deadline(deadline): Deadline,
     _: NoQuery,

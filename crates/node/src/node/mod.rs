@@ -19,7 +19,7 @@ use rand::RngExt;
 use tablestore_consensus::Consensus;
 use tablestore_dataplane::{Answer, Failure, Operation, Reply};
 use tablestore_placement::{ClusterMap, Office, PartitionId, StorageId, Strategies};
-use tablestore_store::Mutation;
+use tablestore_store::{Effect, Mutation};
 use tokio::sync::oneshot;
 
 pub use events::{Event, Events};
@@ -28,7 +28,7 @@ use crate::api::{
     BatchItem, Consistency, NotAppliedReason, RequestContext, RequestError, Row, RowKey, ScanPage,
     ScanRequest, Served, WriteReply,
 };
-use crate::data::{Asked, Event as DataEvent, EventSender, Progress};
+use crate::data::{Asked, DataEvent, EventSender, Progress};
 use crate::metrics::Metrics;
 use crate::settings::NodeSettings;
 
@@ -42,7 +42,7 @@ pub(crate) fn wall_ms() -> u64 {
 
 /// What the threads of a node share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct SharedNode {
     pub(crate) me: Office,
     pub(crate) settings: NodeSettings,
     pub(crate) consensus: Consensus,
@@ -59,7 +59,7 @@ pub(crate) struct Shared {
 /// A handle to a running node; cheap to clone, usable from any thread.
 #[derive(Debug, Clone)]
 pub struct Node {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<SharedNode>,
 }
 
 impl Node {
@@ -199,7 +199,7 @@ impl Node {
                 },
                 served,
             ) => Ok(WriteReply {
-                code,
+                effect: Effect::of_number(code),
                 version,
                 repeated,
                 served,
@@ -338,6 +338,5 @@ fn error_of(failure: Failure, partition: PartitionId) -> RequestError {
         Failure::Stopped => not_applied(NotAppliedReason::ReplicaStopped),
         Failure::Deadline => not_applied(NotAppliedReason::Deadline),
         Failure::Full => RequestError::StorageFull,
-        Failure::ShuttingDown => not_applied(NotAppliedReason::ShuttingDown),
     }
 }

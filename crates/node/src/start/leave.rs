@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Http, Until};
-use crate::data::Event;
+use crate::data::DataEvent;
 use crate::node::{Node, wall_ms};
 
 /// How long handing offices and leadership over may take.
@@ -44,15 +44,15 @@ pub(super) async fn leave(node: &Node, http: Http) {
     let _ = http.stop.send(true);
     let _ = http.ended.await;
     let (done, resigned) = oneshot::channel();
-    shared.data.send(Event::Resign(done)).await;
+    shared.data.send(DataEvent::Resign(done)).await;
     let _ = timeout(DATA_ENDS_WITHIN, resigned).await;
     let (done, flushed) = oneshot::channel();
-    shared.data.send(Event::FlushAll(done)).await;
+    shared.data.send(DataEvent::FlushAll(done)).await;
     if timeout(FLUSHED_WITHIN, flushed).await.is_err() {
         tracing::info!("not all rows were flushed in time; the next start reads the journal");
     }
     let (done, stopped) = oneshot::channel();
-    shared.data.send(Event::Stop(done)).await;
+    shared.data.send(DataEvent::Stop(done)).await;
     let _ = timeout(DATA_ENDS_WITHIN, stopped).await;
     shared.consensus.shutdown().await;
     tracing::info!("stopped");

@@ -1,7 +1,10 @@
-//! The page on the HTTP surface says what the code says, and its examples are run.
+//! The page on the HTTP surface says what the code says, and its examples are run; so does the
+//! table of decisions in that on operations.
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use tablestore_contract::{DECISION_KINDS, decision_kinds_markdown};
 use tablestore_node::http::{problem, settings};
+use tablestore_placement::DecisionKind;
 
 use crate::site::Site;
 
@@ -23,6 +26,21 @@ fn the_error_table_of_the_page_is_the_one_of_the_code() {
     assert_eq!(
         table, expected,
         "put this into docs/http-api.md:\n{expected}"
+    );
+}
+
+#[test]
+fn the_kinds_of_decisions_in_the_documents_are_those_that_the_map_keeps() {
+    let kept = DecisionKind::ALL.map(|kind| json!(kind));
+    assert_eq!(kept, DECISION_KINDS.map(|(word, _)| json!(word)));
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
+    let page = std::fs::read_to_string(path).expect("the page is there");
+    let expected = decision_kinds_markdown();
+    assert!(
+        page.contains(&format!(
+            "<!-- decisions -->\n{expected}<!-- end of decisions -->"
+        )),
+        "put this into docs/operations.md:\n{expected}"
     );
 }
 

@@ -17,7 +17,7 @@ use tablestore_placement::{
     TableDefinition, TableId,
 };
 use tablestore_store::item::codec;
-use tablestore_store::{Condition, Item, Mutation, key};
+use tablestore_store::{Condition, Effect, Item, Mutation, key};
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
@@ -196,8 +196,8 @@ fn holds(condition: Condition, now: u64) -> bool {
     }
 }
 
-/// What the state machine answers: code and version.
-fn apply(rows: &mut Rows, index: u64, mutation: Mutation) -> (u16, u64) {
+/// What the state machine answers: effect and version.
+fn apply(rows: &mut Rows, index: u64, mutation: Mutation) -> (Effect, u64) {
     let (key, condition) = match &mutation {
         Mutation::Put { key, condition, .. }
         | Mutation::Patch { key, condition, .. }
@@ -205,7 +205,7 @@ fn apply(rows: &mut Rows, index: u64, mutation: Mutation) -> (u16, u64) {
     };
     let now = version_of(rows, &key);
     if !holds(condition, now) {
-        return (412, now);
+        return (Effect::ConditionFailed, now);
     }
     match mutation {
         Mutation::Put { item, .. } => {
@@ -217,16 +217,16 @@ fn apply(rows: &mut Rows, index: u64, mutation: Mutation) -> (u16, u64) {
             remove.iter().for_each(|name| drop(row.1.remove(name)));
             row.1.extend(set);
             if row.1.len() > 50 {
-                return (413, now);
+                return (Effect::TooLarge, now);
             }
         }
-        Mutation::Delete { .. } if now == 0 => return (404, 0),
+        Mutation::Delete { .. } if now == 0 => return (Effect::Absent, 0),
         Mutation::Delete { .. } => {
             rows.remove(&key);
-            return (200, 0);
+            return (Effect::Done, 0);
         }
     }
-    (200, index)
+    (Effect::Done, index)
 }
 
 fn write(
@@ -251,14 +251,14 @@ fn write(
             key.clone()
         }
     };
-    let (code, version) = apply(
+    let (effect, version) = apply(
         state.rows.entry(table.to_owned()).or_default(),
         index,
         mutation.clone(),
     );
     let served = Fake::served(state, table, &key);
     let reply = WriteReply {
-        code,
+        effect: Some(effect),
         version,
         repeated: false,
         served,

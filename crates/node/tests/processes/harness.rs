@@ -262,7 +262,7 @@ impl Cluster {
             .collect()
     }
 
-    /// A client of all nodes that waits for fail-overs.
+    /// A client of all nodes that waits for failovers.
     pub fn client(&self) -> Client {
         let settings = ClientSettings::default().deadline(Duration::from_secs(60));
         Client::with_settings(&self.addresses(), settings).expect("the addresses are right")

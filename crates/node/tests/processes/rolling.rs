@@ -15,7 +15,7 @@ const KEYS: usize = 20;
 const ANSWERS: usize = 50;
 
 /// What the clients share.
-struct Shared {
+struct SharedCounts {
     account: Mutex<Account>,
     stop: AtomicBool,
     written: AtomicUsize,
@@ -23,7 +23,7 @@ struct Shared {
     failed: Mutex<Vec<String>>,
 }
 
-impl Shared {
+impl SharedCounts {
     fn assert_none_failed(&self) {
         let failed = self.failed.lock().unwrap();
         assert!(failed.is_empty(), "{} failed: {failed:#?}", failed.len());
@@ -34,11 +34,11 @@ impl Shared {
 struct Client {
     connections: Vec<Connection>,
     next: usize,
-    shared: Arc<Shared>,
+    shared: Arc<SharedCounts>,
 }
 
 impl Client {
-    fn new(addresses: &[String], shared: &Arc<Shared>) -> Self {
+    fn new(addresses: &[String], shared: &Arc<SharedCounts>) -> Self {
         let connections = addresses.iter().map(Connection::new);
         Self {
             connections: connections.collect(),
@@ -124,7 +124,7 @@ async fn read(mut client: Client) {
 }
 
 /// Waits until both clients had some more answers.
-async fn some_more(shared: &Shared) {
+async fn some_more(shared: &SharedCounts) {
     let counts = || [&shared.written, &shared.read].map(|count| count.load(Ordering::Relaxed));
     let before = counts();
     until("clients are answered", async || {
@@ -148,7 +148,7 @@ async fn a_rolling_restart_fails_no_request() {
     let mut cluster = Cluster::started(3).await;
     cluster.create_table(TABLE, 3, 8).await;
     let addresses = cluster.addresses();
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(SharedCounts {
         account: Mutex::new(Account::new(&cluster, TABLE, "k", KEYS)),
         stop: AtomicBool::default(),
         written: AtomicUsize::default(),

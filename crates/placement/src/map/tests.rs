@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use tablestore_ring::Point;
 
 use crate::testing::{carry_out, cluster, create_table, definition};
-use crate::{ClusterMap, Command, Incarnation, Member, Refused, StorageId, Strategies, plan};
+use crate::{
+    ClusterMap, Command, DecisionKind, Incarnation, Member, Refused, StorageId, Strategies, plan,
+};
 
 fn map() -> ClusterMap {
     let mut map = cluster(&[("eu/1", 1), ("eu/2", 2), ("", 1)]);
@@ -61,6 +63,25 @@ fn a_map_of_an_older_version_may_lack_what_has_a_default() {
     .unwrap();
     let member: Member = rmp_serde::from_slice(&named).unwrap();
     assert_eq!((member.weight, member.replaced_by), (1, None));
+}
+
+#[test]
+fn decisions_of_before_that_say_stall_are_read_from_maps_and_logs() {
+    let decision = json!({
+        "id": 7, "at_ms": 5, "kind": "stall", "subject": 2, "evidence": "its disk is full",
+    });
+    let map = json!({"format": 1, "cluster": 1, "version": 9, "decisions": [decision]});
+    let read: ClusterMap = serde_json::from_value(map).unwrap();
+    assert_eq!(read.decisions[0].kind, DecisionKind::Stall);
+    let command = json!({
+        "Change": {"decision": decision, "members": [[2, 1, "suspect"]], "assignments": []},
+    });
+    let in_log = rmp_serde::to_vec_named(&command).unwrap();
+    let Command::Change(change) = rmp_serde::from_slice(&in_log).unwrap() else {
+        panic!("it is a change");
+    };
+    assert_eq!(change.decision.kind, DecisionKind::Stall);
+    assert_eq!(change.decision.evidence, "its disk is full");
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub(crate) struct Follower {
     /// Last index and bytes of each append on the way.
     on_the_way: VecDeque<(u64, usize)>,
     bytes_on_the_way: usize,
-    /// After a time-out one append goes out at a time until something is acknowledged.
+    /// After a timeout one append goes out at a time until something is acknowledged.
     probing: bool,
     /// The last sign of progress, or the first message that awaits one.
     quiet_since: Now,
@@ -97,7 +97,7 @@ impl Follower {
         core.send(self.member, message);
     }
 
-    /// Sends no `Sync` now but lets the time-out do it.
+    /// Sends no `Sync` now but lets the timeout do it.
     pub(crate) fn open_session_later(&mut self, now: Now) {
         self.state = FollowerState::Syncing;
         self.nonce = u64::MAX;

@@ -27,8 +27,6 @@ pub struct Status {
     pub role: Role,
     /// The newest epoch adopted.
     pub epoch: Epoch,
-    /// The epoch of the last entry of the log.
-    pub last_epoch: Epoch,
     /// As primary: requests are served.
     pub serving: bool,
     /// The log end.
@@ -64,8 +62,6 @@ pub struct FollowerStatus {
     pub commit: u64,
     /// It keeps up with the log end.
     pub caught_up: bool,
-    /// Entries wait for it since then.
-    pub waited_for_since: Option<crate::Now>,
 }
 
 impl Replica {
@@ -76,7 +72,6 @@ impl Replica {
         let mut status = Status {
             role: self.role(),
             epoch: core.adopted,
-            last_epoch: core.history.last_epoch(),
             serving: false,
             end: core.end(),
             durable: core.pending.durable(),
@@ -101,7 +96,6 @@ impl Replica {
                     matched: follower.matched,
                     commit: follower.commit_known,
                     caught_up: follower.is_caught_up(core),
-                    waited_for_since: follower.waited_for_since(),
                 })
                 .collect();
         }

@@ -4,8 +4,8 @@
 use tablestore_placement::Refused;
 use tablestore_store::maplog::EntryId;
 
-use super::book::Answer;
-use super::event::Event;
+use super::book::EntryAnswer;
+use super::event::AgreementEvent;
 use super::node::Leader;
 use super::propose::Ticket;
 use super::says::{Outcome, Proposal, Says, Slot};
@@ -61,7 +61,13 @@ impl Agreement {
     }
 
     /// The leader has applied an entry: whoever waits for it is answered.
-    pub(super) fn applied(&mut self, turn: &Turn<'_>, slot: Slot, id: EntryId, answer: Answer) {
+    pub(super) fn applied(
+        &mut self,
+        turn: &Turn<'_>,
+        slot: Slot,
+        id: EntryId,
+        answer: EntryAnswer,
+    ) {
         let leader = self.nodes.get_mut(&slot).and_then(|node| node.lead_mut());
         let waiting = leader.and_then(|leader| leader.waiting.remove(&id.index));
         let (Some(ticket), Some(answer)) = (waiting, answer) else {
@@ -90,7 +96,7 @@ impl Agreement {
         }
         match from == slot {
             true => self.answered(ticket, outcome),
-            false => drop(self.send(turn, slot, from, Event::Answer { ticket, outcome })),
+            false => drop(self.send(turn, slot, from, AgreementEvent::Answer { ticket, outcome })),
         }
     }
 
@@ -129,7 +135,7 @@ impl Agreement {
                 known.at = None;
                 let (from, life) = (known.slot, known.life);
                 if self.nodes.get(&from).is_some_and(|node| node.life == life) {
-                    self.push(turn.now + 1, from, Event::Try { ticket });
+                    self.push(turn.now + 1, from, AgreementEvent::Try { ticket });
                 }
             }
         }
@@ -156,7 +162,7 @@ impl Agreement {
                 .is_some_and(|node| node.life == known.life)
         {
             let (slot, at) = (known.slot, self.now + self.settings.delay_us.1.max(1));
-            self.push(at, slot, Event::Deadline { ticket });
+            self.push(at, slot, AgreementEvent::Deadline { ticket });
         }
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tablestore_placement::ClusterMap;
 use tablestore_store::maplog::Entry;
 
-use super::book::{Answer, State};
-use super::event::{Event, Then};
+use super::book::{EntryAnswer, State};
+use super::event::{AgreementEvent, Then};
 use super::image::Image;
 use super::node::next_of;
 use super::open::command;
@@ -32,7 +32,7 @@ impl Agreement {
         } else {
             self.timing.between(low, high)
         };
-        self.push(turn.now + wait.max(1), slot, Event::Apply);
+        self.push(turn.now + wait.max(1), slot, AgreementEvent::Apply);
     }
 
     pub(super) fn apply(&mut self, turn: &Turn<'_>, slot: Slot) {
@@ -142,7 +142,7 @@ fn state_after(map: &Arc<ClusterMap>, entry: &Entry) -> State {
         };
     };
     let mut next = ClusterMap::clone(map);
-    let answer: Answer = Some(next.apply_in_term(entry.id().term, &command));
+    let answer: EntryAnswer = Some(next.apply_in_term(entry.id().term, &command));
     // What changed nothing needs no new map.
     let is_same = next.version == map.version;
     let map = if is_same {

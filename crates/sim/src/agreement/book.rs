@@ -8,13 +8,13 @@ use tablestore_placement::{Applied, ClusterMap, Refused, StorageId};
 use tablestore_store::maplog::EntryId;
 
 /// What applying one entry answered; none if it carried no command.
-pub(super) type Answer = Option<Result<Applied, Refused>>;
+pub(super) type EntryAnswer = Option<Result<Applied, Refused>>;
 
 /// The map behind one entry.
 #[derive(Clone, Debug)]
 pub(super) struct State {
     pub(super) map: Arc<ClusterMap>,
-    pub(super) answer: Answer,
+    pub(super) answer: EntryAnswer,
 }
 
 /// The one true log.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tablestore_placement::StorageId;
 use tablestore_store::maplog::{Entry, EntryId, EntryKind, Vote};
 
-use super::event::{Event, Then};
+use super::event::{AgreementEvent, Then};
 use super::node::{Leader, Role, next_of};
 use super::says::{Says, Slot};
 use super::{Agreement, Turn};
@@ -41,7 +41,7 @@ impl Agreement {
         } else {
             turn.now + drawn
         };
-        self.push(next.max(turn.now + 1), slot, Event::Timer);
+        self.push(next.max(turn.now + 1), slot, AgreementEvent::Timer);
     }
 
     /// An idle log notes what is durable.
@@ -104,7 +104,7 @@ impl Agreement {
                     turn,
                     slot,
                     voter,
-                    Event::Ask {
+                    AgreementEvent::Ask {
                         by,
                         term,
                         last,
@@ -194,7 +194,12 @@ impl Agreement {
             && known > term
             && let Some(candidate) = self.slots.get(&by).copied()
         {
-            self.send(turn, slot, candidate, Event::Higher { term: known });
+            self.send(
+                turn,
+                slot,
+                candidate,
+                AgreementEvent::Higher { term: known },
+            );
         }
     }
 
@@ -211,7 +216,7 @@ impl Agreement {
         if candidate == by {
             self.granted(turn, slot, by, term);
         } else if let Some(candidate) = self.slots.get(&candidate).copied() {
-            self.send(turn, slot, candidate, Event::Granted { by, term });
+            self.send(turn, slot, candidate, AgreementEvent::Granted { by, term });
         }
     }
 
@@ -265,7 +270,7 @@ impl Agreement {
         }
         self.append_here(turn, slot, Entry::new(blank, EntryKind::Blank, &[]));
         let at = turn.now + self.settings.heartbeat_us;
-        self.push(at, slot, Event::Beat { term });
+        self.push(at, slot, AgreementEvent::Beat { term });
     }
 
     /// A newer term is known: whoever leads an older one leads no more.
@@ -292,7 +297,7 @@ impl Agreement {
             let told_late = |wrongs: &super::Wrongs| wrongs.told_late;
             let is_late = self.goes_wrong(told_late, "a deposed leader was told late");
             let wait = if is_late { self.late() } else { 1 };
-            self.push(turn.now + wait, slot, Event::Deposed { term });
+            self.push(turn.now + wait, slot, AgreementEvent::Deposed { term });
             self.let_go(turn, leader);
         }
     }
@@ -323,7 +328,12 @@ impl Agreement {
         let mut order: Vec<_> = group.voters().into_iter().filter(|id| *id != of).collect();
         for id in &order {
             if let Some(voter) = self.slots.get(id).copied().filter(|voter| *voter != slot) {
-                self.send(turn, slot, voter, Event::Hint { of, is_own: false });
+                self.send(
+                    turn,
+                    slot,
+                    voter,
+                    AgreementEvent::Hint { of, is_own: false },
+                );
             }
         }
         if !group.votes(me) || !group.is_majority(|id| id != of) {
@@ -340,7 +350,7 @@ impl Agreement {
             None => 1,
             Some(others) => first + step * others.min(SECOND_CHANCE_STEPS_MAX),
         };
-        self.push(turn.now + wait, slot, Event::Stand { seen: term });
+        self.push(turn.now + wait, slot, AgreementEvent::Stand { seen: term });
     }
 
     pub(super) fn hand_over_now(&mut self, turn: &Turn<'_>, slot: Slot, to: StorageId) {
@@ -364,6 +374,6 @@ impl Agreement {
                 node.hand_over = Some((term, to));
             }
         }
-        self.send(turn, slot, successor, Event::Stand { seen: term });
+        self.send(turn, slot, successor, AgreementEvent::Stand { seen: term });
     }
 }

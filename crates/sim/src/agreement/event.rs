@@ -13,7 +13,7 @@ use super::{Agreement, Turn};
 pub(super) struct Queued {
     pub(super) slot: Slot,
     pub(super) life: u64,
-    pub(super) event: Event,
+    pub(super) event: AgreementEvent,
 }
 
 /// What a node does once something is durable.
@@ -32,7 +32,7 @@ pub(super) enum Then {
 
 /// What can happen at a node.
 #[derive(Debug)]
-pub(super) enum Event {
+pub(super) enum AgreementEvent {
     /// To look whether the leader is silent.
     Timer,
     /// A leader shows itself.
@@ -132,7 +132,7 @@ impl Agreement {
         let Some(node) = self.nodes.get(&slot).filter(|node| node.life == life) else {
             return;
         };
-        if let Event::Settled { mark, .. } = &event {
+        if let AgreementEvent::Settled { mark, .. } = &event {
             // The disk does not pause with the process.
             node.disk.settle_to(*mark);
         }
@@ -144,14 +144,16 @@ impl Agreement {
             return self.push(at, slot, event);
         }
         match event {
-            Event::Timer => self.timer(turn, slot),
-            Event::Beat { term } => self.beat(turn, slot, term),
-            Event::Copy { from, life, term } => self.copied(turn, slot, (from, life), term),
-            Event::Acked { by, term, upto } => self.acked(turn, slot, by, term, upto),
-            Event::Higher { term } => self.see_term(turn, slot, term),
-            Event::Settled { then, .. } => self.settled(turn, slot, then),
-            Event::Stand { seen } => self.stand_if_still(turn, slot, seen),
-            Event::Ask {
+            AgreementEvent::Timer => self.timer(turn, slot),
+            AgreementEvent::Beat { term } => self.beat(turn, slot, term),
+            AgreementEvent::Copy { from, life, term } => {
+                self.copied(turn, slot, (from, life), term)
+            }
+            AgreementEvent::Acked { by, term, upto } => self.acked(turn, slot, by, term, upto),
+            AgreementEvent::Higher { term } => self.see_term(turn, slot, term),
+            AgreementEvent::Settled { then, .. } => self.settled(turn, slot, then),
+            AgreementEvent::Stand { seen } => self.stand_if_still(turn, slot, seen),
+            AgreementEvent::Ask {
                 by,
                 term,
                 last,
@@ -159,25 +161,25 @@ impl Agreement {
             } => {
                 self.asked(turn, slot, by, term, (last, is_fast));
             }
-            Event::Granted { by, term } => self.granted(turn, slot, by, term),
-            Event::Hint { of, is_own } => self.hinted(turn, slot, of, is_own),
-            Event::HandOver { to } => self.hand_over_now(turn, slot, to),
-            Event::Apply => self.apply(turn, slot),
-            Event::Deposed { term } => self.tell_deposed(slot, term),
-            Event::Try { ticket } => self.try_to_propose(turn, slot, ticket),
-            Event::Arrive {
+            AgreementEvent::Granted { by, term } => self.granted(turn, slot, by, term),
+            AgreementEvent::Hint { of, is_own } => self.hinted(turn, slot, of, is_own),
+            AgreementEvent::HandOver { to } => self.hand_over_now(turn, slot, to),
+            AgreementEvent::Apply => self.apply(turn, slot),
+            AgreementEvent::Deposed { term } => self.tell_deposed(slot, term),
+            AgreementEvent::Try { ticket } => self.try_to_propose(turn, slot, ticket),
+            AgreementEvent::Arrive {
                 ticket,
                 is_repeated,
             } => {
                 self.arrived(turn, slot, ticket, is_repeated);
             }
-            Event::Returned { ticket } => self.returned(turn, slot, ticket),
-            Event::Answer { ticket, outcome } => self.answered(ticket, outcome),
-            Event::Deadline { ticket } => self.give_up(ticket),
-            Event::ReadTry { ticket } => self.try_to_read(turn, slot, ticket),
-            Event::ReadAsk { ticket, from } => self.read_asked(turn, slot, ticket, from),
-            Event::ReadFrom { ticket, index } => self.read_from(slot, ticket, index),
-            Event::ReadDeadline { ticket } => self.read_ends(ticket, None),
+            AgreementEvent::Returned { ticket } => self.returned(turn, slot, ticket),
+            AgreementEvent::Answer { ticket, outcome } => self.answered(ticket, outcome),
+            AgreementEvent::Deadline { ticket } => self.give_up(ticket),
+            AgreementEvent::ReadTry { ticket } => self.try_to_read(turn, slot, ticket),
+            AgreementEvent::ReadAsk { ticket, from } => self.read_asked(turn, slot, ticket, from),
+            AgreementEvent::ReadFrom { ticket, index } => self.read_from(slot, ticket, index),
+            AgreementEvent::ReadDeadline { ticket } => self.read_ends(ticket, None),
         }
         self.tell_voters(slot);
     }

@@ -7,7 +7,7 @@ use tablestore_controller::{Group, GroupStep, has_caught_up};
 use tablestore_placement::StorageId;
 use tablestore_store::maplog::{Entry, EntryId, EntryKind};
 
-use super::event::Event;
+use super::event::AgreementEvent;
 use super::members::Members;
 use super::says::Slot;
 use super::{Agreement, Turn};
@@ -31,7 +31,7 @@ impl Agreement {
             reach: &|_, _| false,
         };
         self.append_here(&turn, slot, entry(id, &members)?);
-        self.push(self.now + 1, slot, Event::Stand { seen: 0 });
+        self.push(self.now + 1, slot, AgreementEvent::Stand { seen: 0 });
         Ok(())
     }
 

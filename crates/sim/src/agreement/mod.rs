@@ -33,7 +33,7 @@ use tablestore_store::maplog::EntryId;
 use tablestore_store::testing::{SimDisk, SimMark};
 
 use self::book::Book;
-use self::event::{Event, Queued, Then};
+use self::event::{AgreementEvent, Queued, Then};
 use self::node::{Node, Role};
 use self::propose::Ticket;
 use self::read::Reading;
@@ -200,7 +200,7 @@ impl Agreement {
         self.check_start(&node);
         self.slots.insert(storage, slot);
         self.nodes.insert(slot, node);
-        self.push(self.now + 1, slot, Event::Timer);
+        self.push(self.now + 1, slot, AgreementEvent::Timer);
         Ok(opened.map)
     }
 
@@ -245,13 +245,13 @@ impl Agreement {
     /// A node has looked and found another's process gone.
     pub(crate) fn crash_hint(&mut self, now: u64, by: Slot, of: StorageId) {
         self.now = self.now.max(now);
-        self.push(self.now, by, Event::Hint { of, is_own: true });
+        self.push(self.now, by, AgreementEvent::Hint { of, is_own: true });
     }
 
     /// The leader gives its leadership to a voter.
     pub(crate) fn hand_over(&mut self, now: u64, from: Slot, to: StorageId) {
         self.now = self.now.max(now);
-        self.push(self.now, from, Event::HandOver { to });
+        self.push(self.now, from, AgreementEvent::HandOver { to });
     }
 
     /// The map that a node has applied.
@@ -265,7 +265,7 @@ impl Agreement {
         Some((node.term, node.leader?))
     }
 
-    fn push(&mut self, at: u64, slot: Slot, event: Event) {
+    fn push(&mut self, at: u64, slot: Slot, event: AgreementEvent) {
         let Some(node) = self.nodes.get(&slot) else {
             return;
         };
@@ -276,7 +276,7 @@ impl Agreement {
     }
 
     /// Sends a message; says whether it will arrive unless the receiver ends.
-    fn send(&mut self, turn: &Turn<'_>, from: Slot, to: Slot, event: Event) -> bool {
+    fn send(&mut self, turn: &Turn<'_>, from: Slot, to: Slot, event: AgreementEvent) -> bool {
         if !self.is_up(to) || !(turn.reach)(from, to) {
             return false;
         }
@@ -355,7 +355,7 @@ impl Agreement {
         if let Some(node) = self.nodes.get_mut(&slot) {
             let at = node.synced_at.max(now + node.sync_us);
             node.synced_at = at;
-            self.push(at, slot, Event::Settled { mark, then });
+            self.push(at, slot, AgreementEvent::Settled { mark, then });
         }
     }
 

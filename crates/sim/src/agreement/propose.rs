@@ -6,7 +6,7 @@ use std::fmt;
 use tablestore_placement::{Change, Command, MadeUnder};
 use tablestore_store::maplog::{Entry, EntryId, EntryKind};
 
-use super::event::Event;
+use super::event::AgreementEvent;
 use super::says::{Outcome, Proposal, Says, Slot};
 use super::{Agreement, Turn};
 
@@ -68,8 +68,8 @@ impl Agreement {
             said: None,
         };
         self.tickets.insert(ticket, known);
-        self.push(self.now, from, Event::Try { ticket });
-        self.push(self.now + within, from, Event::Deadline { ticket });
+        self.push(self.now, from, AgreementEvent::Try { ticket });
+        self.push(self.now + within, from, AgreementEvent::Deadline { ticket });
     }
 
     /// With the deliberate bug, what a node decides looks like anyone's command.
@@ -109,7 +109,7 @@ impl Agreement {
         if leader == Some(slot) && node.is_ready() {
             return self.enqueue(turn, slot, ticket, false);
         }
-        let arrive = Event::Arrive {
+        let arrive = AgreementEvent::Arrive {
             ticket,
             is_repeated: false,
         };
@@ -120,7 +120,7 @@ impl Agreement {
             known.at = leader;
         } else {
             let at = turn.now + self.settings.pause_us.max(1);
-            self.push(at, slot, Event::Try { ticket });
+            self.push(at, slot, AgreementEvent::Try { ticket });
         }
     }
 
@@ -143,7 +143,7 @@ impl Agreement {
             self.push(
                 at,
                 slot,
-                Event::Arrive {
+                AgreementEvent::Arrive {
                     ticket,
                     is_repeated,
                 },
@@ -154,7 +154,7 @@ impl Agreement {
                 return;
             }
             if self.nodes.get(&from).is_some_and(|node| node.life == life) {
-                self.send(turn, slot, from, Event::Returned { ticket });
+                self.send(turn, slot, from, AgreementEvent::Returned { ticket });
             }
         }
     }
@@ -165,7 +165,7 @@ impl Agreement {
             known.at = None;
         }
         let at = turn.now + self.settings.pause_us.max(1);
-        self.push(at, slot, Event::Try { ticket });
+        self.push(at, slot, AgreementEvent::Try { ticket });
     }
 
     /// It waits for its turn with the leader.
@@ -261,7 +261,7 @@ impl Agreement {
             self.push(
                 turn.now + wait,
                 slot,
-                Event::Arrive {
+                AgreementEvent::Arrive {
                     ticket,
                     is_repeated: true,
                 },

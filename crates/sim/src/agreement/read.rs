@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tablestore_placement::ClusterMap;
 
-use super::event::Event;
+use super::event::AgreementEvent;
 use super::says::{Says, Slot};
 use super::{Agreement, Turn};
 
@@ -33,10 +33,10 @@ impl Agreement {
         };
         self.reads.insert(ticket, reading);
         if !self.goes_wrong(|wrongs| wrongs.read_hangs, "a read of the map hung") {
-            self.push(self.now, from, Event::ReadTry { ticket });
+            self.push(self.now, from, AgreementEvent::ReadTry { ticket });
         }
         let at = self.now + self.settings.read_within_us;
-        self.push(at, from, Event::ReadDeadline { ticket });
+        self.push(at, from, AgreementEvent::ReadDeadline { ticket });
     }
 
     pub(super) fn try_to_read(&mut self, turn: &Turn<'_>, slot: Slot, ticket: u64) {
@@ -50,7 +50,7 @@ impl Agreement {
         let leader = node
             .leader
             .and_then(|leader| self.slots.get(&leader).copied());
-        let ask = Event::ReadAsk { ticket, from: slot };
+        let ask = AgreementEvent::ReadAsk { ticket, from: slot };
         let is_sent = match leader {
             Some(leader) if leader == slot => {
                 self.push(turn.now + 1, slot, ask);
@@ -61,7 +61,7 @@ impl Agreement {
         };
         if !is_sent {
             let at = turn.now + self.settings.pause_us.max(1);
-            self.push(at, slot, Event::ReadTry { ticket });
+            self.push(at, slot, AgreementEvent::ReadTry { ticket });
         }
     }
 
@@ -91,8 +91,8 @@ impl Agreement {
             return;
         }
         let reply = match index {
-            Some(index) => Event::ReadFrom { ticket, index },
-            None => Event::ReadTry { ticket },
+            Some(index) => AgreementEvent::ReadFrom { ticket, index },
+            None => AgreementEvent::ReadTry { ticket },
         };
         let late = |wrongs: &super::Wrongs| wrongs.read_late;
         if index.is_some() && self.goes_wrong(late, "a read of the map was answered late") {

@@ -4,7 +4,7 @@
 use tablestore_placement::StorageId;
 use tablestore_store::maplog::{Entry, EntryId, EntryKind, Vote};
 
-use super::event::{Event, Then};
+use super::event::{AgreementEvent, Then};
 use super::image::Image;
 use super::node::{Role, next_of};
 use super::says::{Says, Slot};
@@ -36,7 +36,7 @@ impl Agreement {
         if self.nodes.get(&slot).is_some_and(leads) {
             self.show(turn, slot);
             let at = turn.now + self.settings.heartbeat_us;
-            self.push(at, slot, Event::Beat { term });
+            self.push(at, slot, AgreementEvent::Beat { term });
         }
     }
 
@@ -56,7 +56,7 @@ impl Agreement {
         let to = self.slots.get(&to).copied().filter(|to| *to != slot);
         if let (Some(node), Some(to)) = (node, to) {
             let (from, life, term) = (slot, node.life, node.term);
-            self.send(turn, slot, to, Event::Copy { from, life, term });
+            self.send(turn, slot, to, AgreementEvent::Copy { from, life, term });
         }
     }
 
@@ -76,7 +76,7 @@ impl Agreement {
         };
         let known = self.nodes.get(&slot).map_or(0, |node| node.term);
         if known > term {
-            self.send(turn, slot, from, Event::Higher { term: known });
+            self.send(turn, slot, from, AgreementEvent::Higher { term: known });
             return;
         }
         if self.follow(turn, slot, leader, term) {
@@ -178,7 +178,7 @@ impl Agreement {
             .leader
             .and_then(|leader| self.slots.get(&leader).copied());
         if let Some(leader) = leader.filter(|leader| *leader != slot) {
-            self.send(turn, slot, leader, Event::Acked { by, term, upto });
+            self.send(turn, slot, leader, AgreementEvent::Acked { by, term, upto });
         }
     }
 

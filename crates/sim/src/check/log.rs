@@ -169,13 +169,13 @@ impl PartitionLog {
         )?;
         let key = Bytes::copy_from_slice(key_of(&mutation));
         let step = model::step(self.rows.get(&key), &mutation, index);
-        if (outcome.code, outcome.version) != (step.code, step.version) {
+        if (outcome.code, outcome.version) != (step.effect.number(), step.version) {
             return replay(format!(
                 "the write of {} at index {index} came to {} and {}, by the model to {} and {}",
                 key.escape_ascii(),
                 outcome.code,
                 outcome.version,
-                step.code,
+                step.effect.number(),
                 step.version,
             ));
         }

@@ -3,10 +3,7 @@
 
 use tablestore_store::item::codec;
 use tablestore_store::limits::ITEM_BYTES_MAX;
-use tablestore_store::mutation::{
-    CODE_ABSENT, CODE_APPLIED, CODE_CONDITION_FAILED, CODE_TOO_LARGE,
-};
-use tablestore_store::{Condition, Item, Mutation, Value};
+use tablestore_store::{Condition, Effect, Item, Mutation, Value};
 
 /// A row. Its version is the index of the entry that wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +24,8 @@ impl Row {
 /// What came of a mutation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
-    /// The code of the answer.
-    pub(crate) code: u16,
+    /// What it did.
+    pub(crate) effect: Effect,
     /// The version in the answer.
     pub(crate) version: u64,
     /// The row afterwards, if it was changed: `Some(None)` is a deletion.
@@ -38,28 +35,28 @@ pub(crate) struct Step {
 /// Applies the mutation at `index` to the row.
 pub(crate) fn step(row: Option<&Row>, mutation: &Mutation, index: u64) -> Step {
     let version = row.map_or(0, |row| row.version);
-    let unchanged = |code| Step {
-        code,
+    let unchanged = |effect| Step {
+        effect,
         version,
         change: None,
     };
     if !holds(condition_of(mutation), row.map(|row| row.version)) {
-        return unchanged(CODE_CONDITION_FAILED);
+        return unchanged(Effect::ConditionFailed);
     }
     let item = match (changed(row.map(|row| &row.item), mutation), row) {
         (Changed::Item(item), _) => item,
-        (Changed::TooLarge, _) => return unchanged(CODE_TOO_LARGE),
-        (Changed::Gone, None) => return unchanged(CODE_ABSENT),
+        (Changed::TooLarge, _) => return unchanged(Effect::TooLarge),
+        (Changed::Gone, None) => return unchanged(Effect::Absent),
         (Changed::Gone, Some(_)) => {
             return Step {
-                code: CODE_APPLIED,
+                effect: Effect::Done,
                 version: 0,
                 change: Some(None),
             };
         }
     };
     Step {
-        code: CODE_APPLIED,
+        effect: Effect::Done,
         version: index,
         change: Some(Some(Row {
             version: index,

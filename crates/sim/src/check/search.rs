@@ -9,10 +9,7 @@ use bytes::Bytes;
 use tablestore_dataplane::Answer;
 use tablestore_placement::PartitionId;
 use tablestore_store::item::codec;
-use tablestore_store::mutation::{
-    CODE_ABSENT, CODE_APPLIED, CODE_CONDITION_FAILED, CODE_TOO_LARGE,
-};
-use tablestore_store::{Condition, Item, Mutation};
+use tablestore_store::{Condition, Effect, Item, Mutation};
 
 use super::Check;
 use super::asked::{Asked, Operation};
@@ -37,8 +34,8 @@ pub(crate) enum Verdict {
 /// What was done to the row, and what was told of it.
 #[derive(Clone, Debug)]
 enum Told {
-    /// A write, with code and version if it was answered.
-    Write(Mutation, Option<(u16, u64)>),
+    /// A write, with effect and version if it was answered.
+    Write(Mutation, Option<(Option<Effect>, u64)>),
     /// A read, with version and item.
     Read(Option<(u64, Item)>),
 }
@@ -112,7 +109,7 @@ impl Check {
 fn write_call(operation: &Operation, payload: &[u8]) -> Option<Call> {
     let answer = operation.answered.as_ref();
     let told = answer.and_then(|answered| match answered.answer {
-        Answer::Written { code, version, .. } => Some((code, version)),
+        Answer::Written { code, version, .. } => Some((Effect::of_number(code), version)),
         _ => None,
     });
     Some(Call {
@@ -199,7 +196,7 @@ impl Call {
         if let Some(before) = holds {
             states.extend(carried_out(&before, mutation, told));
         }
-        if let (true, Some((CODE_CONDITION_FAILED, version))) = (fails, told) {
+        if let (true, Some((Some(Effect::ConditionFailed), version))) = (fails, told) {
             states.extend(unchanged(state, version));
         }
         states
@@ -247,17 +244,23 @@ fn seen(state: &State, row: Option<&(u64, Item)>) -> Option<State> {
 }
 
 /// The state behind a write whose condition holds. An open one that changes nothing need not be.
-fn carried_out(before: &State, mutation: &Mutation, told: Option<(u16, u64)>) -> Option<State> {
+fn carried_out(
+    before: &State,
+    mutation: &Mutation,
+    told: Option<(Option<Effect>, u64)>,
+) -> Option<State> {
     let item = before.row.as_ref().map(|(_, item)| item);
     let is_there = item.is_some();
     match (changed(item, mutation), told) {
         (Changed::Item(item), None) => before.with_row(None, item),
-        (Changed::Item(item), Some((CODE_APPLIED, version))) => {
+        (Changed::Item(item), Some((Some(Effect::Done), version))) => {
             before.with_row(Some(version), item)
         }
-        (Changed::Gone, None | Some((CODE_APPLIED, 0))) if is_there => Some(before.without_row()),
-        (Changed::Gone, Some((CODE_ABSENT, 0))) if !is_there => Some(before.clone()),
-        (Changed::TooLarge, Some((CODE_TOO_LARGE, version))) => unchanged(before, version),
+        (Changed::Gone, None | Some((Some(Effect::Done), 0))) if is_there => {
+            Some(before.without_row())
+        }
+        (Changed::Gone, Some((Some(Effect::Absent), 0))) if !is_there => Some(before.clone()),
+        (Changed::TooLarge, Some((Some(Effect::TooLarge), version))) => unchanged(before, version),
         _ => None,
     }
 }

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tablestore_controller::{Input, Job, Proposal as Decided, VOTERS_MAX, next_step};
-use tablestore_dataplane::{Event as PlaneEvent, Proposal};
+use tablestore_dataplane::{PlaneEvent, Proposal};
 use tablestore_placement::{
     AssignmentVersion, ClusterId, ClusterMap, Command, MemberState, PartitionId, Registration,
     StorageId, Strategies,
 };
 
-use super::event::{Event, Life, Slot};
+use super::event::{ClusterEvent, Life, Slot};
 use super::machine::slot_of;
 use super::{MS, World};
 use crate::agreement::{self, Agreement, Outcome, Says, Start};
@@ -114,7 +114,7 @@ impl World {
             let at = at.max(self.now);
             if self.agreement.planned.is_none_or(|planned| at < planned) {
                 self.agreement.planned = Some(at);
-                self.queue.push(at, Event::Agreement);
+                self.queue.push(at, ClusterEvent::Agreement);
             }
         }
     }
@@ -175,7 +175,8 @@ impl World {
                 self.tell(|| format!("n{slot}: {why}"));
                 self.took("a raft log failed");
                 self.kill(slot, false);
-                self.queue.push(self.now + 50 * MS, Event::Start(slot));
+                self.queue
+                    .push(self.now + 50 * MS, ClusterEvent::Start(slot));
             }
             Says::Way(way) => self.took(way),
         }
@@ -292,7 +293,7 @@ impl World {
             self.propose(from, For::Operator, agreement::Proposal::Command(command));
         }
         self.queue
-            .push(self.now + REGISTER_EVERY_US, Event::Register(life));
+            .push(self.now + REGISTER_EVERY_US, ClusterEvent::Register(life));
     }
 
     fn map_arrives(&mut self, life: Life, map: Arc<ClusterMap>) {
@@ -316,7 +317,8 @@ impl World {
         if held_dead && !leaving {
             self.took("a start was held dead and began anew");
             self.kill(life.slot, false);
-            self.queue.push(self.now + 2 * MS, Event::Start(life.slot));
+            self.queue
+                .push(self.now + 2 * MS, ClusterEvent::Start(life.slot));
         }
     }
 

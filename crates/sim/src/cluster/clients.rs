@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use tablestore_dataplane::{Answer, Event as PlaneEvent, Failure, Operation, Reply};
+use tablestore_dataplane::{Answer, Failure, Operation, PlaneEvent, Reply};
 use tablestore_placement::{PartitionId, StorageId};
 
-use super::event::{Event, Life, Slot, Waiter};
+use super::event::{ClusterEvent, Life, Slot, Waiter};
 use super::{MS, World};
 use crate::check::{AttemptId, OpId};
 
@@ -71,7 +71,9 @@ impl World {
                 return;
             }
             if !open {
-                return self.queue.push(self.now + 20 * MS, Event::Client(client));
+                return self
+                    .queue
+                    .push(self.now + 20 * MS, ClusterEvent::Client(client));
             }
             let wanted = match self.repeated() {
                 Some(wanted) => wanted,
@@ -87,7 +89,8 @@ impl World {
         let slot = self.chance.clients.below(self.machines.len() as u64) as usize;
         let there = self.machines[slot].process.as_ref().map(|p| p.life);
         let Some(life) = there else {
-            self.queue.push(self.now + 5 * MS, Event::Client(client));
+            self.queue
+                .push(self.now + 5 * MS, ClusterEvent::Client(client));
             return;
         };
         self.clients.last_attempt += 1;
@@ -105,10 +108,12 @@ impl World {
         };
         self.clients.attempts.insert(attempt, under_way);
         let at = self.now + self.network.delay(&mut self.chance.network);
-        self.queue.push(at, Event::Asked { to: life, attempt });
+        self.queue
+            .push(at, ClusterEvent::Asked { to: life, attempt });
         let patience = self.chance.clients.between(300 * MS, 1_500 * MS);
         let waiter = Waiter { client, attempt };
-        self.queue.push(self.now + patience, Event::GivenUp(waiter));
+        self.queue
+            .push(self.now + patience, ClusterEvent::GivenUp(waiter));
     }
 
     /// A request arrives at a node.
@@ -192,13 +197,15 @@ impl World {
             return self.done(client);
         }
         let later = self.chance.clients.below(10 * MS) + 1;
-        self.queue.push(self.now + later, Event::Client(client));
+        self.queue
+            .push(self.now + later, ClusterEvent::Client(client));
     }
 
     fn done(&mut self, client: usize) {
         self.clients.wanted[client] = None;
         let later = self.chance.clients.below(self.scenario.think_us) + 1;
-        self.queue.push(self.now + later, Event::Client(client));
+        self.queue
+            .push(self.now + later, ClusterEvent::Client(client));
     }
 
     /// The connections of clients to a process that died end.
@@ -212,7 +219,7 @@ impl World {
         for (attempt, client) in lost {
             let at = self.now + self.network.delay(&mut self.chance.network);
             self.queue
-                .push(at, Event::GivenUp(Waiter { client, attempt }));
+                .push(at, ClusterEvent::GivenUp(Waiter { client, attempt }));
         }
     }
 }
@@ -228,6 +235,5 @@ fn failed(failure: Failure) -> &'static str {
         Failure::Deadline => "answer: deadline",
         Failure::Unconfirmed => "answer: unconfirmed",
         Failure::Full => "answer: disk full",
-        Failure::ShuttingDown => "answer: shutting down",
     }
 }

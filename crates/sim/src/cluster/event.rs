@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::fmt;
 
 use bytes::Bytes;
-use tablestore_controller::{Answer, Look};
+use tablestore_controller::{Look, SignOfWork};
 use tablestore_dataplane::{Lane, Reply};
 use tablestore_placement::{Incarnation, StorageId};
 
@@ -49,7 +49,7 @@ pub(crate) enum Told {
     },
     Alive {
         sent_us: u64,
-        answer: Answer,
+        answer: SignOfWork,
     },
     /// Look at another one.
     Probe {
@@ -70,7 +70,7 @@ pub(crate) enum Told {
 
 /// Something that happens.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub(crate) enum ClusterEvent {
     /// A turn of the plane, if it is still wanted at this time.
     Turn(Life),
     /// A deadline of the controller.
@@ -140,7 +140,7 @@ pub(crate) enum Event {
     Operator,
 }
 
-impl Event {
+impl ClusterEvent {
     /// Goes into the hash of a run: two kinds differ in it, and some of what they say.
     pub(crate) fn kind(&self) -> u64 {
         match self {
@@ -173,7 +173,7 @@ impl Event {
 struct Queued {
     at: u64,
     order: u64,
-    event: Event,
+    event: ClusterEvent,
 }
 
 impl PartialEq for Queued {
@@ -204,13 +204,13 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn push(&mut self, at: u64, event: Event) {
+    pub(crate) fn push(&mut self, at: u64, event: ClusterEvent) {
         self.order += 1;
         let order = self.order;
         self.heap.push(Reverse(Queued { at, order, event }));
     }
 
-    pub(crate) fn pop(&mut self) -> Option<(u64, Event)> {
+    pub(crate) fn pop(&mut self) -> Option<(u64, ClusterEvent)> {
         let Reverse(queued) = self.heap.pop()?;
         Some((queued.at, queued.event))
     }

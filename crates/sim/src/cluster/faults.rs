@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use tablestore_dataplane::Event as PlaneEvent;
+use tablestore_dataplane::PlaneEvent;
 
 use super::World;
-use super::event::{Event, Life, Slot};
+use super::event::{ClusterEvent, Life, Slot};
 use super::scenario::Kind;
 
 impl World {
@@ -75,7 +75,7 @@ impl World {
             }
         }
         let at = self.now + fault.lasts_us;
-        self.queue.push(at, Event::FaultEnds(number));
+        self.queue.push(at, ClusterEvent::FaultEnds(number));
     }
 
     /// One that only a run with a theme has.
@@ -126,7 +126,7 @@ impl World {
             | Kind::DownTwo
             | Kind::Wipe => {
                 for slot in 0..nodes {
-                    self.queue.push(self.now, Event::Start(slot));
+                    self.queue.push(self.now, ClusterEvent::Start(slot));
                 }
             }
             Kind::Deafen | Kind::CutOneWay | Kind::Isolate | Kind::IsolateLeader | Kind::Split => {
@@ -198,7 +198,7 @@ impl World {
                     self.turn_at(life, self.now);
                 }
             }
-            self.queue.push(self.now, Event::Start(slot));
+            self.queue.push(self.now, ClusterEvent::Start(slot));
         }
     }
 

@@ -6,7 +6,7 @@ use tablestore_placement::StorageId;
 use tablestore_placement::identity::{self, Others, Remembered, SeenStart, ShownDirectory};
 use tablestore_placement::identity::{Standing, may_vote, standing};
 
-use super::event::{Event, Slot};
+use super::event::{ClusterEvent, Slot};
 use super::machine::DiskCopy;
 use super::{MS, World};
 
@@ -28,7 +28,7 @@ impl World {
             begun: machine.begun.clone(),
             incarnation: machine.incarnation,
         });
-        self.queue.push(self.now + MS, Event::Start(slot));
+        self.queue.push(self.now + MS, ClusterEvent::Start(slot));
     }
 
     /// The copy takes the place of the disks, if the cluster knows a later start and can do
@@ -50,7 +50,7 @@ impl World {
         machine.is_older = true;
         self.took("older disks were restored");
         self.tell(|| format!("n{slot}     has older disks"));
-        self.queue.push(self.now + MS, Event::Start(slot));
+        self.queue.push(self.now + MS, ClusterEvent::Start(slot));
     }
 
     /// Whether a machine may start on its older disks. If not, it gets empty ones where the
@@ -69,7 +69,7 @@ impl World {
             self.replace_disks(slot);
         }
         self.queue
-            .push(self.now + ASKS_EVERY_US, Event::Start(slot));
+            .push(self.now + ASKS_EVERY_US, ClusterEvent::Start(slot));
         false
     }
 

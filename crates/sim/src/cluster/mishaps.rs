@@ -6,7 +6,7 @@ use tablestore_placement::{
 };
 use tablestore_store::Engine as _;
 
-use super::event::{Event, Slot};
+use super::event::{ClusterEvent, Slot};
 use super::machine::slot_of;
 use super::{MS, World};
 use crate::agreement::FOLDER;
@@ -17,7 +17,7 @@ impl World {
     pub(super) fn blink(&mut self, slot: Slot) {
         self.kill(slot, true);
         let back = self.now + self.chance.operators.between(500, 5 * MS);
-        self.queue.push(back, Event::Start(slot));
+        self.queue.push(back, ClusterEvent::Start(slot));
     }
 
     /// A node hears nobody, though everybody hears it, and its offices are given away: what was on
@@ -70,7 +70,7 @@ impl World {
                 .operators
                 .pick(&[3 * MS, 40 * MS, 900 * MS])
                 .unwrap_or(MS);
-            self.queue.push(self.now + back, Event::Start(slot));
+            self.queue.push(self.now + back, ClusterEvent::Start(slot));
         }
     }
 
@@ -100,7 +100,8 @@ impl World {
             machine.lost_rows.insert(partition);
             self.took("rows were lost");
         }
-        self.queue.push(self.now + 20 * MS, Event::Start(slot));
+        self.queue
+            .push(self.now + 20 * MS, ClusterEvent::Start(slot));
     }
 
     /// The raft log of a machine is lost. Its node must refuse to start; then somebody finds the
@@ -115,7 +116,8 @@ impl World {
             machine.mislaid = Some(image);
             self.took("a raft log was lost");
         }
-        self.queue.push(self.now + 10 * MS, Event::Start(slot));
+        self.queue
+            .push(self.now + 10 * MS, ClusterEvent::Start(slot));
     }
 
     /// A start was refused because its raft log is not there: it is put back. Says whether.
@@ -126,7 +128,8 @@ impl World {
         };
         machine.disk.folder(FOLDER).restore(&image);
         self.took("a lost raft log was refused");
-        self.queue.push(self.now + 10 * MS, Event::Start(slot));
+        self.queue
+            .push(self.now + 10 * MS, ClusterEvent::Start(slot));
         true
     }
 

@@ -31,13 +31,13 @@ mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tablestore_dataplane::Event as PlaneEvent;
+use tablestore_dataplane::PlaneEvent;
 use tablestore_placement::{PartitionId, StorageId};
 
 use self::agreed::Agreed;
 use self::clients::Clients;
 use self::core::Ending;
-use self::event::{Event, Life, Queue, Slot};
+use self::event::{ClusterEvent, Life, Queue, Slot};
 use self::machine::Machine;
 use self::network::Network;
 use self::process::{Given, Process};
@@ -168,19 +168,19 @@ impl World {
         self.found();
         for slot in 1..self.machines.len() {
             let at = 1 + self.chance.operators.below(5 * MS);
-            self.queue.push(at, Event::Start(slot));
+            self.queue.push(at, ClusterEvent::Start(slot));
         }
         for client in 0..self.scenario.clients {
             let at = 100 * MS + self.chance.clients.below(50 * MS);
-            self.queue.push(at, Event::Client(client));
+            self.queue.push(at, ClusterEvent::Client(client));
         }
         for number in 0..self.scenario.faults.len() {
             let at = self.scenario.faults[number].at_us;
             if self.smaller.holds(number) && at < self.scenario.faults_end_us {
-                self.queue.push(at, Event::Fault(number));
+                self.queue.push(at, ClusterEvent::Fault(number));
             }
         }
-        self.queue.push(10 * MS, Event::Operator);
+        self.queue.push(10 * MS, ClusterEvent::Operator);
         while self.now < self.scenario.faults_end_us && self.step() {}
         self.leave_core();
         self.heal_all();
@@ -202,31 +202,31 @@ impl World {
         self.violation.is_none()
     }
 
-    fn dispatch(&mut self, event: Event) {
+    fn dispatch(&mut self, event: ClusterEvent) {
         match event {
-            Event::Turn(life) => self.turn(life),
-            Event::Tick(life) => self.tick(life),
-            Event::Pings(life) => self.pings(life),
-            Event::Synced(life) => self.synced(life),
-            Event::JobEnds(life, lane) => self.job_ends(life, lane),
-            Event::Dial { from, peer, link } => self.dial(from, peer, link),
-            Event::Frame { session } => self.frame_arrives(session),
-            Event::LateNews { life, peer, link } => {
+            ClusterEvent::Turn(life) => self.turn(life),
+            ClusterEvent::Tick(life) => self.tick(life),
+            ClusterEvent::Pings(life) => self.pings(life),
+            ClusterEvent::Synced(life) => self.synced(life),
+            ClusterEvent::JobEnds(life, lane) => self.job_ends(life, lane),
+            ClusterEvent::Dial { from, peer, link } => self.dial(from, peer, link),
+            ClusterEvent::Frame { session } => self.frame_arrives(session),
+            ClusterEvent::LateNews { life, peer, link } => {
                 self.give(life, PlaneEvent::PeerDown { peer, link });
             }
-            Event::Unconfirmed { session, since } => self.unconfirmed(session, since),
-            Event::SessionOver { session } => self.session_over(session),
-            Event::Told { from, to, what } => self.told(from, to, what),
-            Event::Agreement => self.agreement_step(),
-            Event::Client(client) => self.client(client),
-            Event::Asked { to, attempt } => self.asked(to, attempt),
-            Event::Answered { waiter, by, reply } => self.answered(waiter, by, *reply),
-            Event::GivenUp(waiter) => self.given_up(waiter),
-            Event::Fault(number) => self.fault(number),
-            Event::FaultEnds(number) => self.fault_ends(number),
-            Event::Register(life) => self.register(life),
-            Event::Start(slot) => self.start(slot),
-            Event::Operator => self.operator(),
+            ClusterEvent::Unconfirmed { session, since } => self.unconfirmed(session, since),
+            ClusterEvent::SessionOver { session } => self.session_over(session),
+            ClusterEvent::Told { from, to, what } => self.told(from, to, what),
+            ClusterEvent::Agreement => self.agreement_step(),
+            ClusterEvent::Client(client) => self.client(client),
+            ClusterEvent::Asked { to, attempt } => self.asked(to, attempt),
+            ClusterEvent::Answered { waiter, by, reply } => self.answered(waiter, by, *reply),
+            ClusterEvent::GivenUp(waiter) => self.given_up(waiter),
+            ClusterEvent::Fault(number) => self.fault(number),
+            ClusterEvent::FaultEnds(number) => self.fault_ends(number),
+            ClusterEvent::Register(life) => self.register(life),
+            ClusterEvent::Start(slot) => self.start(slot),
+            ClusterEvent::Operator => self.operator(),
         }
     }
 
@@ -265,15 +265,17 @@ impl World {
             Err(error) if error.contains("cannot use") && !self.healed => {
                 self.begin_no_start(slot);
                 self.took("a start was refused by the disk");
-                return self.queue.push(self.now + 50 * MS, Event::Start(slot));
+                return self
+                    .queue
+                    .push(self.now + 50 * MS, ClusterEvent::Start(slot));
             }
             Err(error) => {
                 return self.fail("Start", || format!("n{slot} does not start: {error}"));
             }
         }
         self.tell(|| format!("{life:?} starts"));
-        self.queue.push(self.now, Event::Pings(life));
-        self.queue.push(self.now, Event::Tick(life));
+        self.queue.push(self.now, ClusterEvent::Pings(life));
+        self.queue.push(self.now, ClusterEvent::Tick(life));
         self.turn_at(life, self.now);
         self.register(life);
     }
@@ -320,7 +322,8 @@ impl World {
         }
         self.fit_group();
         self.create_tables();
-        self.queue.push(self.now + LOOK_EVERY_US, Event::Operator);
+        self.queue
+            .push(self.now + LOOK_EVERY_US, ClusterEvent::Operator);
     }
 
     /// A replica says that it has stopped. That is right only of one that nobody counts on, whose

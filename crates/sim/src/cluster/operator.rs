@@ -1,14 +1,14 @@
 //! What people do to a cluster while it works: move offices, drain and stop nodes, drop tables, put
 //! in new machines. Knows nothing of what follows.
 
-use tablestore_dataplane::Event as PlaneEvent;
+use tablestore_dataplane::PlaneEvent;
 use tablestore_placement::{
     AssignmentChange, AssignmentVersion, Change, Command, Decision, DecisionKind, Epoch,
     MemberState, NextAssignment, PartitionId, StorageId, Strategies, plan,
 };
 
 use super::World;
-use super::event::{Event, Slot};
+use super::event::{ClusterEvent, Slot};
 use super::machine::{Machine, generation_of, slot_of};
 
 impl World {
@@ -191,6 +191,6 @@ impl World {
     /// A process ends and starts again, if it runs.
     pub(super) fn restart(&mut self, slot: Slot) {
         self.kill(slot, false);
-        self.queue.push(self.now + 1_000, Event::Start(slot));
+        self.queue.push(self.now + 1_000, ClusterEvent::Start(slot));
     }
 }

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use tablestore_controller::{Controller, ControllerSettings};
 use tablestore_dataplane::{
-    Committed, Event as PlaneEvent, Job, Now, Plane, Record, ReplicaProgress, Settings,
-    recover_with,
+    Committed, Job, Now, Plane, PlaneEvent, Record, ReplicaProgress, Settings, recover_with,
 };
 use tablestore_placement::{ClusterMap, Office, PartitionId, StorageId, Strategies};
 use tablestore_store::stopped::StoppedReplicas;

@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tablestore_controller::{Answer, Input, LinkNews, Look, Output, ReplicaProgress, Sign};
+use tablestore_controller::{Input, LinkNews, Look, Output, ReplicaProgress, Sign, SignOfWork};
 use tablestore_health::{Probe, Work};
 use tablestore_placement::{Incarnation, StorageId};
 
 use super::World;
-use super::event::{Event, Life, Slot, Told};
+use super::event::{ClusterEvent, Life, Slot, Told};
 use super::machine::slot_of;
 
 /// As in a server: how often each node asks the others whether they are there.
@@ -30,7 +30,7 @@ impl World {
         };
         let to = to.life;
         let at = self.now + self.network.delay(&mut self.chance.network);
-        self.queue.push(at, Event::Told { from, to, what });
+        self.queue.push(at, ClusterEvent::Told { from, to, what });
     }
 
     /// Tells the controller of a process what happened and does what it wants.
@@ -74,7 +74,7 @@ impl World {
         let at = process.at(process.controller.next_deadline());
         if process.tick_at.is_none_or(|planned| at < planned) {
             process.tick_at = Some(at);
-            self.queue.push(at.max(self.now), Event::Tick(life));
+            self.queue.push(at.max(self.now), ClusterEvent::Tick(life));
         }
     }
 
@@ -86,7 +86,7 @@ impl World {
         if process.is_paused(now) {
             let until = process.paused_until;
             process.tick_at = Some(until);
-            return self.queue.push(until, Event::Tick(life));
+            return self.queue.push(until, ClusterEvent::Tick(life));
         }
         if process.tick_at.is_some_and(|planned| planned > now) {
             return;
@@ -125,10 +125,10 @@ impl World {
     }
 
     /// This node's sign of work.
-    fn answer_of(&mut self, life: Life) -> Answer {
+    fn answer_of(&mut self, life: Life) -> SignOfWork {
         let (now, full) = (self.now, self.machines[life.slot].is_full);
         let Some(process) = self.process(life) else {
-            return Answer::default();
+            return SignOfWork::default();
         };
         let age = |since: u64| Duration::from_micros(now.saturating_sub(since));
         let journal = &process.journal;
@@ -138,7 +138,7 @@ impl World {
             None => Duration::ZERO,
         };
         let replicas = process.progress.iter();
-        Answer {
+        SignOfWork {
             incarnation: process.office.incarnation,
             work: Work {
                 unfinished_sync_age,
@@ -168,7 +168,7 @@ impl World {
             }
         }
         self.queue
-            .push(self.now + PING_EVERY_US, Event::Pings(life));
+            .push(self.now + PING_EVERY_US, ClusterEvent::Pings(life));
     }
 
     /// Something arrives at a process.
@@ -179,7 +179,9 @@ impl World {
         };
         if process.is_paused(now) {
             let until = process.paused_until;
-            return self.queue.push(until, Event::Told { from, to, what });
+            return self
+                .queue
+                .push(until, ClusterEvent::Told { from, to, what });
         }
         match what {
             Told::Ping => self.pong(to, from),
@@ -327,7 +329,7 @@ impl World {
             let what = Told::Refused { slot, incarnation };
             self.queue.push(
                 at,
-                Event::Told {
+                ClusterEvent::Told {
                     from: life,
                     to,
                     what,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tablestore_dataplane::{Answer, Effects, Event as PlaneEvent, Reply};
+use tablestore_dataplane::{Answer, Effects, PlaneEvent, Reply};
 
 use super::World;
 use super::event::{Life, Waiter};

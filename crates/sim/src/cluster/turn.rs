@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use tablestore_dataplane::{Event as PlaneEvent, GroupCommit, Host, Lane, LinkOrder, Notice};
+use tablestore_dataplane::{GroupCommit, Host, Lane, LinkOrder, Notice, PlaneEvent};
 
 use super::World;
-use super::event::{Event, Life, Waiter};
+use super::event::{ClusterEvent, Life, Waiter};
 
 /// As in a server: deadlines of one such time share a turn.
 const TICK: Duration = Duration::from_millis(10);
@@ -40,7 +40,7 @@ impl World {
         let at = at.max(process.paused_until);
         if process.turn_at.is_none_or(|planned| at < planned) {
             process.turn_at = Some(at);
-            self.queue.push(at, Event::Turn(life));
+            self.queue.push(at, ClusterEvent::Turn(life));
         }
     }
 
@@ -114,7 +114,8 @@ impl World {
         for (waiter, by, reply) in answers {
             let at = self.now + self.network.delay(&mut self.chance.network);
             let reply = Box::new(reply);
-            self.queue.push(at, Event::Answered { waiter, by, reply });
+            self.queue
+                .push(at, ClusterEvent::Answered { waiter, by, reply });
         }
         for job in jobs {
             let lane = job.lane();
@@ -140,7 +141,7 @@ impl World {
             LinkOrder::Dial { peer, link, .. } => {
                 let at = self.now + self.network.delay(&mut self.chance.network);
                 let from = life;
-                self.queue.push(at, Event::Dial { from, peer, link });
+                self.queue.push(at, ClusterEvent::Dial { from, peer, link });
             }
             LinkOrder::Close { peer } => self.close(life, peer),
         }
@@ -188,7 +189,7 @@ impl World {
             Ok(committed) => {
                 journal.running = Some((committed, disk.mark()));
                 journal.running_since = now;
-                self.queue.push(now + took, Event::Synced(life));
+                self.queue.push(now + took, ClusterEvent::Synced(life));
             }
             Err(_) => {
                 journal.failed = true;
@@ -246,7 +247,7 @@ impl World {
             host.running = Some(job);
             let broken = name == COPYING && self.breaks_copies(life);
             let at = if broken { at + BROKEN_COPY_US } else { at };
-            self.queue.push(at, Event::JobEnds(life, lane));
+            self.queue.push(at, ClusterEvent::JobEnds(life, lane));
         }
     }
 

@@ -2,11 +2,11 @@
 //! Knows nothing of what the frames say.
 
 use bytes::Bytes;
-use tablestore_dataplane::{Event as PlaneEvent, Frame};
+use tablestore_dataplane::{Frame, PlaneEvent};
 use tablestore_placement::StorageId;
 
 use super::World;
-use super::event::{Event, Life};
+use super::event::{ClusterEvent, Life};
 use super::machine::slot_of;
 
 /// As in a server: pause between attempts to dial a peer.
@@ -40,7 +40,7 @@ impl World {
             }
             None => {
                 let at = self.now + DIAL_AGAIN_US;
-                self.queue.push(at, Event::Dial { from, peer, link });
+                self.queue.push(at, ClusterEvent::Dial { from, peer, link });
             }
         }
     }
@@ -78,7 +78,7 @@ impl World {
         session.bytes += frame.len();
         session.frames.push_back(frame);
         let at = session.last_arrival;
-        self.queue.push(at, Event::Frame { session: number });
+        self.queue.push(at, ClusterEvent::Frame { session: number });
     }
 
     /// The next frame of a session comes to its end.
@@ -106,7 +106,7 @@ impl World {
             let session = number;
             self.queue.push(
                 at,
-                Event::Unconfirmed {
+                ClusterEvent::Unconfirmed {
                     session,
                     since: now,
                 },
@@ -161,7 +161,7 @@ impl World {
             let waiting = session.frames.len() as u64;
             for at in 1..=waiting {
                 let at = self.now + 200 * at;
-                self.queue.push(at, Event::Frame { session: number });
+                self.queue.push(at, ClusterEvent::Frame { session: number });
             }
         }
     }
@@ -195,11 +195,11 @@ impl World {
         };
         let session = number;
         self.queue
-            .push(self.now + later, Event::SessionOver { session });
+            .push(self.now + later, ClusterEvent::SessionOver { session });
         if tell && self.process(from).is_some() {
             self.give(from, PlaneEvent::PeerDown { peer, link });
             let at = self.now + self.network.delay(&mut self.chance.network);
-            self.queue.push(at, Event::Dial { from, peer, link });
+            self.queue.push(at, ClusterEvent::Dial { from, peer, link });
         }
     }
 
@@ -222,7 +222,8 @@ impl World {
         let (life, peer, link) = (session.from, session.peer, session.link);
         if self.chance.themes.happens(300) {
             let at = self.now + self.chance.themes.below(LATE_NEWS_US);
-            self.queue.push(at, Event::LateNews { life, peer, link });
+            self.queue
+                .push(at, ClusterEvent::LateNews { life, peer, link });
             self.took("the end of an earlier connection was told late");
         }
     }
@@ -255,7 +256,8 @@ impl World {
                     self.network.delay(&mut self.chance.network)
                 };
                 let at = self.now.max(last) + later;
-                self.queue.push(at, Event::SessionOver { session: number });
+                self.queue
+                    .push(at, ClusterEvent::SessionOver { session: number });
             } else if !silently && self.network.passes(life.slot, session.from.slot) {
                 self.lose(number, true);
             } else {
@@ -263,7 +265,8 @@ impl World {
                 session.stuck_since = Some(since);
                 let at = since + UNCONFIRMED_US;
                 let session = number;
-                self.queue.push(at, Event::Unconfirmed { session, since });
+                self.queue
+                    .push(at, ClusterEvent::Unconfirmed { session, since });
             }
         }
         self.wanted.retain(|(from, _), _| *from != life);

@@ -30,7 +30,7 @@ use lsm_tree::{Cache, DescriptorTable};
 use self::files::{clean, io_at, move_aside, remove_all};
 use self::live::Live;
 use self::replace::LsmReplacement;
-use self::shared::Shared;
+use self::shared::SharedEngine;
 use self::snapshot::{LsmSnapshot, row_bounds};
 use super::{
     Checkpoints, Copies, Engine, EngineError, Page, ReadRows, Replacement, RowWrite, Rows, Scan,
@@ -63,7 +63,7 @@ impl Default for LsmSettings {
 
 /// Rows in log-structured merge trees, one directory a partition.
 pub struct LsmEngine {
-    shared: Arc<Shared>,
+    shared: Arc<SharedEngine>,
 }
 
 impl LsmEngine {
@@ -83,7 +83,7 @@ impl LsmEngine {
             .map(|(generation, _)| *generation)
             .max()
             .unwrap_or(0);
-        let shared = Shared {
+        let shared = SharedEngine {
             cache: Arc::new(Cache::with_capacity_bytes(settings.cache_bytes_max)),
             descriptors: Arc::new(DescriptorTable::new(settings.open_files_max)),
             compaction: Arc::new(
@@ -111,7 +111,7 @@ impl LsmEngine {
                 }
             }
         }
-        let shared = Shared {
+        let shared = SharedEngine {
             partitions: RwLock::new(partitions),
             broken: Mutex::new(broken),
             ..shared

@@ -302,16 +302,6 @@ impl JournalWriter {
         oldest.into_iter().flatten().map(pressure).collect()
     }
 
-    /// The state of every partition's log with all that is durable.
-    #[must_use]
-    pub fn metas(&self) -> Vec<(u64, Meta)> {
-        let book = self.book.lock();
-        book.partitions
-            .iter()
-            .map(|(partition, log)| (*partition, log.meta.clone()))
-            .collect()
-    }
-
     fn active_path(&self) -> PathBuf {
         match self.chain.live.back() {
             Some(live) => live.segment.path.clone(),

@@ -47,8 +47,8 @@ fn delete(condition: Condition) -> Mutation {
     }
 }
 
-/// Applies one after the other, from index 1; answers (code, version) of each.
-fn answers(engine: &MemoryEngine, mutations: &[Mutation]) -> Vec<(u16, u64)> {
+/// Applies one after the other, from index 1; answers (effect, version) of each.
+fn answers(engine: &MemoryEngine, mutations: &[Mutation]) -> Vec<(Effect, u64)> {
     let payloads: Vec<_> = mutations.iter().map(Mutation::encode).collect();
     let entries: Vec<_> = (1..)
         .zip(&payloads)
@@ -57,7 +57,7 @@ fn answers(engine: &MemoryEngine, mutations: &[Mutation]) -> Vec<(u16, u64)> {
     let applied = apply_mutations(engine, 1, &entries).unwrap();
     applied
         .into_iter()
-        .map(|applied| (applied.code, applied.version))
+        .map(|applied| (applied.effect, applied.version))
         .collect()
 }
 
@@ -91,6 +91,15 @@ fn the_encoding_of_mutations_does_not_change() {
 }
 
 #[test]
+fn the_numbers_of_effects_are_those_that_are_kept_on_disks() {
+    let numbers = Effect::ALL.map(Effect::number);
+    assert_eq!(numbers, [200, 404, 412, 413]);
+    let known = numbers.map(Effect::of_number);
+    assert_eq!(known, Effect::ALL.map(Some));
+    assert_eq!(Effect::of_number(500), None);
+}
+
+#[test]
 fn the_version_of_a_row_is_the_index_that_wrote_it() {
     let engine = engine();
     let done = answers(
@@ -103,7 +112,16 @@ fn the_version_of_a_row_is_the_index_that_wrote_it() {
             patch(r#"{"d":4}"#, &["a"], Condition::None),
         ],
     );
-    assert_eq!(done, [(200, 1), (200, 2), (200, 0), (404, 0), (200, 5)]);
+    assert_eq!(
+        done,
+        [
+            (Effect::Done, 1),
+            (Effect::Done, 2),
+            (Effect::Done, 0),
+            (Effect::Absent, 0),
+            (Effect::Done, 5)
+        ]
+    );
     assert_eq!(row(&engine), Some((5, r#"{"d":4}"#.into())));
     assert_eq!(engine.applied(1), 5);
 }
@@ -141,16 +159,16 @@ fn conditions_are_judged_by_the_state_before_the_entry() {
         ],
     );
     let expected = [
-        (412, 0),
-        (200, 2),
-        (412, 2),
-        (412, 2),
-        (200, 5),
-        (412, 5),
-        (412, 5),
-        (200, 0),
-        (412, 0),
-        (404, 0),
+        (Effect::ConditionFailed, 0),
+        (Effect::Done, 2),
+        (Effect::ConditionFailed, 2),
+        (Effect::ConditionFailed, 2),
+        (Effect::Done, 5),
+        (Effect::ConditionFailed, 5),
+        (Effect::ConditionFailed, 5),
+        (Effect::Done, 0),
+        (Effect::ConditionFailed, 0),
+        (Effect::Absent, 0),
     ];
     assert_eq!(done, expected);
     assert_eq!((row(&engine), engine.applied(1)), (None, 10));
@@ -168,7 +186,10 @@ fn a_merged_row_that_is_too_large_is_refused() {
             patch(&big("b"), &["a"], Condition::None),
         ],
     );
-    assert_eq!(done, [(200, 1), (413, 1), (200, 3)]);
+    assert_eq!(
+        done,
+        [(Effect::Done, 1), (Effect::TooLarge, 1), (Effect::Done, 3)]
+    );
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn decode(bytes: Bytes) -> Result<Vec<DataMessage>, WireError> {
     Frame::decode(bytes, MESSAGE_BYTES_MAX).map(|frame| frame.0)
 }
 
-/// The bytes of format 2, a message a line: they may not change under its number.
+/// The bytes of formats 2 and 3, a message a line: they may not change under these numbers.
 const GOLDEN: &str = include_str!("../../../testdata/wire-format-2.txt");
 
 fn partition() -> PartitionId {
@@ -199,7 +199,7 @@ fn every_message_comes_back_as_it_was() {
 }
 
 #[test]
-fn the_bytes_of_format_2_do_not_change() {
+fn the_bytes_of_formats_2_and_3_do_not_change() {
     let mut lines = String::new();
     for (name, message) in messages() {
         let mut frame = BytesMut::new();

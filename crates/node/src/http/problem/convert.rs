@@ -31,9 +31,6 @@ impl From<RequestError> for Problem {
                 expected,
                 got,
             } => Self::invalid(field, expected, got),
-            RequestError::TooLarge { field, limit, got } => {
-                Self::too_large(field, limit, got, "bytes")
-            }
             RequestError::TableExists { difference, .. } => {
                 Self::new(Kind::TableExists, detail).with("difference", json!(difference))
             }
@@ -75,7 +72,6 @@ fn reason_words(reason: NotAppliedReason) -> (&'static str, &'static str) {
             "replica_stopped",
             "the replica on this node has stopped after a fault",
         ),
-        NotAppliedReason::ShuttingDown => ("shutting_down", "the node is shutting down"),
     }
 }
 
@@ -100,15 +96,6 @@ mod tests {
                 RequestError::UnknownNode { name: name() },
                 404,
                 "unknown_node",
-            ),
-            (
-                RequestError::TooLarge {
-                    field: name(),
-                    limit: 1,
-                    got: 2,
-                },
-                413,
-                "too_large",
             ),
             (
                 RequestError::TableExists {

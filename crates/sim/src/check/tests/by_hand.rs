@@ -3,7 +3,7 @@
 use tablestore_dataplane::{Answer, Failure};
 use tablestore_placement::Epoch;
 use tablestore_replication::{Entry, Outcome};
-use tablestore_store::Condition;
+use tablestore_store::{Condition, Effect};
 
 use super::history::{Seen, Store, generate, get, judge, key, partition, put, write};
 use crate::check::{Asked, Check, Counts, Memory, ProcessId, Rule, Verdict};
@@ -71,7 +71,7 @@ fn a_request_may_be_carried_out_again_once_it_is_forgotten() {
         ];
         let outcome = |index| {
             let outcome = Outcome {
-                code: 200,
+                code: Effect::Done.number(),
                 version: index,
             };
             (index, outcome)
@@ -205,11 +205,7 @@ fn a_request_sent_again_is_answered_as_repeated_with_the_first_outcome() {
     let again = store.do_at_once(&asked);
     assert!(matches!(
         again,
-        Answer::Written {
-            code: 200,
-            version: 1,
-            repeated: true,
-        }
+        Answer::Written { code, version: 1, repeated: true } if code == Effect::Done.number()
     ));
     let check = judge(&store.rest());
     assert_eq!(check.violation(), None);

@@ -8,7 +8,7 @@ use tablestore_dataplane::{Answer, Failure};
 use tablestore_placement::Epoch;
 use tablestore_replication::{Entry, EntryBody, Outcome};
 use tablestore_store::item::codec::split_row;
-use tablestore_store::{Condition, Mutation};
+use tablestore_store::{Condition, Effect, Mutation};
 
 use super::history::{Seen, generate, has_losses, judge, put};
 use crate::check::{Asked, Rule, Verdict};
@@ -105,12 +105,11 @@ fn shown_before(history: &[Seen], key: &Bytes, at: usize) -> Vec<u64> {
     let version = |seen: &Seen| {
         let (op, answer) = answer(seen)?;
         match (asked(history, op), answer) {
-            (
-                Asked::Write { key: of, .. },
-                Answer::Written {
-                    code: 200, version, ..
-                },
-            ) if of == *key && *version > 0 => Some(*version),
+            (Asked::Write { key: of, .. }, Answer::Written { code, version, .. })
+                if *code == Effect::Done.number() && of == *key && *version > 0 =>
+            {
+                Some(*version)
+            }
             _ => strong_read(history, seen)
                 .filter(|(of, version)| of == key && *version > 0)
                 .map(|(_, version)| version),
@@ -143,7 +142,7 @@ fn two_swapped_answers_to_writes() {
             let (_, Answer::Written { code, version, .. }) = answer(seen)? else {
                 return None;
             };
-            (*code == 200 && *version > 0).then_some(*version)
+            (*code == Effect::Done.number() && *version > 0).then_some(*version)
         };
         let Some(one) = place(history, chance, |_, seen| is_put(seen).is_some()) else {
             return false;
@@ -249,7 +248,7 @@ fn an_entry_that_is_not_what_was_sent() {
         let payload = put(&key, 1, Condition::None).encode();
         entries[0] = Entry::write(Epoch(1), index, index, request, digest, &payload);
         outcomes[0].1 = Outcome {
-            code: 200,
+            code: Effect::Done.number(),
             version: index,
         };
         true
@@ -301,15 +300,19 @@ fn a_row_that_is_told_to_be_absent() {
 #[test]
 fn a_lost_update() {
     is_noticed(Rule::Replay, |history, chance| {
+        let failed = Effect::ConditionFailed.number();
         let at = place(
             history,
             chance,
-            |_, seen| matches!(seen, Seen::Applied(0, _, outcomes) if outcomes[0].1.code == 412),
+            |_, seen| matches!(seen, Seen::Applied(0, _, outcomes) if outcomes[0].1.code == failed),
         );
         let Some(at) = at else { return false };
         if let Seen::Applied(_, _, outcomes) = &mut history[at] {
             let version = outcomes[0].0;
-            outcomes[0].1 = Outcome { code: 200, version };
+            outcomes[0].1 = Outcome {
+                code: Effect::Done.number(),
+                version,
+            };
         }
         true
     });
@@ -514,7 +517,7 @@ fn a_request_that_takes_effect_twice() {
         let mut again = again.unwrap();
         again.index = last + 1;
         let outcome = Outcome {
-            code: 200,
+            code: Effect::Done.number(),
             version: last + 1,
         };
         add_entry(history, again, outcome);

@@ -175,7 +175,7 @@ impl Store {
                 let entry = Entry::write(Epoch(1), self.index, self.index, id, *digest, payload);
                 let applied = apply_mutations(&self.engine, 1, &[(self.index, payload)]).unwrap();
                 let outcome = Outcome {
-                    code: applied[0].code,
+                    code: applied[0].effect.number(),
                     version: applied[0].version,
                 };
                 self.remembered.push(entry.remembered(outcome).unwrap());

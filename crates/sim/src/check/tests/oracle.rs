@@ -2,7 +2,9 @@
 //! nothing of the log.
 
 use tablestore_store::engine::MemoryEngine;
-use tablestore_store::{Condition, Engine, Item, Mutation, ReadRows as _, Value, apply_mutations};
+use tablestore_store::{
+    Condition, Effect, Engine, Item, Mutation, ReadRows as _, Value, apply_mutations,
+};
 
 use super::history::key;
 use crate::check::model::{Row, step};
@@ -71,7 +73,7 @@ fn edge_value(chance: &mut Chance) -> Value {
 
 #[test]
 fn the_model_answers_as_the_store_does() {
-    let mut codes = [0; 4];
+    let mut effects = [0; Effect::ALL.len()];
     for seed in 0..40 {
         let mut chance = Chance::new(seed);
         let engine = MemoryEngine::new();
@@ -83,14 +85,12 @@ fn the_model_answers_as_the_store_does() {
             let applied = apply_mutations(&engine, 1, &[(index, &mutation.encode())]).unwrap();
             let step = step(rows.get(&key), &mutation, index);
             assert_eq!(
-                (step.code, step.version),
-                (applied[0].code, applied[0].version),
+                (step.effect, step.version),
+                (applied[0].effect, applied[0].version),
                 "seed {seed}, index {index}"
             );
-            let at = [200, 404, 412, 413]
-                .iter()
-                .position(|code| *code == step.code);
-            codes[at.unwrap()] += 1;
+            let at = Effect::ALL.iter().position(|effect| *effect == step.effect);
+            effects[at.unwrap()] += 1;
             match step.change {
                 Some(Some(row)) => _ = rows.insert(key.clone(), row),
                 Some(None) => _ = rows.remove(&key),
@@ -101,5 +101,5 @@ fn the_model_answers_as_the_store_does() {
             assert!(stored.as_deref() == expected.as_deref(), "index {index}");
         }
     }
-    assert!(codes.iter().all(|count| *count > 20), "{codes:?}");
+    assert!(effects.iter().all(|count| *count > 20), "{effects:?}");
 }

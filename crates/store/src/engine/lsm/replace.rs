@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Shared;
+use super::SharedEngine;
 use super::files::{UNFINISHED, io_at};
 use super::live::Live;
 use crate::engine::{EngineError, Replacement, RowWrite};
@@ -19,7 +19,7 @@ const MEMTABLE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct LsmReplacement {
     partition: u64,
-    shared: Arc<Shared>,
+    shared: Arc<SharedEngine>,
     /// Where the content goes when it is finished.
     target: PathBuf,
     /// Where it is built, until it is finished.
@@ -28,7 +28,7 @@ pub(super) struct LsmReplacement {
 }
 
 impl LsmReplacement {
-    pub(super) fn begin(partition: u64, shared: Arc<Shared>) -> Result<Self, EngineError> {
+    pub(super) fn begin(partition: u64, shared: Arc<SharedEngine>) -> Result<Self, EngineError> {
         let target = shared.next_directory(partition);
         let building = target.with_added_extension(UNFINISHED);
         let live = Some(shared.make_tree(partition, building.clone())?);

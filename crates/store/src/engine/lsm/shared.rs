@@ -20,7 +20,7 @@ use super::live::Live;
 use crate::engine::EngineError;
 
 /// What the engine and the replacements under construction share.
-pub(super) struct Shared {
+pub(super) struct SharedEngine {
     pub(super) path: PathBuf,
     pub(super) cache: Arc<Cache>,
     pub(super) descriptors: Arc<DescriptorTable>,
@@ -36,7 +36,7 @@ pub(super) struct Shared {
     pub(super) retired: Mutex<Vec<(Weak<Live>, PathBuf)>>,
 }
 
-impl Shared {
+impl SharedEngine {
     pub(super) fn lock_broken(
         &self,
     ) -> std::sync::MutexGuard<'_, BTreeMap<u64, (PathBuf, String)>> {
@@ -143,9 +143,9 @@ impl Shared {
     }
 }
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for SharedEngine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared")
+        f.debug_struct("SharedEngine")
             .field("path", &self.path)
             .finish_non_exhaustive()
     }
