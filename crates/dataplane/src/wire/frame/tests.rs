@@ -240,8 +240,8 @@ fn the_numbers_of_failures_and_ends_do_not_change() {
     let golden = Golden {
         format: "the numbers of failures and of ends of copies between data threads",
         number: "WIRE_FORMAT",
-        file: "wire-numbers-2.txt",
-        text: include_str!("../../../testdata/wire-numbers-2.txt"),
+        file: "wire-numbers-3.txt",
+        text: include_str!("../../../testdata/wire-numbers-3.txt"),
     };
     let lines: Vec<String> = failures.chain(ends).collect();
     golden.check(&lines.join("\n"));
