@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tablestore_placement::{AssignmentVersion, ClusterMap, Office, PartitionId, StorageId};
+use tablestore_placement::{
+    AssignmentVersion, ClusterMap, Office, PartitionId, Refused, StorageId,
+};
 
 use crate::job::Done;
 use crate::request::Operation;
@@ -71,11 +73,11 @@ pub enum PlaneEvent<W> {
     Trimmed(Vec<(u64, u64)>),
     /// A job has come to its end.
     Done(Done),
-    /// The map's answer to a proposal: `None` is a lost reply.
+    /// The map's answer to a proposal; see [`PlaneEvent::proposed`].
     Proposed {
         /// Whose proposal it was.
         partition: PartitionId,
-        /// The version that it was for, if it was refused.
+        /// The version that it was for, if it was certainly not carried out.
         refused: Option<AssignmentVersion>,
     },
     /// A linearizable read of the map ended; `None` if it could not be had.
@@ -97,4 +99,51 @@ pub enum PlaneEvent<W> {
     Resign,
     /// Flush everything; [`Effects::flushed_all`](crate::Effects::flushed_all) when that is done.
     FlushAll,
+}
+
+impl<W> PlaneEvent<W> {
+    /// What came of a proposal for a version: `refusal` is the map's, none if it was carried out or
+    /// the answer was lost.
+    ///
+    /// A command may be put in twice on its way. If the map has left the version behind, it may
+    /// have been by this very proposal: only the map itself tells.
+    #[must_use]
+    pub fn proposed(
+        partition: PartitionId,
+        version: AssignmentVersion,
+        refusal: Option<&Refused>,
+    ) -> Self {
+        let is_certain = |refusal: &Refused| !matches!(refusal, Refused::StaleAssignment { .. });
+        Self::Proposed {
+            partition,
+            refused: refusal.is_some_and(is_certain).then_some(version),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tablestore_placement::{Epoch, TableId};
+
+    #[test]
+    fn a_refusal_because_the_version_has_passed_does_not_say_that_nothing_was_done() {
+        let partition = PartitionId::new(TableId(1), 2);
+        let version = AssignmentVersion(4);
+        let refused = |refusal: Option<Refused>| {
+            let event = PlaneEvent::<()>::proposed(partition, version, refusal.as_ref());
+            match event {
+                PlaneEvent::Proposed { refused, .. } => refused,
+                _ => None,
+            }
+        };
+        assert_eq!(refused(None), None);
+        let passed = Refused::StaleAssignment {
+            epoch: Epoch(1),
+            version: version.next(),
+        };
+        assert_eq!(refused(Some(passed)), None);
+        let wrong = Refused::UnknownPartition { partition };
+        assert_eq!(refused(Some(wrong)), Some(version));
+    }
 }

@@ -463,3 +463,21 @@ fn a_member_that_lost_its_rows_gets_a_copy_once_it_has_left_the_set() {
         "nothing else will bring it back"
     );
 }
+
+#[test]
+fn a_replica_that_may_have_been_sent_away_and_called_back_is_asked_anew_what_it_has() {
+    for passed_over in [false, true] {
+        let mut net = Net::serving(3);
+        net.write(0, 1);
+        net.settle();
+        net.cut.insert((0, 2));
+        net.version += u64::from(passed_over);
+        net.reassign(0, &[0, 1], &[]);
+        let status = net.status(0);
+        let third = status.followers.iter().find(|f| f.member == member(2));
+        let third = third.unwrap();
+        let known = (third.state == FollowerState::Syncing, third.matched);
+        let expected = if passed_over { (true, 0) } else { (false, 2) };
+        assert_eq!(known, expected, "versions passed over: {passed_over}");
+    }
+}

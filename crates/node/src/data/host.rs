@@ -264,13 +264,13 @@ fn propose(consensus: &Consensus, sender: &EventSender, effects: &mut Effects<Wa
         } = proposal;
         let (consensus, sender) = (consensus.clone(), sender.clone());
         tokio::spawn(async move {
-            let refused = match consensus.propose(command).await {
-                Err(ProposeError::Refused(_)) => Some(version),
+            let refusal = match consensus.propose(command).await {
+                Err(ProposeError::Refused(refusal)) => Some(refusal),
                 Ok(_) | Err(_) => None,
             };
-            sender
-                .tell(dataplane::PlaneEvent::Proposed { partition, refused })
-                .await;
+            let refusal = refusal.as_ref();
+            let proposed = dataplane::PlaneEvent::proposed(partition, version, refusal);
+            sender.tell(proposed).await;
         });
     }
     if let Some(rounds) = effects.map_read.take() {

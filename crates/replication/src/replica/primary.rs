@@ -60,10 +60,15 @@ impl Primary {
         Some(primary)
     }
 
-    /// The map shows something new within the epoch.
-    pub(crate) fn on_assignment(&mut self, core: &mut Core) {
+    /// The map shows something new within the epoch. Where versions were passed over, only who is
+    /// in sync has certainly been a replica all the time: of the others nothing is known any more.
+    pub(crate) fn on_assignment(&mut self, core: &mut Core, passed_over: bool) {
         if let Some(view) = &core.view {
             self.in_sync.on_assignment(&view.assignment);
+        }
+        if passed_over {
+            let stay = &self.in_sync.maximal;
+            self.followers.retain(|member, _| stay.contains(member));
         }
         self.meet_followers(core);
     }

@@ -16,6 +16,7 @@ impl Replica {
             return;
         }
         let (epoch, office) = (view.assignment.epoch, view.assignment.primary);
+        let version = view.assignment.version;
         self.core.view = Some(view);
         if epoch > self.core.adopted {
             self.adopt(epoch);
@@ -24,7 +25,9 @@ impl Replica {
             return;
         }
         if let Some(primary) = &mut self.primary {
-            primary.on_assignment(&mut self.core);
+            // Versions in between may have sent a replica away and called it back, empty.
+            let passed_over = held.is_some_and(|held| version > held.next());
+            primary.on_assignment(&mut self.core, passed_over);
         } else if office == Some(self.core.me) && epoch > self.office_floor {
             self.take_office(epoch);
         }
