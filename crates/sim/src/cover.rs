@@ -182,6 +182,16 @@ const RARE: &[(&str, u64, &str)] = &[
         10,
         "a failing disk at a start",
     ),
+    (
+        "older disks were accepted",
+        0,
+        "all who are asked must be behind",
+    ),
+    (
+        "older disks were refused late",
+        0,
+        "they must have been accepted",
+    ),
     ("answer: busy", 20, "only tiny queues are full"),
     ("answer: not here", 5, "mostly it is sent on or waits"),
     (

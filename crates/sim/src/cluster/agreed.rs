@@ -44,7 +44,7 @@ pub(crate) struct Agreed {
     /// The voters that each node was told of last.
     pub(super) voters: BTreeMap<Slot, BTreeSet<StorageId>>,
     /// No change of the group is wanted or under way.
-    fits: bool,
+    pub(super) fits: bool,
     /// Since when members are held down.
     down_since: BTreeMap<StorageId, u64>,
 }
@@ -192,8 +192,11 @@ impl World {
         });
         match self.agreement.waiting.remove(&ticket) {
             Some(For::Plane(life, partition, version)) => {
-                let refused = matches!(outcome, Outcome::Refused(_)).then_some(version);
-                self.give(life, PlaneEvent::Proposed { partition, refused });
+                let refusal = match outcome {
+                    Outcome::Refused(refusal) => Some(refusal),
+                    _ => None,
+                };
+                self.give(life, PlaneEvent::proposed(partition, version, refusal));
             }
             Some(For::Decision(life, job)) => {
                 let done = matches!(outcome, Outcome::Applied(_));
@@ -279,6 +282,9 @@ impl World {
             return;
         };
         let member = process.map.members.get(&storage);
+        if member.is_some_and(|member| !member.is_of(&registration.begun)) {
+            return self.ends_as_older(life.slot);
+        }
         if member.is_some_and(|member| member.incarnation >= incarnation) {
             return;
         }
@@ -368,17 +374,6 @@ impl World {
             self.tell(|| format!("the group: {step:?} {taken:?}"));
             self.plan_agreement();
         }
-    }
-
-    /// Whether a majority of the voters is sound and runs without this machine, of each group that
-    /// some node knows: which of them is the last one is not known from outside.
-    pub(super) fn can_lose_voter(&self, slot: Slot) -> bool {
-        let sound = |voter: &&StorageId| {
-            let machine = &self.machines[slot_of(**voter)];
-            machine.slot != slot && machine.storage == **voter && machine.process.is_some()
-        };
-        let mut known = self.agreement.voters.values();
-        self.agreement.fits && known.all(|set| set.iter().filter(sound).count() * 2 > set.len())
     }
 
     /// The machine that leads, as far as is known.

@@ -82,6 +82,17 @@ impl World {
         partitions && !meddled && !self.is_weakened() && self.can_lose_voter(slot)
     }
 
+    /// Whether a majority of the voters is sound and runs without this machine, of each group that
+    /// some node knows: which of them is the last one is not known from outside.
+    pub(super) fn can_lose_voter(&self, slot: Slot) -> bool {
+        let sound = |voter: &&StorageId| {
+            let machine = &self.machines[slot_of(**voter)];
+            machine.slot != slot && machine.storage == **voter && machine.process.is_some()
+        };
+        let mut known = self.agreement.voters.values();
+        self.agreement.fits && known.all(|set| set.iter().filter(sound).count() * 2 > set.len())
+    }
+
     /// What keeps a partition from being served though some of its copies are dead.
     pub(super) fn unserved(&self, partition: PartitionId, a: &Assignment) -> Option<String> {
         let serves = a.primary.is_some_and(|primary| {

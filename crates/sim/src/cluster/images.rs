@@ -73,6 +73,16 @@ impl World {
         false
     }
 
+    /// Others that knew no better let a machine start, and now its own map shows a start that its
+    /// disks do not know: the process ends, and the machine asks again before the next one.
+    pub(super) fn ends_as_older(&mut self, slot: Slot) {
+        self.took("older disks were refused late");
+        self.kill(slot, false);
+        self.machines[slot].is_older = true;
+        self.queue
+            .push(self.now + ASKS_EVERY_US, ClusterEvent::Start(slot));
+    }
+
     /// What the others say about the disks of a machine, and how many voters they know.
     fn seen_by_others(&self, slot: Slot) -> (Vec<SeenStart>, usize) {
         let machine = &self.machines[slot];
