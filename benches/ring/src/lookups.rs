@@ -1,6 +1,6 @@
 //! Who owns a key: by a partition table, on the exact ring, and three replicas in three zones.
 
-use tablestore_ring::{Locate, PartitionTable, PointHash, Ring, Server, Xxh3};
+use tablestore_ring::{Locate, PartitionTable, PointHash, ReplicaTable, Ring, Server, Xxh3};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::peers::{self, Key};
@@ -32,17 +32,18 @@ pub fn owner_by_table(rounds: usize) {
     for n in [10, 100, 1000, 10_000] {
         let division = PartitionTable::new(PARTITIONS).expect("a power of two");
         let ring = ring(n);
-        let owner = |p| *ring.owner(division.point_of_partition(p)).expect("servers");
-        let owners: Vec<u64> = (0..PARTITIONS).map(owner).collect();
-        let floor: Vec<u16> = owners.iter().map(|owner| *owner as u16).collect();
+        let table = ReplicaTable::compile(&ring, division, 3).expect("few servers");
+        let owner = |p| *ring.owner(division.point_of_partition(p)).expect("servers") as u16;
+        let floor: Vec<u16> = (0..PARTITIONS).map(owner).collect();
         let anchor = peers::anchor(n);
         let maglev = (n <= MAGLEV_SERVERS_MAX).then(|| peers::maglev(n, 0));
         let mut contenders = vec![
-            Contender::lookups(
-                "ours: partition, then the caller's vector",
-                &keys,
-                |key: &Key| owners[division.partition_of(Xxh3.point(&key.0)) as usize],
-            ),
+            Contender::lookups("ours: table", &keys, |key: &Key| {
+                table.owner(Xxh3.point(&key.0)).copied()
+            }),
+            Contender::lookups("ours: table, the owner's index", &keys, |key: &Key| {
+                table.owner_index(Xxh3.point(&key.0))
+            }),
             Contender::lookups("bare xxh3", &keys, |key: &Key| xxh3_64(&key.0)),
             Contender::lookups("bare xxh3 and one read", &keys, |key: &Key| {
                 floor[(xxh3_64(&key.0) >> 48) as usize]
@@ -105,7 +106,14 @@ pub fn three_zones(rounds: usize) {
     let ring = zoned_ring(1000);
     let other = peers::consistent_hash_ring(1000);
     let hash_ring = peers::hash_ring(1000);
+    let division = PartitionTable::new(PARTITIONS).expect("a power of two");
+    let table = ReplicaTable::compile(&ring, division, 3).expect("few servers");
     let contenders = vec![
+        Contender::lookups("ours: table", &keys, |key: &Key| {
+            let mut out = [None; 3];
+            table.locate(Xxh3.point(&key.0), &mut out);
+            out.map(|id| id.copied())
+        }),
         Contender::lookups("ours: walk on the ring", &keys, |key: &Key| {
             let mut out = [None; 3];
             ring.locate(Xxh3.point(&key.0), &mut out);

@@ -44,12 +44,17 @@ mod partitions;
 mod point;
 mod ring;
 mod server;
+mod table;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod zones;
 
 pub use hash::{PointHash, SCHEME_VERSION, Sha1, StableBytes, Xxh3, token_point};
 pub use locate::Locate;
 pub use partitions::{PARTITION_BITS_MAX, PartitionCountInvalid, PartitionTable};
 pub use point::Point;
-pub use ring::{AddError, ReweightError, Ring, Stretch, TOKENS_PER_WEIGHT_DEFAULT};
+pub use ring::{
+    AddError, Move, ReweightError, Ring, Stretch, TOKENS_MAX, TOKENS_PER_WEIGHT_DEFAULT,
+};
 pub use server::{Server, WEIGHT_MAX};
+pub use table::{DivisionsDiffer, Reassigned, ReplicaTable, TABLE_NODES_MAX, TableNodesTooMany};
