@@ -38,10 +38,16 @@
 
 extern crate alloc;
 
+mod bounded;
+mod distinct;
 mod hash;
+mod jump_back;
 mod locate;
+mod memento;
+mod mix;
 mod partitions;
 mod point;
+mod rendezvous;
 mod ring;
 mod server;
 mod table;
@@ -49,10 +55,14 @@ mod table;
 pub mod testing;
 mod zones;
 
+pub use bounded::BoundedLoads;
 pub use hash::{PointHash, SCHEME_VERSION, Sha1, StableBytes, Xxh3, token_point};
+pub use jump_back::{JumpBack, jump_back};
 pub use locate::Locate;
+pub use memento::Memento;
 pub use partitions::{PARTITION_BITS_MAX, PartitionCountInvalid, PartitionTable};
 pub use point::Point;
+pub use rendezvous::Rendezvous;
 pub use ring::{
     AddError, Move, ReweightError, Ring, Stretch, TOKENS_MAX, TOKENS_PER_WEIGHT_DEFAULT,
 };

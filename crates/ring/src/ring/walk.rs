@@ -85,6 +85,11 @@ impl<N: Clone + Ord + StableBytes, H: PointHash> Locate for Ring<N, H> {
 }
 
 impl<N: Clone + Ord + StableBytes, H: PointHash> Ring<N, H> {
+    /// The servers of all tokens from `point` on, once around: each as often as it has tokens.
+    pub(crate) fn walk(&self, point: Point) -> impl Iterator<Item = &N> {
+        self.tokens.slots_from(point).map(|slot| &self.at(slot).id)
+    }
+
     /// Whether `slot` is not among the chosen and its zone was chosen at most `round` times.
     #[inline]
     fn may_follow(
