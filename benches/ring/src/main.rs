@@ -1,12 +1,16 @@
 //! The ring beside other crates for consistent hashing, in one process.
 //!
-//! Only the ratios count: the absolute times are those of a shared machine.
+//! Only the ratios count: the absolute times are those of a shared machine. `--quick` takes fewer
+//! rounds; `--write` writes the table and the plots of `docs/which-hash.md` anew.
 
+mod algorithms;
 mod changes;
+mod documents;
 mod lookups;
 mod memory;
 mod movement;
 mod peers;
+mod plot;
 mod timing;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -22,8 +26,9 @@ const ROUNDS_QUICK: usize = 51;
 const CHANGES: usize = 11;
 const CHANGES_QUICK: usize = 5;
 
-fn main() {
-    let quick = std::env::args().any(|argument| argument == "--quick");
+fn main() -> std::io::Result<()> {
+    let asked = |option: &str| std::env::args().any(|argument| argument == option);
+    let quick = asked("--quick");
     let (rounds, changes) = if quick {
         (ROUNDS_QUICK, CHANGES_QUICK)
     } else {
@@ -35,4 +40,9 @@ fn main() {
     changes::build_add_remove(changes);
     memory::per_server(ALLOCATOR);
     movement::between_survivors();
+    let table = algorithms::owners(rounds);
+    if asked("--write") {
+        documents::write(&table)?;
+    }
+    Ok(())
 }
