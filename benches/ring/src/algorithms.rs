@@ -91,7 +91,7 @@ pub fn balance_and_movement() -> (Vec<Line>, Vec<Line>) {
 
 /// The owner of a key by each algorithm, as text for people and as a table for the documents.
 pub fn owners(rounds: usize) -> String {
-    let keys = peers::keys(1 << 16);
+    let keys = peers::keys(1 << 15);
     let columns = [10, 100, 1000].map(|n| {
         let outcomes = race(contenders(n, &keys), rounds);
         print(&format!("owner, {n} servers"), &outcomes);

@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::peers::{self, Key};
 use crate::timing::{Contender, print, race};
 
-const KEYS: usize = 1 << 16;
+const KEYS: usize = 1 << 15;
 /// Servers above which `maglev` needs gigabytes for its permutations.
 const MAGLEV_SERVERS_MAX: u64 = 1000;
 const PARTITIONS: u32 = 1 << 16;

@@ -25,8 +25,8 @@ impl fmt::Debug for Contender<'_> {
 }
 
 impl<'a> Contender<'a> {
-    /// Times `lookup` over the next [`KEYS_A_ROUND`] of `keys`, one independent call after the
-    /// other. As many others come first, untimed: the caches hold what the last contender used.
+    /// Times `lookup` over [`KEYS_A_ROUND`] of `keys`, one independent call after the other. All
+    /// keys come first, untimed: the caches hold what the last contender used.
     pub fn lookups<K, T>(
         name: impl Into<String>,
         keys: &'a [K],
@@ -34,7 +34,7 @@ impl<'a> Contender<'a> {
     ) -> Self {
         let mut chunks = keys.chunks_exact(KEYS_A_ROUND.min(keys.len())).cycle();
         let run = move || {
-            for key in chunks.next().unwrap_or_default() {
+            for key in keys {
                 black_box(lookup(key));
             }
             let chunk = chunks.next().unwrap_or_default();

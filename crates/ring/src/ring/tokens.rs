@@ -175,8 +175,16 @@ impl Tokens {
         let offset = self.offset_of(point, bucket, segment);
         match self.segments[segment].get(offset) {
             Some(token) => Some((token & self.slots_mask()) as u32),
-            None => self.slots_from(point).next(),
+            None => self.first_slot_behind(segment),
         }
+    }
+
+    /// The slot of the first token behind a segment; its own first one if it has them all.
+    #[cold]
+    fn first_slot_behind(&self, segment: usize) -> Option<u32> {
+        let (until, behind) = self.segments.split_at(segment + 1);
+        let first = behind.iter().chain(until).find_map(|tokens| tokens.first());
+        first.map(|token| (token & self.slots_mask()) as u32)
     }
 
     /// The slots of all tokens from the first one at or after `point`, once around.
@@ -219,7 +227,8 @@ impl Tokens {
     }
 
     /// Where in its segment the first token of the bucket at or after `point` lies, or would.
-    #[inline]
+    // A call would cost a third of a lookup.
+    #[inline(always)]
     fn offset_of(&self, point: Point, bucket: usize, segment: usize) -> usize {
         let start = self.starts[bucket + segment] as usize;
         let end = self.starts[bucket + segment + 1] as usize;
