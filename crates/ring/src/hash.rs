@@ -121,9 +121,9 @@ pub(crate) fn token_points<'a>(
     let mut message = Vec::new();
     id.append_to(&mut message);
     let prefix = message.len();
+    message.extend_from_slice(&[0; 4]);
     indexes.map(move |index| {
-        message.truncate(prefix);
-        message.extend_from_slice(&index.to_le_bytes());
+        message[prefix..].copy_from_slice(&index.to_le_bytes());
         hash.point(&message)
     })
 }

@@ -287,7 +287,8 @@ impl<N: Clone + Ord + StableBytes, H: PointHash> Ring<N, H> {
         self.zones = Zones::default();
         self.zone_of = Vec::with_capacity(all.len());
         let mut runs = Vec::with_capacity(all.len());
-        let mut points = Vec::new();
+        let tokens: u64 = all.iter().map(|server| self.tokens_of(server.weight)).sum();
+        let mut points = Vec::with_capacity(tokens as usize);
         for (server, slot) in all.iter().zip(0_u32..) {
             let zone = self.zones.join(server.zone.as_ref());
             self.zone_of.push(zone);
