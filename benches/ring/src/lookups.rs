@@ -42,7 +42,9 @@ pub fn owner_by_table(rounds: usize) {
                 table.owner(Xxh3.point(&key.0)).copied()
             }),
             Contender::lookups("ours: table, the owner's index", &keys, |key: &Key| {
-                table.owner_index(Xxh3.point(&key.0))
+                table
+                    .owner_index(Xxh3.point(&key.0))
+                    .map_or(u16::MAX, |index| index as u16)
             }),
             Contender::lookups("bare xxh3", &keys, |key: &Key| xxh3_64(&key.0)),
             Contender::lookups("bare xxh3 and one read", &keys, |key: &Key| {

@@ -37,8 +37,10 @@ pub struct ReplicaTable<N> {
     replicas: usize,
     /// Ordered, without duplicates: seats are indexes into it.
     nodes: Vec<N>,
-    /// The first seat of each partition, close together for the sake of the cache.
+    /// The first seat of each partition, close together for the sake of the cache, and how far
+    /// a point is shifted to find it. A single partition is there twice: no shift is as far as 64.
     owners: Vec<u16>,
+    owner_shift: u32,
     /// `replicas` seats for each partition, the vacant ones last.
     seats: Vec<u16>,
 }
@@ -113,14 +115,18 @@ impl<N: Clone + Ord> ReplicaTable<N> {
             None => VACANT,
         };
         let seats: Vec<u16> = flat.iter().map(seat).collect();
-        let owners = match replicas {
+        let mut owners: Vec<u16> = match replicas {
             0 => vec![VACANT; division.count() as usize],
             _ => seats.iter().step_by(replicas).copied().collect(),
         };
+        if owners.len() == 1 {
+            owners.push(owners[0]);
+        }
         Ok(Self {
             division,
             replicas,
             nodes: nodes.into_iter().cloned().collect(),
+            owner_shift: 64 - owners.len().ilog2(),
             owners,
             seats,
         })
@@ -192,7 +198,7 @@ impl<N: Clone + Ord> ReplicaTable<N> {
     /// they know of a node in a vector of their own; `None` if nobody serves the partition.
     #[inline]
     pub fn owner_index(&self, point: Point) -> Option<usize> {
-        let seat = self.owners[self.division.partition_of(point) as usize];
+        let seat = self.owners[(point.0 >> self.owner_shift) as usize];
         (seat != VACANT).then_some(usize::from(seat))
     }
 
@@ -222,7 +228,7 @@ impl<N: Clone + Ord> Locate for ReplicaTable<N> {
 
     #[inline]
     fn owner(&self, point: Point) -> Option<&N> {
-        let seat = self.owners[self.division.partition_of(point) as usize];
+        let seat = self.owners[(point.0 >> self.owner_shift) as usize];
         self.nodes.get(usize::from(seat))
     }
 }

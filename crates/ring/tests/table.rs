@@ -72,6 +72,17 @@ fn a_plan_becomes_a_table() {
 }
 
 #[test]
+fn a_single_partition_is_the_whole_circle() {
+    let one = ReplicaTable::compile(&ring(5), PartitionTable::new(1).unwrap(), 2).unwrap();
+    for point in [Point::MIN, Point(1 << 63), Point::MAX] {
+        assert_eq!(one.preference(point, 2), ring(5).preference(Point::MIN, 2));
+        assert_eq!(one.owner(point), ring(5).owner(Point::MIN));
+        let index = one.owner_index(point).unwrap();
+        assert_eq!(Some(&one.nodes()[index]), one.owner(point));
+    }
+}
+
+#[test]
 fn tables_of_different_divisions_have_no_difference() {
     let coarse = ReplicaTable::compile(&ring(3), PartitionTable::new(8).unwrap(), 1).unwrap();
     let error = coarse.diff(&table(3, 1)).err();

@@ -64,39 +64,41 @@ impl Tokens {
         for end in &mut ends {
             sum += core::mem::replace(end, sum);
         }
-        let mut sorted = vec![(Point::MIN, 0_u32); points.len()];
+        let mut sorted = vec![Point::MIN; points.len()];
+        let mut slots = vec![0_u32; points.len()];
         let mut left = points;
         for (slot, count) in runs {
             let (run, rest) = left.split_at(*count as usize);
             left = rest;
             for point in run {
                 let end = &mut ends[tokens.bucket(*point) >> segment_bucket_bits];
-                sorted[*end] = (*point, *slot);
+                sorted[*end] = *point;
+                slots[*end] = *slot;
                 *end += 1;
             }
         }
         let mut begin = 0;
         for (segment, end) in ends.into_iter().enumerate() {
-            tokens.fill_segment(segment, &sorted[begin..end]);
+            tokens.fill_segment(segment, &sorted[begin..end], &slots[begin..end]);
             begin = end;
         }
         tokens
     }
 
-    fn fill_segment(&mut self, segment: usize, members: &[(Point, u32)]) {
+    fn fill_segment(&mut self, segment: usize, points: &[Point], slots: &[u32]) {
         let buckets = 1_usize << self.segment_bucket_bits;
         let (bits, shift) = (self.bucket_bits, 64 - self.bucket_bits);
         let inner = |point: Point| (point.0 >> shift) as usize & (buckets - 1);
         let starts = &mut self.starts[segment * (buckets + 1)..][..=buckets];
-        for (point, _) in members {
+        for point in points {
             starts[inner(*point)] += 1;
         }
         let mut sum = 0;
         for start in starts.iter_mut() {
             sum += core::mem::replace(start, sum);
         }
-        let mut tokens = vec![0_u64; members.len()];
-        for (point, slot) in members {
+        let mut tokens = vec![0_u64; points.len()];
+        for (point, slot) in points.iter().zip(slots) {
             let start = &mut starts[inner(*point)];
             tokens[*start as usize] = (point.0 << bits) | u64::from(*slot);
             *start += 1;
