@@ -19,7 +19,10 @@ import pathlib
 import struct
 import sys
 
-import algorithms
+# The folder holds test data only.
+sys.dont_write_bytecode = True
+
+import algorithms  # noqa: E402
 
 try:
     import xxhash
