@@ -1,4 +1,6 @@
-//! Builds the server and the loader and runs them. Knows nothing about what is measured.
+//! Builds what measures and runs it: the loader with the server, or the ring beside other crates.
+//!
+//! Knows nothing about what is measured.
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -14,7 +16,31 @@ const BUILD_LIMIT: Duration = Duration::from_secs(15 * 60);
 /// The longest run takes some ten minutes.
 const RUN_LIMIT: Duration = Duration::from_secs(3600);
 
+/// The benchmark of the ring is a package outside the workspace, with other crates in its tree.
+pub(crate) const RING_MANIFEST: &str = "benches/ring/Cargo.toml";
+
 pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
+    match arguments.split_first() {
+        Some((first, rest)) if first == "ring" => ring(workspace, rest),
+        _ => loader(workspace, arguments),
+    }
+}
+
+fn ring(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
+    let manifest = workspace.root.join(RING_MANIFEST);
+    run::succeed(
+        cargo()
+            .args(["build", "--release", "--locked", "--manifest-path"])
+            .arg(&manifest)
+            .arg("--target-dir")
+            .arg(&workspace.target),
+        BUILD_LIMIT,
+    )?;
+    let mut command = Command::new(workspace.release_binary("tablestore-ring-bench"));
+    run::succeed(command.args(arguments), RUN_LIMIT)
+}
+
+fn loader(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     demo::build()?;
     run::succeed(
         cargo().args(["build", "--release", "--package", "tablestore-bench"]),

@@ -52,6 +52,7 @@ enum Task {
         arguments: Vec<OsString>,
     },
     /// Throughput beside etcd, built for release; arguments go to it (`--quick`, `--json`, …).
+    /// `ring`, as the first of them, has the ring measured beside other crates instead.
     Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,

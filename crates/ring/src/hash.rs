@@ -4,6 +4,7 @@
 //! in native byte order, `usize` in native width, and may change between compiler versions.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use sha1::Digest as _;
 
@@ -111,18 +112,18 @@ pub fn token_point(hash: &impl PointHash, id: &(impl StableBytes + ?Sized), inde
     hash.point(&message)
 }
 
-/// The points of the first `count` tokens of `id`, in index order.
+/// The points of the tokens of `id` that `indexes` numbers, in that order.
 pub(crate) fn token_points<'a>(
     hash: &'a impl PointHash,
     id: &impl StableBytes,
-    count: u32,
+    indexes: Range<u32>,
 ) -> impl Iterator<Item = Point> + 'a {
     let mut message = Vec::new();
     id.append_to(&mut message);
     let prefix = message.len();
-    (0..count).map(move |index| {
-        message.truncate(prefix);
-        message.extend_from_slice(&index.to_le_bytes());
+    message.extend_from_slice(&[0; 4]);
+    indexes.map(move |index| {
+        message[prefix..].copy_from_slice(&index.to_le_bytes());
         hash.point(&message)
     })
 }

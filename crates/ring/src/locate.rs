@@ -9,9 +9,9 @@ use crate::Point;
 ///
 /// # Contract
 ///
-/// With *m* nodes that can serve, a call sets `out[..n]` to `Some` of *n* = min(*m*, `out.len()`)
-/// **distinct** nodes, sets the remainder of `out` to `None`, and returns *n*. It does not
-/// allocate. The same point gives the same answer until the nodes change, and a shorter buffer
+/// With *m* nodes that can serve the point, a call sets `out[..n]` to `Some` of *n* = min(*m*,
+/// `out.len()`) **distinct** nodes, sets the remainder of `out` to `None`, and returns *n*. It does
+/// not allocate. The same point gives the same answer until the nodes change, and a shorter buffer
 /// receives a prefix of what a longer one receives, so the first node is always the owner.
 ///
 /// With the feature `testing`, `tablestore_ring::testing::check` runs these rules against

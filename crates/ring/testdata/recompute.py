@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Recomputes golden-v1.txt from the description of scheme 1, without the Rust code.
+"""Recomputes the golden vectors from the description of scheme 1, without the Rust code.
 
-    python3 recompute.py           compare the file with what is computed here
-    python3 recompute.py --write   write the file (needs the module `xxhash`)
+    python3 recompute.py           compare the files with what is computed here
+    python3 recompute.py --write   write the files (needs the module `xxhash`)
+
+golden-v1.txt is the ring, golden-algorithms-v1.txt what algorithms.py describes.
 
 Scheme 1: the point of a key is the hash of its bytes; the point of token i of a server is the
 hash of its id followed by i as four little-endian bytes. sha1: the first eight bytes of the
@@ -17,12 +19,18 @@ import pathlib
 import struct
 import sys
 
+# The folder holds test data only.
+sys.dont_write_bytecode = True
+
+import algorithms  # noqa: E402
+
 try:
     import xxhash
 except ImportError:
     xxhash = None
 
 FILE = pathlib.Path(__file__).with_name("golden-v1.txt")
+ALGORITHMS = pathlib.Path(__file__).with_name("golden-algorithms-v1.txt")
 KEYS = [b"", b"a", b"user-17", b"\x00\xff\x00\xff", bytes(range(16)), bytes(range(256)) * 5]
 # id, weight, zone
 RINGS = {
@@ -85,21 +93,26 @@ def header():
             yield f"server {ring_name} {id_} {weight} {zone or '-'}"
 
 
-def main():
-    if "--write" in sys.argv:
-        text = [*header(), *lines("sha1", sha1), *lines("xxh3", xxh3)]
-        FILE.write_text("\n".join(text) + "\n")
-        return
-    stored = FILE.read_text().splitlines()
-    computed = [*header(), *lines("sha1", sha1)]
-    if xxhash:
-        computed += lines("xxh3", xxh3)
-    else:
-        print("no module xxhash: comparing sha1 only")
+def compare(file, computed):
+    stored = file.read_text().splitlines()
+    if not xxhash:
         stored = [line for line in stored if line.split()[1] != "xxh3"]
     if stored != computed:
-        sys.exit("golden-v1.txt differs from scheme 1")
-    print(f"{len(computed)} lines agree")
+        sys.exit(f"{file.name} differs from scheme 1")
+    print(f"{file.name}: {len(computed)} lines agree")
+
+
+def main():
+    hashes = [("sha1", sha1)] + ([("xxh3", xxh3)] if xxhash else [])
+    if not xxhash:
+        print("no module xxhash: comparing sha1 only")
+    ring = [*header(), *(line for hash_ in hashes for line in lines(*hash_))]
+    others = [*algorithms.lines(hashes, RINGS)]
+    for file, computed in [(FILE, ring), (ALGORITHMS, others)]:
+        if "--write" in sys.argv:
+            file.write_text("\n".join(computed) + "\n")
+        else:
+            compare(file, computed)
 
 
 main()
