@@ -11,9 +11,10 @@
 //! before a tick, the newest map and the voters before anything that is decided.
 //!
 //! ```
+//! use std::sync::Arc;
 //! use std::time::Duration;
 //! use tablestore_controller::{Controller, ControllerSettings, Input, Now, Output};
-//! use tablestore_placement::{Incarnation, Office, StorageId};
+//! use tablestore_placement::{Incarnation, Office, StorageId, Strategies};
 //!
 //! let (member, incarnation) = (StorageId(1), Incarnation(1));
 //! let me = Office { member, incarnation };
@@ -22,7 +23,8 @@
 //!     cold_start_wait: Duration::from_secs(3),
 //!     rereplicate_after: Duration::from_secs(600),
 //! };
-//! let mut controller = Controller::new(me, &settings, Arc::default());
+//! let strategies = Arc::new(Strategies::built_in());
+//! let mut controller = Controller::new(me, &settings, strategies);
 //! let now = Now { since_start: Duration::ZERO, wall_ms: 1_000 };
 //! controller.handle(now, Input::Voters([member].into()));
 //! assert!(controller.poll_output().is_none(), "it does not lead");

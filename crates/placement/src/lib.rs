@@ -9,7 +9,7 @@
 //!
 //! ```
 //! use tablestore_placement::{ClusterId, ClusterMap, Command, Incarnation, Registration};
-//! use tablestore_placement::{StorageId, plan};
+//! use tablestore_placement::{StorageId, Strategies, plan};
 //!
 //! let mut map = ClusterMap::empty();
 //! map.apply(&Command::Found { cluster: ClusterId(7), at_ms: 0 })?;
