@@ -104,16 +104,29 @@ impl Controller {
             DecisionKind::Rereplicate,
             "copies beyond the wanted",
         );
-        let offices = || {
-            let caps = OfficeCaps {
-                moves_max: MOVES_MAX,
-                resting: BTreeSet::new(),
-                unfit: self.unfit(map),
-            };
-            let plan = plan::balance_primaries(map, &caps);
-            self.made(plan, DecisionKind::Rebalance, "primaries are spread evenly")
+        surplus
+            .or_else(|| self.even_offices(map))
+            .or_else(|| self.even_copies(map))
+    }
+
+    /// Offices for an even spread. That they are spread evenly is found once a map: it costs as
+    /// much as there are partitions.
+    fn even_offices(&mut self, map: &ClusterMap) -> Proposed {
+        let seen = (map.version, self.unfit(map));
+        if self.even.as_ref() == Some(&seen) {
+            return None;
+        }
+        let caps = OfficeCaps {
+            moves_max: MOVES_MAX,
+            resting: BTreeSet::new(),
+            unfit: seen.1.clone(),
         };
-        surplus.or_else(offices).or_else(|| self.even_copies(map))
+        let plan = plan::balance_primaries(map, &caps);
+        if plan.is_empty() {
+            self.even = Some(seen);
+            return None;
+        }
+        self.made(plan, DecisionKind::Rebalance, "primaries are spread evenly")
     }
 
     /// Copies for an even spread, as long as that comes to rest; says so once where not.

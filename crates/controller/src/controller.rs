@@ -11,7 +11,7 @@ use tablestore_health::{
     AccrualDetector, Belief, Detector, DetectorSettings, Evidence, Probe, Work,
 };
 use tablestore_placement::plan::{Plan, Settling};
-use tablestore_placement::{ClusterMap, Incarnation, Office, StorageId, Strategies};
+use tablestore_placement::{ClusterMap, Incarnation, MapVersion, Office, StorageId, Strategies};
 
 use crate::timer::Timer;
 use crate::{
@@ -78,6 +78,8 @@ pub struct Controller {
     pub(crate) copying_refused: bool,
     /// Whether balancing comes to rest.
     pub(crate) settling: Settling,
+    /// The map, and who was unfit, when offices were last found to be spread evenly.
+    pub(crate) even: Option<(MapVersion, BTreeSet<StorageId>)>,
     /// Balancing did not; said once.
     pub(crate) balancing_refused: bool,
     /// The balancing that was proposed, and the map that it was made from.
@@ -118,6 +120,7 @@ impl Controller {
             changed_at: Duration::ZERO,
             copying_refused: false,
             settling: Settling::default(),
+            even: None,
             balancing_refused: false,
             balancing: None,
             beats: Timer::new(settings.heartbeat_every),

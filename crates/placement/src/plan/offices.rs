@@ -27,6 +27,10 @@ pub(crate) fn fill_seats(
     seats: &[Seat],
     moves_max: usize,
 ) -> BTreeMap<PartitionId, StorageId> {
+    if seats.is_empty() {
+        // The loads of all members are counted over all partitions: not for nothing.
+        return BTreeMap::new();
+    }
     let mut spread = Spread::new(map, table, seats);
     let mut holders: Vec<Option<StorageId>> = Vec::with_capacity(seats.len());
     for seat in seats {
