@@ -76,7 +76,7 @@ impl<E: Engine, W> Plane<E, W> {
         }
         let target = if request.operation.is_eventual() {
             let mut others = in_sync.iter();
-            others.find(|r| self.links.answers(**r)).copied()
+            others.find(|r| self.links.takes(**r)).copied()
         } else {
             office.map(|office| office.member)
         };
@@ -92,14 +92,14 @@ impl<E: Engine, W> Plane<E, W> {
         let others = assignment.replicas.iter().copied();
         match target {
             _ if from_peer && !relays => self.fail(ticket, Failure::NotHere),
-            Some(to) if to != me.member && self.links.answers(to) => {
+            Some(to) if to != me.member && self.links.takes(to) => {
                 self.forward(ticket, to, epoch, false);
             }
             _ if relays => self.fail(ticket, Failure::NotHere),
             Some(to) if to != me.member && self.links.is_broken(self.now.since_start, to) => {
                 // Whoever has a copy talks to the primary.
                 let mut ways = others.filter(|other| *other != me.member && *other != to);
-                match ways.find(|way| self.links.answers(*way)) {
+                match ways.find(|way| self.links.takes(*way)) {
                     Some(way) => self.forward(ticket, way, epoch, true),
                     None => self.park(ticket, false),
                 }
@@ -380,3 +380,6 @@ impl<E: Engine, W> Plane<E, W> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,5 +57,5 @@ pub use recover::recover_with;
 pub use recover::{RecoverError, RecoveredPartition, Stored, recover};
 pub use request::{Answer, Failure, Operation, Reply};
 pub use seen::Seen;
-pub use settings::Settings;
+pub use settings::{Settings, SettingsError};
 pub use wire::{Frame, WireError};

@@ -181,6 +181,13 @@ impl Links {
         self.is_up(peer) && self.sessions.hears(peer)
     }
 
+    /// Whether a request can be passed on to the peer now: it answers, and not so much is on its
+    /// way that more would only wait there. A new connection would else get all that is parked at
+    /// once, and be closed for it.
+    pub(crate) fn takes(&self, peer: StorageId) -> bool {
+        self.answers(peer) && self.crowded.binary_search(&peer).is_err()
+    }
+
     /// Whether the way to a peer is broken, for longer than it takes to replace one that died.
     pub(crate) fn is_broken(&self, now: Duration, peer: StorageId) -> bool {
         let since = self.links.get(&peer).and_then(|link| link.unanswered_since);

@@ -171,3 +171,139 @@ impl Default for Settings {
         }
     }
 }
+
+/// Which rule settings break. Correct the settings; nothing was begun with them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// With a limit of zero the node would do nothing.
+    #[error("{0} must be greater than zero")]
+    Zero(&'static str),
+    /// What is sent would be more than its way takes, again after each new connection.
+    #[error("{what} ({bytes} bytes) must be at most {limit} ({limit_bytes} bytes)")]
+    TooLarge {
+        /// The setting, or the sum of those that add up.
+        what: &'static str,
+        /// What it comes to.
+        bytes: usize,
+        /// The setting that it must fit in.
+        limit: &'static str,
+        /// What that allows.
+        limit_bytes: usize,
+    },
+    /// Those of a replica.
+    #[error("replica: {0}")]
+    Replica(#[from] tablestore_replication::SettingsError),
+}
+
+impl Settings {
+    /// What may be on the way to a peer when replicas begin to hold entries back, the window and
+    /// message that they have just sent included: a link that takes less is closed again and again.
+    #[must_use]
+    pub fn on_the_way_max(&self) -> usize {
+        let window_chunks = usize::try_from(self.window_chunks).unwrap_or(usize::MAX);
+        let a_copy = self.chunk_bytes.saturating_mul(window_chunks);
+        self.crowded_bytes
+            .saturating_add(self.replica.window_bytes_max)
+            .saturating_add(self.message_bytes_max)
+            .saturating_add(a_copy.saturating_mul(self.sending_max))
+    }
+
+    /// The settings, if they make sense together.
+    ///
+    /// # Errors
+    /// Names the first rule that is broken.
+    pub fn validated(self) -> Result<Self, SettingsError> {
+        self.replica.validated()?;
+        let limits = [
+            ("waiting_max", self.waiting_max),
+            ("waiting_bytes_max", self.waiting_bytes_max),
+            ("page_bytes_max", self.page_bytes_max),
+            ("frame_bytes", self.frame_bytes),
+            ("message_bytes_max", self.message_bytes_max),
+            ("crowded_bytes", self.crowded_bytes),
+            ("sending_max", self.sending_max),
+            ("receiving_max", self.receiving_max),
+            ("chunk_bytes", self.chunk_bytes),
+            ("chunk_rows", self.chunk_rows),
+            ("window_chunks", usize::from(self.window_chunks > 0)),
+            ("results_a_piece", self.results_a_piece),
+            ("reads_max", self.reads_max),
+            ("upkeep_max", self.upkeep_max),
+            ("copies_max", self.copies_max),
+        ];
+        if let Some((name, _)) = limits.iter().find(|(_, limit)| *limit == 0) {
+            return Err(SettingsError::Zero(name));
+        }
+        let message = ("message_bytes_max", self.message_bytes_max);
+        let link = ("link_bytes_max", self.link_bytes_max);
+        let replica = &self.replica;
+        let fits = [
+            ("page_bytes_max", self.page_bytes_max, message),
+            ("chunk_bytes", self.chunk_bytes, message),
+            ("append_bytes_max", replica.append_bytes_max, message),
+            ("read_log_bytes_max", replica.read_log_bytes_max, message),
+            (
+                "crowded_bytes + window_bytes_max + message_bytes_max + all chunks of copies",
+                self.on_the_way_max(),
+                link,
+            ),
+        ];
+        let broken = fits.iter().find(|(_, bytes, limit)| *bytes > limit.1);
+        match broken {
+            None => Ok(self),
+            Some((what, bytes, (limit, limit_bytes))) => Err(SettingsError::TooLarge {
+                what,
+                bytes: *bytes,
+                limit,
+                limit_bytes: *limit_bytes,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert!(Settings::default().validated().is_ok());
+    }
+
+    #[test]
+    fn a_link_that_is_closed_before_anything_is_held_back_is_refused() {
+        let broken = Settings {
+            link_bytes_max: CROWDED_BYTES,
+            ..Settings::default()
+        };
+        let refused = broken.validated().expect_err("a link takes more than it");
+        let limit = "must be at most link_bytes_max (8388608 bytes)";
+        assert!(refused.to_string().ends_with(limit), "{refused}");
+    }
+
+    #[test]
+    fn what_is_read_for_one_message_must_fit_into_it() {
+        let mut broken = Settings::default();
+        broken.replica.read_log_bytes_max = MESSAGE_BYTES_MAX + 1;
+        let refused = broken.validated().expect_err("no message takes that");
+        assert!(refused.to_string().starts_with("read_log_bytes_max"));
+    }
+
+    #[test]
+    fn a_limit_of_zero_is_named_also_of_a_replica() {
+        let broken = Settings {
+            copies_max: 0,
+            ..Settings::default()
+        };
+        let refused = broken.validated().expect_err("nothing would be copied");
+        assert_eq!(refused, SettingsError::Zero("copies_max"));
+        let mut broken = Settings::default();
+        broken.replica.append_bytes_max = 0;
+        let refused = broken.validated().expect_err("nothing would be sent");
+        assert_eq!(
+            refused.to_string(),
+            "replica: append_bytes_max must be greater than zero"
+        );
+    }
+}

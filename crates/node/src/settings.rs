@@ -98,6 +98,9 @@ pub enum SettingsError {
         /// What was given.
         got: String,
     },
+    /// The limits of the data plane do not fit each other.
+    #[error(transparent)]
+    DataPlane(#[from] tablestore_dataplane::SettingsError),
 }
 
 impl NodeSettings {
@@ -181,6 +184,7 @@ impl NodeSettings {
                 got: "0".to_owned(),
             });
         }
+        self.of_data_plane().validated()?;
         Ok(())
     }
 }

@@ -7,7 +7,8 @@ mod harness;
 use harness::{Net, member, ms};
 use tablestore_placement::{AssignmentVersion, Epoch};
 use tablestore_replication::{
-    EpochStartsAt, FollowerState, Input, Output, PersistRecord, Role, Settings, SnapshotMeta,
+    EpochStartsAt, FollowerState, Input, Message, Output, PersistRecord, Role, Settings,
+    SnapshotMeta,
 };
 
 /// Two in sync, the third one a learner.
@@ -318,7 +319,7 @@ fn a_snapshot_is_dropped_for_a_newer_epoch_or_a_greater_index() {
     net.deliver(
         1,
         2,
-        tablestore_replication::Message::Confirm {
+        Message::Confirm {
             epoch: Epoch(2),
             round: 1,
         },
@@ -433,6 +434,31 @@ fn l30_entries_for_a_crowded_member_wait_and_go_on_when_there_is_room() {
     net.settle();
     assert_eq!(net.status(2).end, before + 20);
     assert!(!net.hosts[0].replica.is_held_back());
+}
+
+#[test]
+fn a_session_is_offered_to_a_crowded_member_without_entries() {
+    let mut net = Net::serving(3);
+    let before = net.status(2).end;
+    net.cut.extend([(0, 1), (0, 2)]);
+    net.write(0, 1);
+    net.settle();
+    net.cut.clear();
+    let offered = |net: &mut Net, crowded: &[_]| {
+        net.input(0, Input::PeerDown(member(2)));
+        net.wire.clear();
+        net.hosts[0].replica.set_crowded(crowded);
+        net.input(0, Input::PeerUp(member(2)));
+        net.wire.iter().find_map(|(_, to, message)| match message {
+            Message::Sync { entries, .. } if *to == 2 => Some(entries.len()),
+            _ => None,
+        })
+    };
+    assert_eq!(offered(&mut net, &[]), Some(1));
+    assert_eq!(offered(&mut net, &[member(2)]), Some(0));
+    net.hosts[0].replica.set_crowded(&[]);
+    net.pass(ms(400));
+    assert_eq!(net.status(2).end, before + 1);
 }
 
 #[test]

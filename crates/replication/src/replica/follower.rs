@@ -81,10 +81,14 @@ impl Follower {
         self.forget_on_the_way();
         self.probing = false;
         self.quiet_since = core.now;
-        // An in-sync member has everything up to the commit mark, so this may be all it lacks.
-        let entries = core
-            .tail
-            .suffix(core.commit + 1, core.settings.append_bytes_max);
+        // An in-sync member has everything up to the commit mark, so this may be all it lacks. A
+        // new connection is offered a session by every replica at once: only what it takes.
+        let entries = if core.crowded.contains(&self.member) {
+            Vec::new()
+        } else {
+            let bytes = core.settings.append_bytes_max;
+            core.tail.suffix(core.commit + 1, bytes)
+        };
         let message = Message::Sync {
             epoch: core.adopted,
             nonce,

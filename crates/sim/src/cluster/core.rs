@@ -65,7 +65,10 @@ impl World {
             let machine = &self.machines[slot_of(*one)];
             let known = map.members.get(one).filter(|member| member.is_live());
             let registered = known.is_some_and(|member| member.incarnation == machine.incarnation);
-            machine.process.is_some() && machine.storage == *one && registered
+            let process = machine.process.as_ref();
+            let is_sound = process.is_some_and(|process| !process.journal.failed);
+            // What a full disk holds is given away, once the controller hears of it.
+            is_sound && !machine.is_full && machine.storage == *one && registered
         };
         let remain = |assignment: &Assignment| {
             let others = assignment.in_sync.iter();
@@ -79,7 +82,9 @@ impl World {
         let meddled = self
             .meddled_at
             .is_some_and(|at| self.now < at + MEDDLED_FOR_US);
-        partitions && !meddled && !self.is_weakened() && self.can_lose_voter(slot)
+        // What was decided before the death may leave a partition to whoever has died meanwhile.
+        let undecided = self.agreement.inner.is_undecided();
+        partitions && !meddled && !undecided && !self.is_weakened() && self.can_lose_voter(slot)
     }
 
     /// Whether a majority of the voters is sound and runs without this machine, of each group that

@@ -187,6 +187,10 @@ impl Scenario {
         }
         scenario.has_second_opinion = seed.is_multiple_of(OPINION_EVERY);
         scenario.make_smaller(&options.smaller);
+        let plane = &mut scenario.given.plane;
+        plane.link_bytes_max = plane.link_bytes_max.max(plane.on_the_way_max());
+        let valid = plane.clone().validated();
+        *plane = valid.expect("limits are drawn so that they fit each other");
         let (given, agreement) = (&mut scenario.given, &mut scenario.agreement);
         match options.mutant {
             Some(Mutant::Replica(mutant)) => given.plane.replica.mutant = Some(mutant),

@@ -184,11 +184,13 @@ impl Scenario {
         self.think_us = MS;
         self.turn_us = chance.pick(&[200, 2 * MS, 5 * MS]).unwrap_or(MS);
         let plane = &mut self.given.plane;
-        (plane.frame_bytes, plane.message_bytes_max) = (2 << 10, 16 << 10);
+        (plane.frame_bytes, plane.message_bytes_max) = (2 << 10, 8 << 10);
         plane.page_bytes_max = 4 << 10;
-        plane.chunk_bytes = plane.chunk_bytes.min(plane.page_bytes_max);
+        plane.chunk_bytes = plane.chunk_bytes.min(1 << 10);
+        (plane.sending_max, plane.window_chunks) = (1, 1);
         plane.crowded_bytes = chance.pick(&[4 << 10, 16 << 10]).unwrap_or(4 << 10);
-        plane.link_bytes_max = chance.pick(&[24 << 10, 96 << 10]).unwrap_or(96 << 10);
+        // As little as it may be: what clients send is not held back as entries are.
+        plane.link_bytes_max = 0;
         let replica = &mut plane.replica;
         replica.append_bytes_max = replica.append_bytes_max.min(4 << 10);
         replica.read_log_bytes_max = replica.read_log_bytes_max.min(4 << 10);
