@@ -38,6 +38,7 @@ pub mod explain;
 pub mod health;
 pub mod identity;
 mod ids;
+pub mod layout;
 mod map;
 pub mod plan;
 mod strategy;
