@@ -2,6 +2,7 @@
 //!
 //! Knows nothing about cluster maps, tables, strategies, epochs or how rows are copied: nodes are
 //! dense numbers with a weight, a zone and a state, and a layout is a flat list of such numbers.
+//! [`of_table`] makes one from a map.
 //!
 //! What is optimal here: of all layouts that meet the rules below, the one with the fewest new
 //! replicas beside the current layout.
@@ -18,6 +19,7 @@
 
 mod causes;
 mod checker;
+mod cluster;
 mod fill;
 mod flow;
 mod planner;
@@ -26,14 +28,21 @@ mod proof;
 mod search;
 mod settle;
 mod shares;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod topology;
+mod weakest;
+mod what_if;
 
 pub use checker::check;
+pub use cluster::{MapUnfit, TableLayout, of_table};
 pub use planner::{Cause, Certificate, Level, Move, Plan, PlanRefused, plan};
 pub use proof::{PRICE_MAX, Proof, Refusal};
+pub use steps::{Budget, Copy, Holdings, Step, next_steps};
 pub use topology::{
     Layout, LayoutInvalid, NODES_MAX, NONE, Node, NodeState, PARTITIONS_MAX, REPLICAS_MAX,
     Topology, TopologyInvalid,
 };
+pub use weakest::{Failure, Weakness, weakest_points};
+pub use what_if::{Aftermath, Load, what_if};

@@ -32,6 +32,9 @@ pub(super) fn moves(
     };
     let mut moves = Vec::new();
     for (partition, (before, after)) in current.rows().zip(target.rows()).enumerate() {
+        if before == after {
+            continue;
+        }
         let gone = before.iter().filter(|n| **n != NONE && !after.contains(n));
         let come = after.iter().filter(|n| !before.contains(n));
         let (mut gone, mut come) = (gone.copied(), come.copied());

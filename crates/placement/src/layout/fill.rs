@@ -12,7 +12,7 @@ impl Flow<'_> {
     /// Drops what is too much in a zone or partition from whoever has too much anyway. Before any
     /// potential has risen, every such drop is tight.
     pub(super) fn drop_conflicts(&mut self) {
-        for partition in 0..self.partitions {
+        for partition in self.open.clone().into_iter().map(|p| p as usize) {
             while let Some(node) = self.droppable(partition) {
                 self.remove(partition, node);
             }
@@ -57,7 +57,7 @@ impl Flow<'_> {
             .map(|zone| (sum(&nodes[zone]), Reverse(zone)))
             .collect();
         let mut aside = Vec::new();
-        for partition in 0..self.partitions {
+        for partition in self.open.clone().into_iter().map(|p| p as usize) {
             for needy in [true, false] {
                 while let Some((zone_left, Reverse(zone))) = zones.peek().copied() {
                     if zone_left <= 0 || !self.lacks(partition, needy) {
@@ -90,7 +90,7 @@ impl Flow<'_> {
             return self.partition_excess(partition) > 0;
         }
         let short = |zone: usize| self.count(partition, zone) < self.spread.low[zone];
-        self.zones_all_used() && (0..self.spread.low.len()).any(short)
+        self.zones_all_used && (0..self.spread.low.len()).any(short)
     }
 
     /// Gives the partition to the node with most left that does not hold it yet.

@@ -28,6 +28,10 @@ pub(super) struct Flow<'a> {
     /// The nodes that take a share, by zone.
     pub zone_nodes: Vec<Vec<u32>>,
     zone_of: Vec<u32>,
+    /// Whether there are fewer zones than replicas: then a zone may have too few.
+    pub zones_all_used: bool,
+    /// The partitions that were not whole when this was last looked at; all others are.
+    pub open: Vec<u32>,
     /// The potential of each node, and last that of the sink.
     pub potentials: Vec<i32>,
     /// What flows out of all nodes together, each within its bounds.
@@ -58,6 +62,8 @@ impl<'a> Flow<'a> {
             holders: vec![Vec::new(); nodes],
             zone_nodes: vec![Vec::new(); topology.zones()],
             zone_of: (0..nodes).map(|n| topology.zone_of(n) as u32).collect(),
+            zones_all_used: spread.low.iter().any(|&low| low > 0),
+            open: Vec::new(),
             potentials: vec![0; nodes + 1],
             sunk: shares.floor.iter().map(|&floor| i64::from(floor)).sum(),
         };
@@ -76,7 +82,21 @@ impl<'a> Flow<'a> {
                 flow.add(partition, node);
             }
         }
+        let open = (0..partitions).filter(|&p| flow.is_open(p));
+        flow.open = open.map(|p| p as u32).collect();
         flow
+    }
+
+    /// Whether a partition has too many or too few replicas, in all or in a zone.
+    pub(super) fn is_open(&self, partition: usize) -> bool {
+        let row = self.row(partition);
+        let unspread = |zone: usize| {
+            let count = self.count(partition, zone);
+            count < self.spread.low[zone] || count > self.spread.cap[zone]
+        };
+        row.len() != self.spread.replicas
+            || row.iter().any(|&node| unspread(self.zone(node)))
+            || (self.zones_all_used && (0..self.spread.low.len()).any(unspread))
     }
 
     pub(super) fn row(&self, partition: usize) -> &[u32] {
@@ -112,7 +132,7 @@ impl<'a> Flow<'a> {
     /// The number that a zone has among those of a partition: its own where every zone has some,
     /// otherwise the place of its first replica.
     pub(super) fn slot(&self, partition: usize, zone: usize) -> Option<usize> {
-        if self.zones_all_used() {
+        if self.zones_all_used {
             return Some(zone);
         }
         let row = self.row(partition);
@@ -120,22 +140,17 @@ impl<'a> Flow<'a> {
     }
 
     pub(super) fn slots(&self) -> usize {
-        if self.zones_all_used() {
+        if self.zones_all_used {
             self.spread.cap.len()
         } else {
             self.stride
         }
     }
 
-    /// Whether there are fewer zones than replicas: then a zone may have too few.
-    pub(super) fn zones_all_used(&self) -> bool {
-        self.spread.low.iter().any(|&low| low > 0)
-    }
-
     /// What a partition has to spread beyond what flows to its zones; negative if too much does.
     pub(super) fn partition_excess(&self, partition: usize) -> i64 {
         let wanted = self.spread.replicas as i64;
-        if self.zones_all_used() {
+        if self.zones_all_used {
             let flow = |zone: usize| {
                 let count = self.count(partition, zone);
                 count.clamp(self.spread.low[zone], self.spread.cap[zone]) as i64

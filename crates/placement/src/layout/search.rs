@@ -40,6 +40,9 @@ pub(super) struct Search<'f, 'a> {
     best_offers: Vec<i32>,
     /// Nodes that the best offer to their zone did not reach, as they hold its partition.
     passed_over: Vec<Vec<u32>>,
+    /// The lowest label that was offered to all zones, and the zones that it did not reach.
+    everywhere: i32,
+    left_out: Vec<usize>,
     buckets: Vec<Vec<u32>>,
     terminals: Vec<Terminal>,
     nearest: i32,
@@ -64,6 +67,8 @@ impl<'f, 'a> Search<'f, 'a> {
             slots: flow.slots(),
             best_offers: vec![FAR; zones],
             passed_over: vec![Vec::new(); zones],
+            everywhere: FAR,
+            left_out: Vec::new(),
             buckets: Vec::new(),
             terminals: Vec::new(),
             nearest: FAR,
@@ -88,7 +93,7 @@ impl<'f, 'a> Search<'f, 'a> {
             .map(|nodes| nodes.iter().map(|&n| flow.potentials[n as usize]).max())
             .collect();
         for partition in open.iter().map(|&p| p as usize) {
-            if flow.zones_all_used() {
+            if flow.zones_all_used {
                 for zone in 0..highest.len() {
                     if flow.count(partition, zone) < flow.spread.low[zone] {
                         let label = self.label_of_lack(partition, &[zone], &highest);
@@ -173,7 +178,10 @@ impl<'f, 'a> Search<'f, 'a> {
             self.passed_over[zone].clear();
             for &node in &flow.zone_nodes[zone] {
                 if flow.holds(partition, node) {
-                    self.passed_over[zone].push(node);
+                    // Whose label is as low already gains nothing from a later offer.
+                    if self.labels[node as usize] > cost {
+                        self.passed_over[zone].push(node);
+                    }
                 } else {
                     self.relax(node, cost, from, via);
                 }
@@ -284,32 +292,50 @@ impl<'f, 'a> Search<'f, 'a> {
             let distance = label - self.lowest(partition, leaves);
             return self.end(distance, Some(drop), node);
         }
-        for other in 0..flow.zone_nodes.len() {
-            let refused = self.best_offers[other] <= label + 1
-                && self.passed_over[other].is_empty()
-                && flow.before(partition).len() == flow.row(partition).len();
-            if other == zone || (refused && self.is_unchanged(partition)) {
-                continue;
-            }
-            let count = flow.count(partition, other);
-            if count >= flow.spread.cap[other] {
-                continue;
-            }
-            if let Some(slot) = flow.slot(partition, other) {
-                let known = &mut self.slot_labels[partition * self.slots + slot];
-                if *known <= label {
-                    continue;
-                }
-                *known = label;
-            }
-            self.offer(partition, other, label, node);
-        }
+        self.spread_out(partition, node, zone, label);
     }
 
-    /// Whether nobody who held the partition has lost it: then nobody takes it back for nothing.
-    fn is_unchanged(&self, partition: usize) -> bool {
-        let before = self.flow.before(partition);
-        before.iter().all(|&node| self.flow.holds(partition, node))
+    /// Offers a replica that leaves its zone to all others that have room for it.
+    fn spread_out(&mut self, partition: usize, node: u32, home: usize, label: i32) {
+        let flow = self.flow;
+        for &former in flow.before(partition) {
+            if !flow.holds(partition, former) {
+                self.enter_zone(partition, node, home, flow.zone(former), label);
+            }
+        }
+        let mut zones = std::mem::take(&mut self.left_out);
+        if label < self.everywhere {
+            self.everywhere = label;
+            zones = (0..flow.zone_nodes.len()).collect();
+        }
+        for &zone in &zones {
+            if !self.is_reached(zone) {
+                self.enter_zone(partition, node, home, zone, label);
+            }
+        }
+        zones.retain(|&zone| !self.is_reached(zone));
+        self.left_out = zones;
+    }
+
+    /// Whether no offer at the lowest label so far, or above, helps anybody in the zone.
+    fn is_reached(&self, zone: usize) -> bool {
+        let reached = self.best_offers[zone] <= self.everywhere.saturating_add(1);
+        (reached && self.passed_over[zone].is_empty()) || self.flow.zone_nodes[zone].is_empty()
+    }
+
+    fn enter_zone(&mut self, partition: usize, node: u32, home: usize, zone: usize, label: i32) {
+        let flow = self.flow;
+        if zone == home || flow.count(partition, zone) >= flow.spread.cap[zone] {
+            return;
+        }
+        if let Some(slot) = flow.slot(partition, zone) {
+            let known = &mut self.slot_labels[partition * self.slots + slot];
+            if *known <= label {
+                return;
+            }
+            *known = label;
+        }
+        self.offer(partition, zone, label, node);
     }
 
     /// The lowest label at which a replica can arrive from one of these zones.

@@ -15,14 +15,15 @@ impl Flow<'_> {
     /// Settles every excess. Whether it could: always, where shares are within what zones may
     /// have (flows in such networks are integral).
     pub(super) fn settle(&mut self) -> bool {
-        let mut open: Vec<u32> = (0..self.partitions as u32).collect();
         loop {
+            let mut open = std::mem::take(&mut self.open);
             open.retain(|&p| self.is_open(p as usize));
+            self.open = open;
             let searched = {
                 let mut search = Search::new(self);
-                search.start(&open);
+                search.start(&self.open);
                 if search.is_idle() {
-                    return open.is_empty();
+                    return self.open.is_empty();
                 }
                 search.run();
                 if search.found_nothing() {
@@ -38,17 +39,6 @@ impl Flow<'_> {
             }
             self.hand_over();
         }
-    }
-
-    fn is_open(&self, partition: usize) -> bool {
-        let row = self.row(partition);
-        let unspread = |zone: usize| {
-            let count = self.count(partition, zone);
-            count < self.spread.low[zone] || count > self.spread.cap[zone]
-        };
-        row.len() != self.spread.replicas
-            || row.iter().any(|&node| unspread(self.zone(node)))
-            || (self.zones_all_used() && (0..self.spread.low.len()).any(unspread))
     }
 
     /// Sends one unit along a path, unless an earlier path of the same search is in its way.
