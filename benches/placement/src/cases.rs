@@ -50,5 +50,7 @@ impl Change {
 /// Nodes in turn over the zones, with weights that repeat neither with them nor evenly.
 pub fn cluster(nodes: u64, zones: u32, weights: u32) -> Vec<Node> {
     let weight = |id: u64| 1 + (id * id / 3 + id / 7) as u32 % weights;
-    (0..nodes).map(|id| Node::new(id, weight(id), id as u32 % zones)).collect()
+    (0..nodes)
+        .map(|id| Node::new(id, weight(id), id as u32 % zones))
+        .collect()
 }

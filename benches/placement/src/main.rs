@@ -8,8 +8,8 @@ mod cases;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use cases::{CHANGES, Change, cluster};
-use tablestore_placement::layout::{Layout, Topology, check, plan};
+use cases::{CHANGES, cluster};
+use tablestore_placement::layout::{Layout, Topology, check, plan, weakest_points, what_if};
 
 const REPLICAS: usize = 3;
 const ROUNDS: usize = 9;
@@ -54,6 +54,29 @@ fn main() {
             let topology = Topology::new(nodes).expect("ids are distinct");
             report(change.name(), &topology, &first);
         }
+    }
+    failures();
+}
+
+/// What if, and all single nodes, zones and pairs of a cluster of 64.
+fn failures() {
+    let (partitions, nodes) = (16_384, 64);
+    let topology = Topology::new(cluster(nodes, 4, 4)).expect("ids are distinct");
+    let empty = Layout::empty(partitions).expect("few partitions");
+    println!("P={partitions} N={nodes} Z=4 w=1..4");
+    let layout = report("first plan", &topology, &empty);
+    let (time, after) = least(|| what_if(&topology, &layout, &[3, 17], 2));
+    println!(
+        "  {:<20} {:>9.3} ms  weakened {}  unavailable {}",
+        "what if two fail",
+        milliseconds(time),
+        after.weakened.len(),
+        after.unavailable.len(),
+    );
+    let (time, worst) = least(|| weakest_points(&topology, &layout, 2, 3));
+    println!("  {:<20} {:>9.3} ms", "weakest points", milliseconds(time));
+    for point in worst {
+        println!("    {point:?}");
     }
 }
 

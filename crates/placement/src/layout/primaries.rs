@@ -42,8 +42,18 @@ pub(super) fn choose(
     };
     for partition in 0..partitions {
         let node = former(partition);
-        if state.row(partition).contains(&node) && state.count(node) < state.high(node) {
+        if state.row(partition).contains(&node) {
             state.appoint(partition, node);
+        }
+    }
+    for node in 0..nodes as u32 {
+        state.take_over(node);
+    }
+    for partition in 0..partitions {
+        let node = state.primaries[partition];
+        if node != NONE && state.count(node) > state.high(node) {
+            state.primaries[partition] = NONE;
+            state.counts[node as usize] -= 1;
         }
     }
     for partition in 0..partitions {
@@ -80,6 +90,22 @@ impl Primaries<'_> {
             self.counts[former as usize] -= 1;
         }
         self.counts[node as usize] += 1;
+    }
+
+    /// Takes what a node lacks from those that have too many, then from those that can spare some.
+    fn take_over(&mut self, node: u32) {
+        for spare in [Self::high, Self::low] {
+            for place in 0..self.holders[node as usize].len() {
+                if self.count(node) >= self.low(node) {
+                    return;
+                }
+                let partition = self.holders[node as usize][place] as usize;
+                let giver = self.primaries[partition];
+                if giver != NONE && giver != node && self.count(giver) > spare(self, giver) {
+                    self.appoint(partition, node);
+                }
+            }
+        }
     }
 
     /// The one of the row that lacks most, or along a path somebody who has room.
