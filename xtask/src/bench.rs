@@ -1,4 +1,5 @@
-//! Builds what measures and runs it: the loader with the server, or the ring beside other crates.
+//! Builds what measures and runs it: the loader with the server, the ring beside other crates, or
+//! the planner of layouts.
 //!
 //! Knows nothing about what is measured.
 
@@ -18,16 +19,31 @@ const RUN_LIMIT: Duration = Duration::from_secs(3600);
 
 /// The benchmark of the ring is a package outside the workspace, with other crates in its tree.
 pub(crate) const RING_MANIFEST: &str = "benches/ring/Cargo.toml";
+/// So is that of layouts: what it takes is no test.
+const PLACEMENT_MANIFEST: &str = "benches/placement/Cargo.toml";
 
 pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     match arguments.split_first() {
-        Some((first, rest)) if first == "ring" => ring(workspace, rest),
+        Some((first, rest)) if first == "ring" => {
+            outside(workspace, RING_MANIFEST, "tablestore-ring-bench", rest)
+        }
+        Some((first, rest)) if first == "placement" => outside(
+            workspace,
+            PLACEMENT_MANIFEST,
+            "tablestore-placement-bench",
+            rest,
+        ),
         _ => loader(workspace, arguments),
     }
 }
 
-fn ring(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
-    let manifest = workspace.root.join(RING_MANIFEST);
+fn outside(
+    workspace: &Workspace,
+    manifest: &str,
+    program: &str,
+    arguments: &[OsString],
+) -> Result<()> {
+    let manifest = workspace.root.join(manifest);
     run::succeed(
         cargo()
             .args(["build", "--release", "--locked", "--manifest-path"])
@@ -36,7 +52,7 @@ fn ring(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
             .arg(&workspace.target),
         BUILD_LIMIT,
     )?;
-    let mut command = Command::new(workspace.release_binary("tablestore-ring-bench"));
+    let mut command = Command::new(workspace.release_binary(program));
     run::succeed(command.args(arguments), RUN_LIMIT)
 }
 

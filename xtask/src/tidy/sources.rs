@@ -7,8 +7,12 @@ use anyhow::{Context as _, Result};
 use super::Offence;
 use crate::workspace::Workspace;
 
-/// The lock of the workspace, and that of the benchmark outside it.
-const LOCKS: [&str; 2] = ["Cargo.lock", "benches/ring/Cargo.lock"];
+/// The lock of the workspace, and those of the benchmarks outside it.
+const LOCKS: [&str; 3] = [
+    "Cargo.lock",
+    "benches/placement/Cargo.lock",
+    "benches/ring/Cargo.lock",
+];
 const REGISTRY: &str = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
 
 pub(crate) fn check(workspace: &Workspace) -> Result<Vec<Offence>> {
