@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use tablestore_client::Client;
 
-use super::{Exit, Failure, Screen};
+use crate::terminal::{Exit, Failure, Screen};
 
 /// `tablestore node …`
 #[derive(Debug, Subcommand)]

@@ -12,9 +12,9 @@ use tablestore_node::log::Log;
 use tablestore_node::metrics::Metrics;
 use tablestore_node::{NodeBuilder, NodeSettings};
 
+use super::ADDRESS;
 use super::config::{Config, ConfigError, FromSetting};
-use super::screen::Screen;
-use super::{ADDRESS, Exit, Failure};
+use crate::terminal::{Exit, Failure, Screen};
 
 /// Where a node keeps its data unless told otherwise.
 const DATA_DIR: &str = "tablestore-data";

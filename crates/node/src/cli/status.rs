@@ -7,8 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tablestore_client::{Client, ClusterView, Decision, NodeView, PartitionView};
 
-use super::screen::{Tone, columns, date_time};
-use super::{Exit, Failure, Screen};
+use crate::terminal::{Exit, Failure, Screen, Tone, columns, date_time};
 
 /// Decisions shown unless told otherwise.
 const DECISIONS: usize = 5;

@@ -4,8 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use tablestore_client::{Client, Document, KeyDefinition, KeyType, TableDefinition, TableView};
 
-use super::screen::{columns, field};
-use super::{Exit, Failure, Screen};
+use crate::terminal::{Exit, Failure, Screen, columns, field};
 
 /// `tablestore table …`
 #[derive(Debug, Subcommand)]
