@@ -10,6 +10,7 @@ mod export;
 mod import;
 mod member;
 mod rows;
+mod settings;
 mod start;
 mod status;
 mod table;
