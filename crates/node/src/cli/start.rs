@@ -98,7 +98,7 @@ pub(crate) struct StartArguments {
     /// Listen beyond this machine although there are no credentials
     #[arg(long, env = "TABLESTORE_INSECURE", hide_env_values = true)]
     pub(super) insecure: bool,
-    /// What to log: a level, or a filter such as tablestore_node=debug [default: info]
+    /// What to log: a level, or a filter such as info,tablestore_consensus=debug [default: info]
     #[arg(
         long,
         env = "TABLESTORE_LOG",
