@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::api::{
     BatchItem, Consistency, PartitionChecksums, RequestContext, RequestError, Row, RowKey,
-    ScanPage, ScanRequest, Served, TableChange, WriteReply,
+    ScanPage, ScanRequest, Served, TableChange, TableTarget, WriteReply,
 };
 use crate::metrics::Metrics;
 
@@ -97,12 +97,12 @@ pub trait Administration {
     ) -> impl Future<Output = Result<(), RequestError>> + Send;
 }
 
-/// The rows of tables.
+/// The rows of tables. Whoever asks has looked the table up: it is not looked up again.
 pub trait RowService {
     /// One write. The mutation holds the encoded form of `key`.
     fn write(
         &self,
-        table: &str,
+        table: TableTarget,
         key: RowKey,
         mutation: Mutation,
         context: RequestContext,
@@ -111,7 +111,7 @@ pub trait RowService {
     /// One read.
     fn get(
         &self,
-        table: &str,
+        table: TableTarget,
         key: RowKey,
         consistency: Consistency,
         context: RequestContext,
@@ -120,7 +120,7 @@ pub trait RowService {
     /// One page.
     fn scan(
         &self,
-        table: &str,
+        table: TableTarget,
         scan: ScanRequest,
         context: RequestContext,
     ) -> impl Future<Output = Result<ScanPage, RequestError>> + Send;
@@ -129,7 +129,7 @@ pub trait RowService {
     /// their order. The id of an item is (request id, position).
     fn batch(
         &self,
-        table: &str,
+        table: TableTarget,
         items: Vec<BatchItem>,
         context: RequestContext,
     ) -> impl Future<Output = Vec<Result<WriteReply, RequestError>>> + Send;
@@ -137,7 +137,7 @@ pub trait RowService {
     /// Checksums of all replicas of a table.
     fn checksums(
         &self,
-        table: &str,
+        table: TableTarget,
         context: RequestContext,
     ) -> impl Future<Output = Result<Vec<PartitionChecksums>, RequestError>> + Send;
 }

@@ -59,7 +59,7 @@ pub(crate) fn decode(
             .expect("the head has its length");
         u32::from_be_bytes(bytes)
     };
-    if number(1) != table.id.0 {
+    if number(1) != table.target.id.0 {
         return Err(bad("a cursor of another table"));
     }
     let asked = content[9..HEAD_BYTES]
@@ -72,7 +72,7 @@ pub(crate) fn decode(
     }
     let partition = number(5);
     let key = &content[HEAD_BYTES..];
-    if partition >= table.partitions || key::decode_row_key(key).is_err() {
+    if partition >= table.target.partitions || key::decode_row_key(key).is_err() {
         return Err(bad("a cursor of another form of the table"));
     }
     Ok((partition, key.to_vec()))
@@ -80,21 +80,22 @@ pub(crate) fn decode(
 
 #[cfg(test)]
 mod tests {
+    use tablestore_placement::testing::definition;
     use tablestore_store::{KeyType, KeyValue};
 
     use super::*;
+    use crate::api::TableTarget;
     use crate::http::catalog::KeyPart;
 
     fn table(id: u32) -> TableEntry {
         TableEntry {
-            id: TableId(id),
+            target: TableTarget::new(TableId(id), &definition(4, 1, 1)),
             name: "orders".to_owned(),
             partition_key: KeyPart {
                 name: "id".to_owned(),
                 key_type: KeyType::String,
             },
             sort_key: None,
-            partitions: 4,
         }
     }
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{Event, Node};
 use crate::api::{
     BatchItem, Consistency, PartitionChecksums, RequestContext, RequestError, Row, RowKey,
-    ScanPage, ScanRequest, Served, TableChange, WriteReply,
+    ScanPage, ScanRequest, Served, TableChange, TableTarget, WriteReply,
 };
 use crate::http::{Administration, Backend, RowService, Timeline};
 use crate::metrics::Metrics;
@@ -113,7 +113,7 @@ impl Administration for Node {
 impl RowService for Node {
     async fn write(
         &self,
-        table: &str,
+        table: TableTarget,
         key: RowKey,
         mutation: Mutation,
         context: RequestContext,
@@ -123,7 +123,7 @@ impl RowService for Node {
 
     async fn get(
         &self,
-        table: &str,
+        table: TableTarget,
         key: RowKey,
         consistency: Consistency,
         context: RequestContext,
@@ -133,7 +133,7 @@ impl RowService for Node {
 
     async fn scan(
         &self,
-        table: &str,
+        table: TableTarget,
         scan: ScanRequest,
         context: RequestContext,
     ) -> Result<ScanPage, RequestError> {
@@ -142,7 +142,7 @@ impl RowService for Node {
 
     async fn batch(
         &self,
-        table: &str,
+        table: TableTarget,
         items: Vec<BatchItem>,
         context: RequestContext,
     ) -> Vec<Result<WriteReply, RequestError>> {
@@ -151,7 +151,7 @@ impl RowService for Node {
 
     async fn checksums(
         &self,
-        table: &str,
+        table: TableTarget,
         context: RequestContext,
     ) -> Result<Vec<PartitionChecksums>, RequestError> {
         Self::checksums(self, table, context).await

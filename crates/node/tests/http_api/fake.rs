@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tablestore_node::api::{
     BatchItem, Consistency, PartitionChecksums, RequestContext, RequestError, Row, RowKey,
-    ScanPage, ScanRequest, Served, TableChange, WriteReply,
+    ScanPage, ScanRequest, Served, TableChange, TableTarget, WriteReply,
 };
 use tablestore_node::http::{Administration, Backend, Event, RowService, Timeline};
 use tablestore_node::metrics::Metrics;
@@ -32,7 +32,7 @@ struct State {
     map: Arc<ClusterMap>,
     /// What a linearizable read of the map would show, if it is newer.
     newer: Option<Arc<ClusterMap>>,
-    rows: BTreeMap<String, Rows>,
+    rows: BTreeMap<TableId, Rows>,
     version: u64,
     remembered: HashMap<u128, (Mutation, WriteReply)>,
     failures: VecDeque<RequestError>,
@@ -163,13 +163,11 @@ impl Fake {
     }
 
     /// Who would answer for a row: the partition is the length of its key, modulo.
-    fn served(state: &State, table: &str, key: &[u8]) -> Served {
-        let table = state
-            .map
-            .table_named(table)
-            .or_else(|| state.newer.as_ref()?.table_named(table));
-        let (id, partitions) = table.map_or((TableId(0), 1), |t| (t.id, t.definition.partitions));
-        let partition = PartitionId::new(id, key.len() as u32 % partitions);
+    fn served(state: &State, table: TableId, key: &[u8]) -> Served {
+        let found = state.map.tables.get(&table);
+        let found = found.or_else(|| state.newer.as_ref()?.tables.get(&table));
+        let partitions = found.map_or(1, |found| found.definition.partitions);
+        let partition = PartitionId::new(table, key.len() as u32 % partitions);
         Served {
             by: N2,
             partition,
@@ -231,7 +229,7 @@ fn apply(rows: &mut Rows, index: u64, mutation: Mutation) -> (Effect, u64) {
 
 fn write(
     state: &mut State,
-    table: &str,
+    table: TableId,
     mutation: Mutation,
     request: Option<u128>,
 ) -> Result<WriteReply, RequestError> {
@@ -252,7 +250,7 @@ fn write(
         }
     };
     let (effect, version) = apply(
-        state.rows.entry(table.to_owned()).or_default(),
+        state.rows.entry(table).or_default(),
         index,
         mutation.clone(),
     );
@@ -387,7 +385,7 @@ impl Administration for Fake {
             });
         };
         map.tables.remove(&id);
-        state.rows.remove(name);
+        state.rows.remove(&id);
         state.map = Arc::new(map);
         Ok(())
     }
@@ -417,7 +415,7 @@ impl Administration for Fake {
 impl RowService for Fake {
     async fn write(
         &self,
-        table: &str,
+        table: TableTarget,
         key: RowKey,
         mutation: Mutation,
         context: RequestContext,
@@ -426,12 +424,12 @@ impl RowService for Fake {
         assert_eq!(Mutation::key_of(&mutation.encode()), Ok(&*encoded));
         let mut state = self.state();
         Self::begin(&mut state, Some(context))?;
-        write(&mut state, table, mutation, context.request)
+        write(&mut state, table.id(), mutation, context.request)
     }
 
     async fn get(
         &self,
-        table: &str,
+        table: TableTarget,
         key: RowKey,
         consistency: Consistency,
         context: RequestContext,
@@ -442,13 +440,13 @@ impl RowService for Fake {
         Self::begin(&mut state, Some(context))?;
         state.consistencies.push(consistency);
         let key = key::encode_row_key(&key.partition, key.sort.as_ref());
-        let row = state.rows.get(table).and_then(|rows| rows.get(&key));
-        Ok((row.map(stored), Self::served(&state, table, &key)))
+        let row = state.rows.get(&table.id()).and_then(|rows| rows.get(&key));
+        Ok((row.map(stored), Self::served(&state, table.id(), &key)))
     }
 
     async fn scan(
         &self,
-        table: &str,
+        table: TableTarget,
         scan: ScanRequest,
         context: RequestContext,
     ) -> Result<ScanPage, RequestError> {
@@ -465,7 +463,7 @@ impl RowService for Fake {
         };
         let mut rows: Vec<(Vec<u8>, Row)> = state
             .rows
-            .get(table)
+            .get(&table.id())
             .into_iter()
             .flatten()
             .filter(|(encoded, _)| inside(encoded))
@@ -489,7 +487,7 @@ impl RowService for Fake {
 
     async fn batch(
         &self,
-        table: &str,
+        table: TableTarget,
         items: Vec<BatchItem>,
         context: RequestContext,
     ) -> Vec<Result<WriteReply, RequestError>> {
@@ -500,24 +498,20 @@ impl RowService for Fake {
             .map(|(position, item)| {
                 Self::begin(&mut state, None)?;
                 let request = context.request.map(|id| id.wrapping_add(position));
-                write(&mut state, table, item.mutation, request)
+                write(&mut state, table.id(), item.mutation, request)
             })
             .collect()
     }
 
     async fn checksums(
         &self,
-        table: &str,
+        table: TableTarget,
         context: RequestContext,
     ) -> Result<Vec<PartitionChecksums>, RequestError> {
         let mut state = self.state();
         Self::begin(&mut state, Some(context))?;
-        let table = state
-            .map
-            .table_named(table)
-            .expect("the surface has looked");
         Ok(vec![PartitionChecksums {
-            partition: PartitionId::new(table.id, 0),
+            partition: PartitionId::new(table.id(), 0),
             index: 17,
             replicas: vec![(N1, Ok(255)), (N2, Err("no answer".to_owned()))],
             equal: false,
