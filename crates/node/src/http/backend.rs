@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
 pub use tablestore_contract::Event;
+use tablestore_contract::Resources;
+use tablestore_placement::explain::Explanation;
 use tablestore_placement::{ClusterMap, StorageId, TableDefinition};
 use tablestore_store::Mutation;
 use tokio::sync::broadcast;
@@ -30,8 +31,8 @@ pub trait Backend: Timeline + Administration + RowService + Clone + Send + Sync 
     /// The controller as this node knows it.
     fn controller(&self) -> Option<StorageId>;
 
-    /// Health and resources of a member as this node knows them; null where it knows nothing.
-    fn resources(&self, member: StorageId) -> Value;
+    /// Health and resources of a member, where this node knows them.
+    fn resources(&self, member: StorageId) -> Option<Resources>;
 
     /// Whether it can serve, or why not.
     ///
@@ -58,7 +59,7 @@ pub trait Administration {
     ///
     /// # Errors
     /// `UnknownNode`.
-    fn explain(&self, if_fails: &[String]) -> Result<Value, RequestError>;
+    fn explain(&self, if_fails: &[String]) -> Result<Explanation, RequestError>;
 
     /// A linearizable read of the map: asked for when a table is not in [`map`](Backend::map),
     /// since another node may just have created it.

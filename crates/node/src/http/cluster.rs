@@ -87,7 +87,7 @@ pub(crate) async fn explain<B: Backend>(
             return Err(Problem::invalid("if_fails", expected, "none"));
         }
     };
-    Ok(Json(shared.backend.explain(&names)?))
+    Ok(shown(&views::explanation(&shared.backend.explain(&names)?)))
 }
 
 /// `GET /v1/cluster/checksums?table=`

@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, PoisonError};
 
-use serde_json::Value;
-use tablestore_placement::{ClusterMap, StorageId, TableDefinition, explain};
+use tablestore_contract::Resources;
+use tablestore_placement::explain::{self, Explanation};
+use tablestore_placement::{ClusterMap, StorageId, TableDefinition};
 use tablestore_store::Mutation;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -29,13 +30,13 @@ impl Backend for Node {
         self.shared.consensus.leader()
     }
 
-    fn resources(&self, member: StorageId) -> Value {
+    fn resources(&self, member: StorageId) -> Option<Resources> {
         let all = self
             .shared
             .resources
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        all.get(&member).cloned().unwrap_or(Value::Null)
+        all.get(&member).cloned()
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -71,7 +72,7 @@ impl Timeline for Node {
 }
 
 impl Administration for Node {
-    fn explain(&self, if_fails: &[String]) -> Result<Value, RequestError> {
+    fn explain(&self, if_fails: &[String]) -> Result<Explanation, RequestError> {
         let map = self.map();
         let mut failed = Vec::new();
         for name in if_fails {
@@ -80,8 +81,7 @@ impl Administration for Node {
                 .ok_or_else(|| RequestError::UnknownNode { name: name.clone() })?;
             failed.push(member.storage);
         }
-        serde_json::to_value(explain::if_fails(&self.shared.strategies, &map, &failed))
-            .map_err(|error| RequestError::Internal(error.to_string()))
+        Ok(explain::if_fails(&self.shared.strategies, &map, &failed))
     }
 
     async fn fresh_map(&self, deadline: Instant) -> Result<Arc<ClusterMap>, RequestError> {

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use rand::RngExt;
 use tablestore_consensus::Consensus;
+use tablestore_contract::Resources;
 use tablestore_dataplane::{Answer, Failure, Operation, Reply};
 use tablestore_placement::{ClusterMap, Office, PartitionId, StorageId, Strategies};
 use tablestore_store::{Effect, Mutation};
@@ -53,7 +54,7 @@ pub(crate) struct SharedNode {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) timeline: Events,
     /// What each member last said of its resources.
-    pub(crate) resources: Mutex<BTreeMap<StorageId, serde_json::Value>>,
+    pub(crate) resources: Mutex<BTreeMap<StorageId, Resources>>,
     pub(crate) leaving: AtomicBool,
 }
 
@@ -83,7 +84,7 @@ impl Node {
     }
 
     /// Notes what a member says of its resources.
-    pub(crate) fn note_resources(&self, member: StorageId, resources: serde_json::Value) {
+    pub(crate) fn note_resources(&self, member: StorageId, resources: Resources) {
         let all = self.shared.resources.lock();
         let mut all = all.unwrap_or_else(PoisonError::into_inner);
         all.insert(member, resources);

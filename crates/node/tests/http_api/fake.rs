@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
+use tablestore_contract::Resources;
 use tablestore_node::api::{
     BatchItem, Consistency, PartitionChecksums, RequestContext, RequestError, Row, RowKey,
     ScanPage, ScanRequest, Served, TableChange, TableTarget, WriteReply,
 };
 use tablestore_node::http::{Administration, Backend, Event, RowService, Timeline};
 use tablestore_node::metrics::Metrics;
+use tablestore_placement::explain::{self, Explanation};
 use tablestore_placement::{
     Assignment, AssignmentVersion, ClusterId, ClusterMap, Decision, DecisionKind, Epoch,
-    Incarnation, MapVersion, Member, MemberState, Office, PartitionId, StorageId, Table,
-    TableDefinition, TableId,
+    Incarnation, MapVersion, Member, MemberState, Office, PartitionId, StorageId, Strategies,
+    Table, TableDefinition, TableId,
 };
 use tablestore_store::item::codec;
 use tablestore_store::{Condition, Effect, Item, Mutation, key};
@@ -280,12 +282,11 @@ impl Backend for Fake {
         Some(N2)
     }
 
-    fn resources(&self, member: StorageId) -> Value {
-        if member == N1 {
-            json!({ "level": "ok" })
-        } else {
-            Value::Null
-        }
+    fn resources(&self, member: StorageId) -> Option<Resources> {
+        (member == N1).then(|| Resources {
+            level: "ok".to_owned(),
+            ..Resources::default()
+        })
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -313,14 +314,14 @@ impl Timeline for Fake {
 }
 
 impl Administration for Fake {
-    fn explain(&self, if_fails: &[String]) -> Result<Value, RequestError> {
-        match if_fails
-            .iter()
-            .find(|name| self.map().member_named(name).is_none())
-        {
-            Some(name) => Err(RequestError::UnknownNode { name: name.clone() }),
-            None => Ok(json!({ "if_fails": if_fails })),
-        }
+    fn explain(&self, if_fails: &[String]) -> Result<Explanation, RequestError> {
+        let map = self.map();
+        let member = |name: &String| match map.member_named(name) {
+            Some(member) => Ok(member.storage),
+            None => Err(RequestError::UnknownNode { name: name.clone() }),
+        };
+        let failed: Result<Vec<StorageId>, RequestError> = if_fails.iter().map(member).collect();
+        Ok(explain::if_fails(&Strategies::built_in(), &map, &failed?))
     }
 
     async fn fresh_map(&self, _: Instant) -> Result<Arc<ClusterMap>, RequestError> {
