@@ -191,7 +191,7 @@ impl Scan {
 
 /// What a cursor is bound to beside its table. Made of encoded keys, whose form never changes, so
 /// that nodes of different versions agree.
-fn fingerprint(keys: [&Option<KeyValue>; 3], reverse: bool) -> u64 {
+pub(super) fn fingerprint(keys: [&Option<KeyValue>; 3], reverse: bool) -> u64 {
     let mut question = vec![u8::from(reverse)];
     for key in keys {
         match key {
