@@ -5,7 +5,7 @@
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tablestore_contract::{Checksums, ClusterView, Decision, PartitionView};
+use tablestore_contract::{Checksums, ClusterView, Decision, Explanation, PartitionView};
 
 use crate::call::Call;
 use crate::key::{encode, segment};
@@ -55,7 +55,7 @@ impl Client {
     ///
     /// # Errors
     /// `Refused` when a node is not known.
-    pub async fn explain(&self, if_fails: &[String]) -> Result<Value, CallError> {
+    pub async fn explain(&self, if_fails: &[String]) -> Result<Explanation, CallError> {
         let names: Vec<String> = if_fails.iter().map(|name| encode(name)).collect();
         self.view(
             "explain",

@@ -298,10 +298,8 @@ async fn views_of_the_cluster_keep_what_they_do_not_know() {
     let client = client(&[&fake]);
     let cluster = client.cluster().await.unwrap();
     assert_eq!(cluster.nodes[0].more["new"], json!(1));
-    assert_eq!(
-        client.partitions("t").await.unwrap()[0].primary.as_deref(),
-        Some("n1")
-    );
+    let partitions = client.partitions("t").await.unwrap();
+    assert_eq!(partitions[0].assignment.primary.as_deref(), Some("n1"));
     assert_eq!(client.decisions(5).await.unwrap()[0].phases[0].at_ms, 4);
     assert!(!client.checksums("t").await.unwrap().partitions[0].equal);
 }

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Document;
+use crate::{Document, Resources, TableView};
 
 /// Members and tables: `GET /v1/cluster`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -24,9 +24,8 @@ pub struct ClusterView {
     pub controller_id: Option<String>,
     /// All members.
     pub nodes: Vec<NodeView>,
-    /// All tables, each a `TableView`.
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<crate::TableView>))]
-    pub tables: Vec<Value>,
+    /// All tables.
+    pub tables: Vec<TableView>,
     /// What this version does not know.
     #[serde(flatten)]
     #[cfg_attr(feature = "openapi", schema(ignore))]
@@ -56,9 +55,9 @@ pub struct NodeView {
     pub weight: u32,
     /// Grows with every start.
     pub incarnation: u64,
-    /// Health and resources as the node that answers knows them: an object with `level`, or null.
+    /// Health and resources as the node that answers knows them; null while it knows nothing.
     #[cfg_attr(feature = "openapi", schema(required))]
-    pub resources: Value,
+    pub resources: Option<Resources>,
     /// What this version does not know.
     #[serde(flatten)]
     #[cfg_attr(feature = "openapi", schema(ignore))]
@@ -83,32 +82,16 @@ pub struct Partitions {
 pub struct PartitionView {
     /// Number within its table.
     pub partition: u32,
-    /// Grows when the primary changes.
-    pub epoch: u64,
-    /// Grows when anything here changes.
-    pub version: u64,
-    /// The node that serves it; null while nobody does.
-    #[serde(alias = "owner")]
-    pub primary: Option<String>,
-    /// Its storage id.
-    pub primary_id: Option<String>,
-    /// Whether that office is filled: its holder lives and has not been started anew.
-    pub primary_live: bool,
-    /// All nodes that keep it.
-    pub replicas: Vec<String>,
-    /// Their storage ids.
-    pub replica_ids: Vec<String>,
-    /// Those that have every acknowledged write.
-    pub in_sync: Vec<String>,
-    /// Their storage ids.
-    pub in_sync_ids: Vec<String>,
+    /// Who holds it now.
+    #[serde(flatten)]
+    pub assignment: AssignmentView,
     /// What this version does not know.
     #[serde(flatten)]
     #[cfg_attr(feature = "openapi", schema(ignore))]
     pub more: Document,
 }
 
-/// Who holds a partition, before or after a change.
+/// Who holds a partition: now, or before or after a change.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default)]
@@ -118,10 +101,11 @@ pub struct AssignmentView {
     /// Grows when anything here changes.
     pub version: u64,
     /// The node that serves it; null while nobody does.
+    #[serde(alias = "owner")]
     pub primary: Option<String>,
     /// Its storage id.
     pub primary_id: Option<String>,
-    /// Whether that office is filled now.
+    /// Whether that office is filled now: its holder lives and has not been started anew.
     pub primary_live: bool,
     /// All nodes that keep it.
     pub replicas: Vec<String>,
@@ -139,15 +123,7 @@ impl AssignmentView {
     pub fn of_partition(self, partition: u32) -> PartitionView {
         PartitionView {
             partition,
-            epoch: self.epoch,
-            version: self.version,
-            primary: self.primary,
-            primary_id: self.primary_id,
-            primary_live: self.primary_live,
-            replicas: self.replicas,
-            replica_ids: self.replica_ids,
-            in_sync: self.in_sync,
-            in_sync_ids: self.in_sync_ids,
+            assignment: self,
             more: Document::new(),
         }
     }

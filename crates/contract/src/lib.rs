@@ -7,12 +7,14 @@
 
 mod cluster;
 mod decision;
+mod explanation;
 pub mod headers;
 pub mod limits;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 pub mod parameters;
 pub mod problem;
+mod resources;
 mod rows;
 mod table;
 
@@ -21,7 +23,9 @@ pub use cluster::{
     NodeView, PartitionChecksum, PartitionView, Partitions, Phase, ReplicaChecksum,
 };
 pub use decision::{DECISION_KINDS, decision_kinds_markdown};
+pub use explanation::{Explanation, PartitionCounts, PartitionNumber, PartitionOutcome};
 pub use problem::Problem;
+pub use resources::{Advice, ResourceLevel, Resources};
 pub use rows::{
     BATCH_LISTS, Batch, BatchResult, BatchResults, BatchWritten, Consistency, PAGE_NEXT_CURSOR,
     PAGE_ROWS, Page, Written,

@@ -21,7 +21,7 @@ const REMEDY: &str = "restart its node with --rebuild-stopped to build it anew f
 
 /// What follows from the sums of all replicas that answered.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Judgement {
     /// All are the same.
     Equal,
     /// They differ, and nobody can say who is right.
@@ -40,13 +40,13 @@ pub(crate) fn judge(
     sums: &BTreeMap<StorageId, Vec<u64>>,
     primary: StorageId,
     replicas: usize,
-) -> Verdict {
+) -> Judgement {
     let mut votes: BTreeMap<&Vec<u64>, usize> = BTreeMap::new();
     for words in sums.values() {
         *votes.entry(words).or_default() += 1;
     }
     if votes.len() < 2 {
-        return Verdict::Equal;
+        return Judgement::Equal;
     }
     let majority = votes.iter().find(|(_, count)| **count * 2 > sums.len());
     let right = match majority {
@@ -55,10 +55,10 @@ pub(crate) fn judge(
         None => None,
     };
     let Some(right) = right else {
-        return Verdict::Undecided;
+        return Judgement::Undecided;
     };
     let wrong = sums.iter().filter(|(_, words)| *words != right);
-    Verdict::Wrong {
+    Judgement::Wrong {
         right: right.clone(),
         wrong: wrong.map(|(storage, _)| *storage).collect(),
     }
@@ -99,14 +99,14 @@ impl<E: Engine, W> Plane<E, W> {
         sums: &BTreeMap<StorageId, Vec<u64>>,
     ) {
         let me = self.me.member;
-        let verdict = judge(sums, me, self.replicas_of(partition).len());
-        if verdict == Verdict::Equal {
+        let judgement = judge(sums, me, self.replicas_of(partition).len());
+        if judgement == Judgement::Equal {
             return;
         }
         self.counts.mismatches += 1;
         let table = self.table_name(partition);
-        let (right, wrong) = match verdict {
-            Verdict::Wrong { right, wrong } => (right, wrong),
+        let (right, wrong) = match judgement {
+            Judgement::Wrong { right, wrong } => (right, wrong),
             _ => (Vec::new(), Vec::new()),
         };
         let names: Vec<String> = wrong.iter().map(ToString::to_string).collect();
@@ -214,8 +214,8 @@ mod tests {
             .collect()
     }
 
-    fn wrong(right: u64, wrong: &[u64]) -> Verdict {
-        Verdict::Wrong {
+    fn wrong(right: u64, wrong: &[u64]) -> Judgement {
+        Judgement::Wrong {
             right: vec![right],
             wrong: wrong.iter().copied().map(StorageId).collect(),
         }
@@ -225,7 +225,7 @@ mod tests {
     fn o25_the_majority_is_right_and_of_two_replicas_the_primary() {
         let primary = StorageId(1);
         let equal = sums(&[(1, 7), (2, 7), (3, 7)]);
-        assert_eq!(judge(&equal, primary, 3), Verdict::Equal);
+        assert_eq!(judge(&equal, primary, 3), Judgement::Equal);
         let backup = sums(&[(1, 7), (2, 8), (3, 7)]);
         assert_eq!(judge(&backup, primary, 3), wrong(7, &[2]));
         let office = sums(&[(1, 9), (2, 7), (3, 7)]);
@@ -233,12 +233,12 @@ mod tests {
         let two = sums(&[(1, 7), (2, 8)]);
         assert_eq!(judge(&two, primary, 2), wrong(7, &[2]));
         // The third did not answer: it may know who is right.
-        assert_eq!(judge(&two, primary, 3), Verdict::Undecided);
+        assert_eq!(judge(&two, primary, 3), Judgement::Undecided);
         let all_differ = sums(&[(1, 7), (2, 8), (3, 9)]);
-        assert_eq!(judge(&all_differ, primary, 3), Verdict::Undecided);
+        assert_eq!(judge(&all_differ, primary, 3), Judgement::Undecided);
         let halves = sums(&[(1, 7), (2, 7), (3, 8), (4, 8)]);
-        assert_eq!(judge(&halves, primary, 4), Verdict::Undecided);
-        assert_eq!(judge(&sums(&[]), primary, 3), Verdict::Equal);
+        assert_eq!(judge(&halves, primary, 4), Judgement::Undecided);
+        assert_eq!(judge(&sums(&[]), primary, 3), Judgement::Equal);
     }
 
     #[test]

@@ -59,7 +59,7 @@ const TAIL_BYTES: usize = 4 << 20;
 
 /// What the map says of a partition that it does not give to this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+enum StrayKind {
     /// The map has seen the partition and an entry behind it took it away.
     Gone,
     /// The map says nothing, or something older than the partition.
@@ -68,15 +68,15 @@ enum Verdict {
 
 /// Table ids are never used again: a table below the next id that is not there was dropped. An
 /// assignment of a lower epoch than the replica adopted is older than the replica.
-fn verdict(map: &ClusterMap, partition: PartitionId, adopted: Epoch) -> Verdict {
+fn stray_kind(map: &ClusterMap, partition: PartitionId, adopted: Epoch) -> StrayKind {
     let proven = match map.assignment(partition) {
         Some(assignment) => assignment.epoch >= adopted,
         None => partition.table.0 < map.next_table && !map.tables.contains_key(&partition.table),
     };
     if proven {
-        Verdict::Gone
+        StrayKind::Gone
     } else {
-        Verdict::Unknown
+        StrayKind::Unknown
     }
 }
 
@@ -134,12 +134,12 @@ impl<E: Engine, W> Plane<E, W> {
         // Nothing is opened in its place before it is gone from there.
         self.shelf.busy.insert(partition);
         self.flushing.forget(partition);
-        self.begin(match verdict(now, partition, adopted) {
-            Verdict::Gone => Work::Discard { partition },
-            Verdict::Unknown if self.settings.has(Mutant::UnknownPartitionDeleted) => {
+        self.begin(match stray_kind(now, partition, adopted) {
+            StrayKind::Gone => Work::Discard { partition },
+            StrayKind::Unknown if self.settings.has(Mutant::UnknownPartitionDeleted) => {
                 Work::Discard { partition }
             }
-            Verdict::Unknown => Work::PutAside {
+            StrayKind::Unknown => Work::PutAside {
                 partition,
                 is_stopped,
             },
@@ -228,12 +228,12 @@ mod tests {
         let mut map = ClusterMap::empty();
         map.next_table = 5;
         let of = |table| PartitionId::new(TableId(table), 0);
-        assert_eq!(verdict(&map, of(4), Epoch(9)), Verdict::Gone);
-        assert_eq!(verdict(&map, of(5), Epoch(0)), Verdict::Unknown);
-        assert_eq!(verdict(&map, of(6), Epoch(1)), Verdict::Unknown);
+        assert_eq!(stray_kind(&map, of(4), Epoch(9)), StrayKind::Gone);
+        assert_eq!(stray_kind(&map, of(5), Epoch(0)), StrayKind::Unknown);
+        assert_eq!(stray_kind(&map, of(6), Epoch(1)), StrayKind::Unknown);
         assert_eq!(
-            verdict(&ClusterMap::empty(), of(1), Epoch(1)),
-            Verdict::Unknown
+            stray_kind(&ClusterMap::empty(), of(1), Epoch(1)),
+            StrayKind::Unknown
         );
     }
 }

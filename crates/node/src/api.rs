@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 pub use tablestore_contract::Consistency;
-use tablestore_placement::{Epoch, PartitionId, StorageId, Table};
+use tablestore_placement::{Epoch, PartitionId, StorageId, Table, TableDefinition, TableId};
 use tablestore_store::Effect;
 use tablestore_store::key::KeyValue;
 use tokio::time::Instant;
@@ -16,6 +16,30 @@ pub struct RequestContext {
     pub deadline: Instant,
     /// The client's request id (from `Idempotency-Key`), if it gave one.
     pub request: Option<u128>,
+}
+
+/// A table that was looked up: what of it decides where a row goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableTarget {
+    pub(crate) id: TableId,
+    pub(crate) partitions: u32,
+}
+
+impl TableTarget {
+    /// The table of this id, as the map defines it.
+    #[must_use]
+    pub fn new(id: TableId, definition: &TableDefinition) -> Self {
+        Self {
+            id,
+            partitions: definition.partitions,
+        }
+    }
+
+    /// The table's id: no later table of the same name has it.
+    #[must_use]
+    pub fn id(self) -> TableId {
+        self.id
+    }
 }
 
 /// The primary key of a row: partition key and, where the table has one, sort key.

@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of how a node lives (see `start`); the binary is made of the same.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use tablestore_placement::{Strategies, Strategy};
@@ -59,19 +59,21 @@ impl NodeBuilder {
     }
 
     /// Starts the node on threads of its own; returns when it is a member of its cluster, however
-    /// long that takes: a node that cannot reach its cluster keeps trying.
+    /// long that takes: a node that cannot reach its cluster keeps trying. It blocks this thread;
+    /// inside an async runtime that is allowed and holds up what else that thread would run, so
+    /// call it there from a blocking task.
     ///
     /// # Errors
     /// If the settings, the directory or an address cannot be used.
     pub fn start(self) -> Result<RunningNode, StartError> {
         let (stop, told) = oneshot::channel();
-        let (ready, is_ready) = oneshot::channel();
+        let (ready, is_ready) = mpsc::channel();
         let thread = std::thread::Builder::new().name("control".to_owned());
         let thread = thread.spawn(move || run_node(self, Until::Told(told), Some(ready)))?;
-        match is_ready.blocking_recv() {
+        match is_ready.recv() {
             Ok(node) => Ok(RunningNode { node, stop, thread }),
             Err(_) => Err(match ended(thread) {
-                Ok(end) => std::io::Error::other(format!("the node ended: {end}")).into(),
+                Ok(end) => StartError::Ended(end),
                 Err(error) => error,
             }),
         }
@@ -112,6 +114,6 @@ impl RunningNode {
 fn ended(thread: JoinHandle<Result<End, StartError>>) -> Result<End, StartError> {
     match thread.join() {
         Ok(result) => result,
-        Err(_) => Err(std::io::Error::other("the control thread panicked").into()),
+        Err(_) => Err(StartError::Panicked),
     }
 }

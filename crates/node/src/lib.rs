@@ -25,7 +25,7 @@ pub mod start;
 
 pub use api::{
     BatchItem, Consistency, PartitionChecksums, RequestContext, RequestError, Row, RowKey,
-    ScanPage, ScanRequest, Served, TableChange, WriteReply,
+    ScanPage, ScanRequest, Served, TableChange, TableTarget, WriteReply,
 };
 pub use builder::{NodeBuilder, RunningNode};
 pub use node::Node;

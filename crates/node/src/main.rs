@@ -2,6 +2,8 @@
 
 mod cli;
 mod demo;
+mod loading;
+mod terminal;
 
 use std::process::ExitCode;
 

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tablestore_health::{Governor, GovernorSettings, Sample, SysinfoSample};
+use tablestore_contract::{Advice, Document, ResourceLevel, Resources};
+use tablestore_health::{Governor, GovernorSettings, Sample, SysinfoSample, Verdict};
 use tokio::sync::mpsc;
 
 use crate::node::Node;
@@ -21,8 +22,8 @@ pub(crate) async fn watch(node: Node) {
     let (readings, mut read) = mpsc::channel(1);
     let directory = node.settings().data_dir.clone();
     let spawned = thread("resources", move || {
-        sample(&directory, SAMPLE_EVERY, |verdict| {
-            readings.blocking_send(verdict).is_ok()
+        sample(&directory, SAMPLE_EVERY, |resources| {
+            readings.blocking_send(resources).is_ok()
         });
     });
     let progress = Arc::clone(&node.shared.progress);
@@ -38,8 +39,8 @@ pub(crate) async fn watch(node: Node) {
     if let Err(error) = spawned.and(room) {
         tracing::warn!(%error, "resources are not watched");
     }
-    while let Some(verdict) = read.recv().await {
-        node.note_resources(node.me(), verdict);
+    while let Some(resources) = read.recv().await {
+        node.note_resources(node.me(), resources);
     }
 }
 
@@ -49,7 +50,7 @@ fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()
 }
 
 /// Samples for ever, or until `tell` says that nobody listens. Blocks; has a thread of its own.
-fn sample(directory: &Path, every: Duration, mut tell: impl FnMut(serde_json::Value) -> bool) {
+fn sample(directory: &Path, every: Duration, mut tell: impl FnMut(Resources) -> bool) {
     let origin = Instant::now();
     let mut sampler = SysinfoSample::new(directory);
     let mut governor = Governor::new(GovernorSettings::default());
@@ -57,31 +58,30 @@ fn sample(directory: &Path, every: Duration, mut tell: impl FnMut(serde_json::Va
         let reading = sampler.sample();
         let now = origin.elapsed();
         governor.take(now, &reading);
-        let verdict = governor.verdict(now);
-        let resources: serde_json::Map<String, serde_json::Value> = verdict
-            .resources
-            .iter()
-            .map(|(resource, state)| {
-                let shown = serde_json::json!({
-                    "level": state.level.to_string(),
-                    "reason": state.reason,
-                });
-                (resource.to_string(), shown)
-            })
-            .collect();
-        let verdict = serde_json::json!({
-            "level": verdict.level.to_string(),
-            "resources": resources,
-            "advice": {
-                "stop_placing": verdict.advice.stop_placing,
-                "move_partitions": verdict.advice.move_partitions,
-                "move_primaries": verdict.advice.move_primaries,
-                "refuse_writes": verdict.advice.refuse_writes,
-            },
-        });
-        if !tell(verdict) {
+        if !tell(shown(&governor.verdict(now))) {
             return;
         }
         std::thread::sleep(every);
+    }
+}
+
+fn shown(verdict: &Verdict) -> Resources {
+    let levels = verdict.resources.iter().map(|(resource, state)| {
+        let level = ResourceLevel {
+            level: state.level.to_string(),
+            reason: state.reason.clone(),
+        };
+        (resource.to_string(), level)
+    });
+    Resources {
+        level: verdict.level.to_string(),
+        resources: Some(levels.collect()),
+        advice: Some(Advice {
+            stop_placing: verdict.advice.stop_placing,
+            move_partitions: verdict.advice.move_partitions,
+            move_primaries: verdict.advice.move_primaries,
+            refuse_writes: verdict.advice.refuse_writes,
+        }),
+        more: Document::new(),
     }
 }

@@ -8,11 +8,10 @@ mod ending;
 mod leave;
 mod member;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::Context as _;
 use rand::RngExt;
 use tablestore_consensus::{
     Consensus, ConsensusSettings, ConsensusStore, DataSocket, Dialler, Identity, Peers, ShownStart,
@@ -27,13 +26,15 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::directory::confirm_votes;
-pub use self::directory::{Inspected, inspect};
+pub use self::directory::{Inspected, OpenError, inspect};
 pub(crate) use self::ending::Until;
 pub use self::ending::{End, StartError};
 use self::leave::{Stop, leave};
+pub use self::member::MemberError;
 use self::member::{become_member, convicted};
 use crate::builder::NodeBuilder;
 use crate::controller::{self, Service};
+pub use crate::data::StorageError;
 use crate::data::{self, DataEvent, EventSender, Parts, Progress, Storage};
 use crate::http::{HttpSettings, serve};
 use crate::log::Log;
@@ -53,43 +54,47 @@ const SOCKETS_MAX: usize = 64;
 pub fn run(builder: NodeBuilder, log: &Log) -> Result<(), StartError> {
     match run_node(builder, Until::Signal, None)? {
         End::Asked => Ok(()),
-        End::Convicted => Err(start_anew(log).into()),
+        End::Convicted => Err(StartError::Anew(start_anew(log))),
     }
 }
 
 /// Replaces this process by a new start of the same program with the same arguments: the process
 /// id stays, the incarnation grows. Returns only if that failed.
-fn start_anew(log: &Log) -> anyhow::Error {
+fn start_anew(log: &Log) -> std::io::Error {
     use std::os::unix::process::CommandExt;
     tracing::warn!("the cluster holds this start dead; starting anew");
     let program = match std::env::current_exe() {
         Ok(program) => program,
-        Err(error) => return anyhow::anyhow!("cannot start anew: {error}"),
+        Err(error) => return error,
     };
     log.settle();
-    let error = std::process::Command::new(program)
+    std::process::Command::new(program)
         .args(std::env::args_os().skip(1))
-        .exec();
-    anyhow::anyhow!("cannot start anew: {error}")
+        .exec()
 }
 
 /// Runs a node on this thread to its end; whoever waits for it to be ready is given it then.
 pub(crate) fn run_node(
     builder: NodeBuilder,
     until: Until,
-    ready: Option<oneshot::Sender<Node>>,
+    ready: Option<std::sync::mpsc::Sender<Node>>,
 ) -> Result<End, StartError> {
     let NodeBuilder {
         mut settings,
         strategies,
         metrics,
     } = builder;
-    settings.validate().map_err(anyhow::Error::from)?;
+    settings.validate()?;
     let control_runtime = runtime()?;
     let opened = directory::open(&settings, &control_runtime)?;
-    let http = listen(settings.listen)?;
-    let peer = bind(settings.peer_listen)
-        .map_err(|error| anyhow::anyhow!("peer-listen {}: {error}", settings.peer_listen))?;
+    let (address, peer_address) = (settings.listen, settings.peer_listen);
+    let http = TcpListener::bind(address)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .map_err(|source| StartError::Listen { address, source })?;
+    let peer = bind(peer_address).map_err(|source| StartError::PeerListen {
+        address: peer_address,
+        source,
+    })?;
     let data_runtime = runtime()?;
     let opened = directory::checked(opened, &settings, &control_runtime)?;
     let mut directory = opened.directory;
@@ -122,7 +127,7 @@ pub(crate) fn run_node(
     // A runtime may not be dropped on another one: what the data thread did not take stays here.
     let mut data_runtime = Some(data_runtime);
     let lived = live(started, &mut directory, &mut data_runtime);
-    Ok(control_runtime.block_on(lived)?)
+    control_runtime.block_on(lived)
 }
 
 /// What is open before any thread runs.
@@ -140,18 +145,11 @@ struct Started {
     strategies: Arc<Strategies>,
     metrics: Arc<Metrics>,
     until: Until,
-    ready: Option<oneshot::Sender<Node>>,
+    ready: Option<std::sync::mpsc::Sender<Node>>,
 }
 
-fn runtime() -> anyhow::Result<Runtime> {
-    Ok(Builder::new_current_thread().enable_all().build()?)
-}
-
-fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener =
-        TcpListener::bind(address).map_err(|error| anyhow::anyhow!("listen {address}: {error}"))?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
 }
 
 /// The boot of this machine; two starts with the same one saw the same kernel.
@@ -165,7 +163,7 @@ async fn live(
     started: Started,
     directory: &mut DataDirectory,
     data_runtime: &mut Option<Runtime>,
-) -> anyhow::Result<End> {
+) -> Result<End, StartError> {
     let Started {
         settings,
         me,
@@ -203,7 +201,7 @@ async fn live(
     consensus.set_service(service.clone());
     let runtime = data_runtime
         .take()
-        .context("the data thread runs already")?;
+        .expect("a node lives once, and nobody else takes it");
     let (node, http) = start_data(
         &settings, me, http, storage, &consensus, &peers, inbound, runtime, strategies, metrics,
     )?;
@@ -226,7 +224,7 @@ async fn live(
     tokio::select! {
         () = stop.asked() => {}
         () = convicted(&node) => return Ok(End::Convicted),
-        reason = consensus.failed() => anyhow::bail!("the control plane failed: {reason}"),
+        reason = consensus.failed() => return Err(StartError::Failed { reason }),
     }
     leave(&node, http).await;
     Ok(End::Asked)
@@ -236,7 +234,7 @@ fn is_ready(
     node: &Node,
     identity: &Identity,
     cluster: ClusterId,
-    ready: Option<oneshot::Sender<Node>>,
+    ready: Option<std::sync::mpsc::Sender<Node>>,
 ) {
     tracing::info!(
         name = %identity.name, storage = %identity.storage, http = %identity.http_address,
@@ -284,7 +282,7 @@ fn start_data(
     runtime: Runtime,
     strategies: Arc<Strategies>,
     metrics: Arc<Metrics>,
-) -> anyhow::Result<(Node, Http)> {
+) -> std::io::Result<(Node, Http)> {
     let (sender, receiver) = data::channel();
     let timeline = Events::new(&settings.name);
     let journal = data::JournalQueue::start(storage.writer, sender.clone())?;

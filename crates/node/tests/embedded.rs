@@ -74,6 +74,18 @@ fn a_node_in_another_program_starts_serves_stops_and_comes_back() {
 }
 
 #[test]
+fn a_node_starts_and_stops_inside_an_async_runtime() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().unwrap();
+    let end = runtime.block_on(async {
+        let running = NodeBuilder::new(settings(directory.path())).start();
+        running.unwrap().stop()
+    });
+    assert_eq!(end.unwrap(), End::Asked);
+}
+
+#[test]
 fn a_node_that_cannot_start_says_why() {
     let directory = tempfile::tempdir().unwrap();
     let mut settings = settings(directory.path());

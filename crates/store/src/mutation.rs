@@ -119,10 +119,10 @@ impl Mutation {
 
     /// Appends the payload of a log entry.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
-        let (kind, condition, key) = match self {
-            Self::Put { key, condition, .. } => (PUT, condition, key),
-            Self::Patch { key, condition, .. } => (PATCH, condition, key),
-            Self::Delete { key, condition } => (DELETE, condition, key),
+        let (kind, condition) = match self {
+            Self::Put { condition, .. } => (PUT, condition),
+            Self::Patch { condition, .. } => (PATCH, condition),
+            Self::Delete { condition, .. } => (DELETE, condition),
         };
         out.push(kind);
         match condition {
@@ -134,7 +134,7 @@ impl Mutation {
             Condition::IfAbsent => out.push(IF_ABSENT),
             Condition::IfPresent => out.push(IF_PRESENT),
         }
-        codec::put_bytes(key, out);
+        codec::put_bytes(self.key(), out);
         match self {
             Self::Put { item, .. } => codec::encode_item(item, out),
             Self::Patch { set, remove, .. } => {
@@ -154,8 +154,7 @@ impl Mutation {
     /// If the bytes are not a mutation.
     pub fn decode(payload: &[u8]) -> Result<Self, CodecError> {
         let request = Request::parse(payload)?;
-        let key = request.key.to_vec();
-        let condition = request.condition;
+        let (key, condition) = (request.key.to_vec(), request.condition);
         Ok(match request.change {
             Change::Put { item } => Self::Put {
                 key,
@@ -170,6 +169,13 @@ impl Mutation {
             },
             Change::Delete => Self::Delete { key, condition },
         })
+    }
+
+    /// The encoded row key.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        let (Self::Put { key, .. } | Self::Patch { key, .. } | Self::Delete { key, .. }) = self;
+        key
     }
 
     /// The key of the row that an encoded mutation changes.

@@ -136,6 +136,38 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
     use crate::testing::SimDisk;
+    use crate::testing::golden::{Golden, dump, lay_out};
+
+    /// What `keep` leaves, as number 2 of the data directory has it.
+    const GOLDEN: Golden<'_> = Golden {
+        format: "the files of stopped replicas",
+        number: "DIRECTORY_FORMAT",
+        file: "stopped-directory-2.txt",
+        text: include_str!("../testdata/stopped-directory-2.txt"),
+    };
+    const KEPT: [(u64, &str); 2] = [
+        (3 << 32 | 17, "differs from the others: \u{fc}ber 17"),
+        (0xffff_ffff << 32, ""),
+    ];
+
+    #[test]
+    fn the_bytes_of_stopped_replicas_do_not_change() {
+        let directory = tempfile::tempdir().unwrap();
+        let stopped = StoppedReplicas::at(directory.path());
+        for (partition, why) in KEPT {
+            stopped.keep(partition, why).unwrap();
+        }
+        GOLDEN.check(&dump(directory.path()).unwrap());
+    }
+
+    #[test]
+    fn stopped_replicas_of_the_golden_file_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        lay_out(GOLDEN.text, directory.path()).unwrap();
+        let found = StoppedReplicas::at(directory.path()).read().unwrap();
+        let expected = KEPT.map(|(partition, why)| (partition, why.to_owned()));
+        assert_eq!(found, BTreeMap::from(expected));
+    }
 
     #[test]
     fn what_is_kept_is_found_by_the_next_start_until_it_is_cleared() {

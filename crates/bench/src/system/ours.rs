@@ -1,15 +1,17 @@
-//! Three nodes of ours with one table, with every default.
+//! Three nodes of ours with one table, with every default, set up by the client of ours. Knows
+//! nothing about load.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
-use serde_json::{Value, json};
+use anyhow::{Context as _, Result};
+use tablestore_client::{Client, ClientSettings, PartitionView, TableDefinition};
 
 use super::{NODES, Process, System, free_addresses, wait_until};
 use crate::rows::TABLE;
-use crate::wire::{HttpConnection, Protocol};
+use crate::wire::Protocol;
 
 /// Enough for every node to be primary of many.
 const PARTITIONS: usize = 32;
@@ -39,31 +41,23 @@ pub(crate) async fn start(program: &Path, directory: &Path) -> Result<System> {
             command.args(["--join", &peer[0].to_string()]);
         }
         processes.push(Process::start(&mut command, &log)?);
+        let client = client(&http[node..=node])?;
         wait_until("a node does not get ready", &log, async || {
-            let (status, _) = ask(http[node], "GET", "/readyz", "").await?;
-            Ok(status == 200)
+            let members = client.cluster().await?.nodes;
+            Ok(members.len() == node + 1 && members.iter().all(|member| member.state == "up"))
         })
         .await?;
     }
-    let definition = json!({
-        "partition_key": {"name": "id", "type": "string"},
-        "replicas": NODES,
-        "min_in_sync": 2,
-        "partitions": PARTITIONS,
-    });
-    let path = format!("/v1/tables/{TABLE}");
-    let (status, body) = ask(http[0], "PUT", &path, &definition.to_string()).await?;
-    ensure!(
-        matches!(status, 200 | 201),
-        "the table was refused: {status} {body}"
-    );
+    let client = client(http)?;
+    let definition = TableDefinition::new("id", "string")
+        .replicas(NODES as u32)
+        .min_in_sync(2)
+        .partitions(PARTITIONS as u32);
+    client.create_table(TABLE, &definition).await?;
     let log = directory.join("n1.log");
     wait_until("not all copies get in sync", &log, async || {
-        let path = format!("/v1/cluster/partitions?table={TABLE}");
-        let (_, body) = ask(http[0], "GET", &path, "").await?;
-        let answer: Value = serde_json::from_str(&body)?;
-        let partitions = answer["partitions"].as_array().context("no partitions")?;
-        let whole = |one: &Value| one["in_sync"].as_array().is_some_and(|s| s.len() == NODES);
+        let partitions = client.partitions(TABLE).await?;
+        let whole = |one: &PartitionView| one.assignment.in_sync.len() == NODES;
         Ok(partitions.len() == PARTITIONS && partitions.iter().all(whole))
     })
     .await?;
@@ -77,14 +71,11 @@ pub(crate) async fn start(program: &Path, directory: &Path) -> Result<System> {
     })
 }
 
-async fn ask(
-    address: std::net::SocketAddr,
-    method: &str,
-    path: &str,
-    body: &str,
-) -> Result<(u16, String)> {
-    HttpConnection::open(address)
-        .await?
-        .ask(method, path, body)
-        .await
+/// Of these nodes, for what is not measured.
+fn client(addresses: &[SocketAddr]) -> Result<Client> {
+    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    Ok(Client::with_settings(
+        &addresses,
+        ClientSettings::default(),
+    )?)
 }

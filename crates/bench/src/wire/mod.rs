@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use anyhow::Result;
 
 pub(crate) use self::grpc::Channel;
-pub(crate) use self::http::HttpConnection;
+use self::http::HttpConnection;
 
 /// What a connection is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

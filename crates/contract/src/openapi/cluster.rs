@@ -9,7 +9,8 @@ use super::parts::{
 use crate::limits::DECISIONS_LIMIT_MAX;
 use crate::problem::Kind;
 use crate::{
-    Checksums, ClusterView, Decisions, Event, Health, NodeLeaves, Partitions, headers, parameters,
+    Checksums, ClusterView, Decisions, Event, Explanation, Health, NodeLeaves, Partitions, headers,
+    parameters,
 };
 
 const TAG: &str = "cluster";
@@ -54,12 +55,7 @@ pub(super) fn operations() -> Vec<Operation> {
             parameters::IF_FAILS,
             "names of nodes separated by commas",
         )])
-        .answers_with(
-            200,
-            "what would become of each partition",
-            &[(JSON, object())],
-            &[],
-        )
+        .answers::<Explanation>(200, "what would become of each partition")
         .fails(&[REQUEST, &[Kind::UnknownNode, Kind::Internal]]),
         get(
             "/v1/cluster/checksums",

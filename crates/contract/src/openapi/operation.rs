@@ -168,8 +168,13 @@ impl Operation {
 
 /// What a reader takes for empty when an older node leaves it out, a node of this version writes.
 fn written_whole(schema: RefOr<Schema>) -> RefOr<Schema> {
-    let RefOr::T(Schema::Object(mut object)) = schema else {
-        return schema;
+    let mut object = match schema {
+        RefOr::T(Schema::Object(object)) => object,
+        RefOr::T(Schema::AllOf(mut all)) => {
+            all.items = all.items.into_iter().map(written_whole).collect();
+            return RefOr::T(Schema::AllOf(all));
+        }
+        other => return other,
     };
     for (name, property) in &mut object.properties {
         let default = match property {

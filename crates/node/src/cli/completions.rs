@@ -5,7 +5,7 @@ use std::io;
 use clap::Args;
 use clap_complete::Shell;
 
-use super::{Exit, Failure};
+use crate::terminal::{Exit, Failure};
 
 const HELP: &str = "\
 Install, for example:

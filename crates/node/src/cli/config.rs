@@ -66,7 +66,7 @@ impl Config {
     }
 
     /// Refuses what nobody has taken.
-    pub(crate) fn finish(self, known: &[&str]) -> Result<(), ConfigError> {
+    pub(crate) fn finish(self, known: &[String]) -> Result<(), ConfigError> {
         match self.settings.into_iter().next() {
             None => Ok(()),
             Some((name, (line, _))) => Err(ConfigError {
@@ -246,7 +246,10 @@ mod tests {
             error.starts_with("line 2: `weight`: expected a whole number"),
             "{error}"
         );
-        let error = config.finish(&["weight"]).unwrap_err().to_string();
+        let error = config
+            .finish(&["weight".to_owned()])
+            .unwrap_err()
+            .to_string();
         assert_eq!(
             error,
             "line 3: there is no setting `wait`; known are weight"

@@ -8,9 +8,9 @@ use std::io::Write;
 
 use tablestore_client::{Row, Value};
 
-use super::Failure;
-use super::import::source::SAMPLE_ROWS;
-use super::import::types::{ColumnType, Guess, is_number, is_truth};
+use crate::loading::source::SAMPLE_ROWS;
+use crate::loading::types::{ColumnType, Guess, is_number, is_truth};
+use crate::terminal::Failure;
 
 /// Rows on their way into a CSV file.
 pub(crate) struct CsvSink<W: Write> {
@@ -203,8 +203,8 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
     use std::io::Cursor;
 
-    use super::super::import::source::{Format, Reading, Source, unpack};
     use super::*;
+    use crate::loading::source::{Format, Reading, Source, unpack};
 
     fn rows(texts: &[&str]) -> Vec<Row> {
         let parse = |text: &&str| tablestore_client::json::parse_object(text.as_bytes()).unwrap();

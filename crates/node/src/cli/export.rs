@@ -10,8 +10,8 @@ use serde_json::json;
 use tablestore_client::{Client, Row, ScanOptions, json as exact};
 
 use super::csv::CsvSink;
-use super::import::source::Format;
-use super::{Exit, Failure, Screen};
+use crate::loading::source::Format;
+use crate::terminal::{Exit, Failure, Screen};
 
 /// Rows fetched at a time.
 const PAGE_ROWS: usize = 1000;

@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use tablestore_client::Client;
 
-use super::{Exit, Failure, Screen};
+use crate::terminal::{Exit, Failure, Screen};
 
 /// `tablestore node …`
 #[derive(Debug, Subcommand)]
@@ -56,7 +56,7 @@ pub(crate) async fn explain(
     screen: &Screen,
     arguments: ExplainArguments,
 ) -> Result<Exit, Failure> {
-    let explained = client.explain(&arguments.if_fails).await?;
+    let explained = json!(client.explain(&arguments.if_fails).await?);
     screen.result(&explained, || {
         serde_json::to_string_pretty(&explained).unwrap_or_else(|_| explained.to_string())
     });

@@ -6,12 +6,11 @@
 mod completions;
 mod config;
 mod csv;
-mod exit;
 mod export;
-pub(crate) mod import;
+mod import;
 mod member;
 mod rows;
-mod screen;
+mod settings;
 mod start;
 mod status;
 mod table;
@@ -22,8 +21,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use tablestore_client::{Client, ClientSettings};
 
-pub(crate) use exit::{Exit, Failure};
-pub(crate) use screen::Screen;
+use crate::terminal::{Exit, Failure, Screen};
 
 /// Where `start` listens and every other command connects, unless told otherwise.
 pub(crate) const ADDRESS: &str = "127.0.0.1:7001";

@@ -10,8 +10,7 @@ use tablestore_client::{
     Value, WriteOptions, json as exact,
 };
 
-use super::screen::{cell, columns};
-use super::{Exit, Failure, Screen};
+use crate::terminal::{Exit, Failure, Screen, cell, columns};
 
 /// Rows a page unless `--limit` is smaller.
 const PAGE_ROWS: usize = 500;

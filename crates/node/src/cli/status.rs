@@ -4,11 +4,10 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 use tablestore_client::{Client, ClusterView, Decision, NodeView, PartitionView};
 
-use super::screen::{Tone, columns, date_time};
-use super::{Exit, Failure, Screen};
+use crate::terminal::{Exit, Failure, Screen, Tone, columns, date_time};
 
 /// Decisions shown unless told otherwise.
 const DECISIONS: usize = 5;
@@ -59,7 +58,7 @@ async fn look(client: &Client, decisions: usize) -> Result<Seen, Failure> {
     let mut cluster = client.cluster().await?;
     cluster.nodes.sort_by(|a, b| a.name.cmp(&b.name));
     let mut partitions = BTreeMap::new();
-    for name in cluster.tables.iter().filter_map(table_name) {
+    for name in cluster.tables.iter().map(|table| table.name.clone()) {
         partitions.insert(name.clone(), client.partitions(&name).await?);
     }
     let mut latest = client.decisions(decisions).await?;
@@ -70,12 +69,6 @@ async fn look(client: &Client, decisions: usize) -> Result<Seen, Failure> {
         partitions,
         decisions: latest,
     })
-}
-
-/// The name of a table, which the server gives alone or as a member of an object.
-pub(crate) fn table_name(table: &Value) -> Option<String> {
-    let name = table.get("name").unwrap_or(table);
-    name.as_str().map(str::to_owned)
 }
 
 /// Why all is not well; empty when it is.
@@ -91,7 +84,7 @@ fn assess(seen: &Seen) -> Vec<String> {
         }
         // A warning keeps new data away, which is no harm yet; the table of nodes shows it.
         let harmless = ["ok", "warn"];
-        if let Some(level) = resource_level(node).filter(|l| !harmless.contains(&l.as_str())) {
+        if let Some(level) = resource_level(node).filter(|level| !harmless.contains(level)) {
             reasons.push(format!("{} is short of resources ({level})", node.name));
         }
     }
@@ -104,15 +97,17 @@ fn assess(seen: &Seen) -> Vec<String> {
 /// How many copies a table is defined to have; there may be fewer nodes than that.
 fn copies_wanted(seen: &Seen, table: &str) -> usize {
     let tables = &seen.cluster.tables;
-    let shown = tables.iter().find(|shown| shown["name"] == table);
-    let replicas = shown.and_then(|shown| shown["replicas"].as_u64());
-    replicas.map_or(0, |replicas| usize::try_from(replicas).unwrap_or(0))
+    let shown = tables.iter().find(|shown| shown.name == table);
+    shown.map_or(0, |shown| usize::try_from(shown.replicas).unwrap_or(0))
 }
 
 fn assess_table(table: &str, partitions: &[PartitionView], wanted: usize) -> Vec<String> {
     let mut reasons = Vec::new();
     let of = partitions.len();
-    let without = partitions.iter().filter(|p| p.primary.is_none()).count();
+    let without = partitions
+        .iter()
+        .filter(|p| p.assignment.primary.is_none())
+        .count();
     if without > 0 {
         reasons.push(format!(
             "{table}: {without} of {of} partitions have no primary"
@@ -120,12 +115,12 @@ fn assess_table(table: &str, partitions: &[PartitionView], wanted: usize) -> Vec
     }
     let short = partitions
         .iter()
-        .filter(|p| p.in_sync.len() < p.replicas.len().max(wanted))
+        .filter(|p| p.assignment.in_sync.len() < p.assignment.replicas.len().max(wanted))
         .count();
     if short > 0 {
         let fewest = partitions
             .iter()
-            .map(|p| p.in_sync.len())
+            .map(|p| p.assignment.in_sync.len())
             .min()
             .unwrap_or(0);
         reasons.push(format!(
@@ -136,16 +131,8 @@ fn assess_table(table: &str, partitions: &[PartitionView], wanted: usize) -> Vec
 }
 
 /// The worst level the node reports about itself.
-fn resource_level(node: &NodeView) -> Option<String> {
-    match &node.resources {
-        Value::String(level) => Some(level.clone()),
-        Value::Object(fields) => fields
-            .get("level")
-            .or_else(|| fields.get("verdict"))?
-            .as_str()
-            .map(str::to_owned),
-        _ => None,
-    }
+fn resource_level(node: &NodeView) -> Option<&str> {
+    node.resources.as_ref().map(|known| known.level.as_str())
 }
 
 fn render(screen: &Screen, seen: &Seen, reasons: &[String]) -> String {
@@ -212,11 +199,13 @@ fn nodes(screen: &Screen, seen: &Seen) -> String {
                 node.address.clone(),
                 node.zone.clone().unwrap_or_default(),
                 node.incarnation.to_string(),
-                count(node, &|p, name| p.primary.as_deref() == Some(name)),
                 count(node, &|p, name| {
-                    p.replicas.iter().any(|replica| replica == name)
+                    p.assignment.primary.as_deref() == Some(name)
                 }),
-                resource_level(node).unwrap_or_default(),
+                count(node, &|p, name| {
+                    p.assignment.replicas.iter().any(|replica| replica == name)
+                }),
+                resource_level(node).unwrap_or_default().to_owned(),
             ]
         })
         .collect();
@@ -241,14 +230,17 @@ fn tables(screen: &Screen, seen: &Seen) -> String {
         .map(|(name, partitions)| {
             let full = partitions
                 .iter()
-                .filter(|p| p.in_sync.len() == p.replicas.len())
+                .filter(|p| p.assignment.in_sync.len() == p.assignment.replicas.len())
                 .count();
             let copies = partitions
                 .iter()
-                .map(|p| p.replicas.len())
+                .map(|p| p.assignment.replicas.len())
                 .max()
                 .unwrap_or(0);
-            let serving = partitions.iter().filter(|p| p.primary.is_some()).count();
+            let serving = partitions
+                .iter()
+                .filter(|p| p.assignment.primary.is_some())
+                .count();
             vec![
                 name.clone(),
                 partitions.len().to_string(),
@@ -298,7 +290,16 @@ fn decisions(screen: &Screen, seen: &Seen) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tablestore_contract::{AssignmentView, Resources, TableView};
+
     use super::*;
+
+    fn level(level: &str) -> Option<Resources> {
+        Some(Resources {
+            level: level.to_owned(),
+            ..Resources::default()
+        })
+    }
 
     fn node(name: &str, state: &str) -> NodeView {
         NodeView {
@@ -308,7 +309,7 @@ mod tests {
             address: format!("127.0.0.1:70{name}"),
             zone: Some("eu/a".to_owned()),
             incarnation: 2,
-            resources: json!({"level": "ok"}),
+            resources: level("ok"),
             ..NodeView::default()
         }
     }
@@ -316,10 +317,13 @@ mod tests {
     fn partition(number: u32, in_sync: &[&str]) -> PartitionView {
         PartitionView {
             partition: number,
-            epoch: 3,
-            primary: in_sync.first().map(|name| (*name).to_owned()),
-            replicas: ["n1", "n2", "n3"].map(str::to_owned).to_vec(),
-            in_sync: in_sync.iter().map(|name| (*name).to_owned()).collect(),
+            assignment: AssignmentView {
+                epoch: 3,
+                primary: in_sync.first().map(|name| (*name).to_owned()),
+                replicas: ["n1", "n2", "n3"].map(str::to_owned).to_vec(),
+                in_sync: in_sync.iter().map(|name| (*name).to_owned()).collect(),
+                ..AssignmentView::default()
+            },
             ..PartitionView::default()
         }
     }
@@ -339,7 +343,10 @@ mod tests {
                 map_version: 40,
                 controller: Some("00000000000000n1".to_owned()),
                 nodes: vec![node("n1", "up"), node("n2", "up"), node("n3", "up")],
-                tables: vec![json!({"name": "flights"})],
+                tables: vec![TableView {
+                    name: "flights".to_owned(),
+                    ..TableView::default()
+                }],
                 ..ClusterView::default()
             },
             partitions: BTreeMap::from([(
@@ -366,7 +373,7 @@ mod tests {
         let mut seen = healthy();
         seen.cluster.controller = None;
         seen.cluster.nodes[1].state = "down".to_owned();
-        seen.cluster.nodes[2].resources = json!({"level": "critical"});
+        seen.cluster.nodes[2].resources = level("critical");
         let flights = seen.partitions.get_mut("flights").expect("it is there");
         flights[0] = partition(0, &["n1", "n3"]);
         flights[1] = partition(1, &[]);
@@ -379,12 +386,5 @@ mod tests {
         let mut seen = healthy();
         seen.cluster.nodes.push(node("n4", "left"));
         assert_eq!(assess(&seen), Vec::<String>::new());
-    }
-
-    #[test]
-    fn names_of_tables_are_found_in_both_forms() {
-        assert_eq!(table_name(&json!("t")).as_deref(), Some("t"));
-        assert_eq!(table_name(&json!({"name": "t"})).as_deref(), Some("t"));
-        assert_eq!(table_name(&json!(3)), None);
     }
 }

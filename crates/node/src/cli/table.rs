@@ -4,8 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use tablestore_client::{Client, Document, KeyDefinition, KeyType, TableDefinition, TableView};
 
-use super::screen::{columns, field};
-use super::{Exit, Failure, Screen};
+use crate::terminal::{Exit, Failure, Screen, columns, field};
 
 /// `tablestore table …`
 #[derive(Debug, Subcommand)]
@@ -191,10 +190,13 @@ async fn describe(client: &Client, screen: &Screen, table: &str) -> Result<Exit,
             .map(|p| {
                 vec![
                     p.partition.to_string(),
-                    p.epoch.to_string(),
-                    p.primary.clone().unwrap_or_else(|| "-".to_owned()),
-                    p.replicas.join(" "),
-                    p.in_sync.join(" "),
+                    p.assignment.epoch.to_string(),
+                    p.assignment
+                        .primary
+                        .clone()
+                        .unwrap_or_else(|| "-".to_owned()),
+                    p.assignment.replicas.join(" "),
+                    p.assignment.in_sync.join(" "),
                 ]
             })
             .collect();

@@ -84,7 +84,7 @@ impl Node {
             let all = self.shared.resources.lock();
             let all = all.unwrap_or_else(std::sync::PoisonError::into_inner);
             all.get(&self.me())
-                .map(|own| own.to_string().into_bytes())
+                .map(|own| serde_json::json!(own).to_string().into_bytes())
                 .unwrap_or_default()
         };
         HeartbeatAnswer {

@@ -18,4 +18,5 @@ pub(crate) use event::{Asked, DataEvent, EventSender, channel};
 pub(crate) use host::{Parts, run};
 pub(crate) use journal::JournalQueue;
 pub(crate) use progress::Progress;
+pub use storage::StorageError;
 pub(crate) use storage::{Storage, open_storage};

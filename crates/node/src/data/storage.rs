@@ -1,12 +1,14 @@
 //! Opening what the node stored: journal and rows, and what each replica starts from.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tablestore_dataplane::{Stored, recover};
+use tablestore_dataplane::{RecoverError, Stored, recover};
 use tablestore_store::stopped::StoppedReplicas;
 use tablestore_store::{
-    DataDirectory, Journal, JournalReader, JournalSettings, JournalWriter, LsmEngine, LsmSettings,
+    DataDirectory, EngineError, Journal, JournalReader, JournalSettings, JournalWriter, LsmEngine,
+    LsmSettings, journal,
 };
 
 use crate::settings::NodeSettings;
@@ -20,6 +22,29 @@ pub(crate) struct Storage {
     pub(crate) stored: Stored,
 }
 
+/// Why what a node stored was not opened. Nothing was emptied or left out; the source names what is
+/// wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// A segment of the journal is damaged, missing or of another format. A write that a crash tore
+    /// may have been cut off, else nothing changed. Bring the file back, or start without the data
+    /// directory as a new member.
+    #[error(transparent)]
+    Journal(#[from] journal::OpenError),
+    /// The rows are damaged or of another format. Nothing changed. The same helps.
+    #[error(transparent)]
+    Rows(#[from] EngineError),
+    /// Which replicas have stopped cannot be read. Nothing changed. Start again when the files in
+    /// `stopped/` can be.
+    #[error(transparent)]
+    Stopped(io::Error),
+    /// Journal and rows do not fit together. Nothing changed. Bring the whole directory back as it
+    /// was when the node last ended.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+}
+
 /// Opens journal and rows. Blocks; runs before the threads start.
 ///
 /// # Errors
@@ -27,7 +52,7 @@ pub(crate) struct Storage {
 pub(crate) fn open_storage(
     directory: &DataDirectory,
     settings: &NodeSettings,
-) -> anyhow::Result<Storage> {
+) -> Result<Storage, StorageError> {
     let journal = JournalSettings {
         segment_bytes: settings.segment_bytes,
         segments_max: settings.segments_max,
@@ -40,7 +65,9 @@ pub(crate) fn open_storage(
     let rows = directory.rows();
     let engine = LsmEngine::open(&rows, &LsmSettings::default())?;
     took("the rows are open");
-    let stopped = StoppedReplicas::at(directory.path()).read()?;
+    let stopped = StoppedReplicas::at(directory.path())
+        .read()
+        .map_err(StorageError::Stopped)?;
     // But for the number of its generation.
     let place = |partition: u64| rows.join(format!("{partition:016x}")).display().to_string();
     let stored = recover(&engine, &reader, &engine.broken(), &stopped, &place)?;

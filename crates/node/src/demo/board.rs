@@ -5,7 +5,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use tablestore_verify::Traffic;
 
-use crate::cli::Screen;
+use crate::terminal::Screen;
 
 const REDRAW_EVERY: Duration = Duration::from_millis(120);
 

@@ -47,7 +47,7 @@ impl Seen {
             .iter()
             .flat_map(|(_, partitions)| partitions)
         {
-            if let Some(primary) = &partition.primary {
+            if let Some(primary) = &partition.assignment.primary {
                 *counts.entry(self.name(primary).to_owned()).or_default() += 1;
             }
         }
@@ -57,8 +57,8 @@ impl Seen {
     /// The id of a table as events name it; empty if the table is not there.
     pub(crate) fn table_id(&self, table: &str) -> String {
         let tables = &self.cluster.tables;
-        let found = tables.iter().find(|shown| shown["name"] == table);
-        found.map_or_else(String::new, |shown| shown["id"].to_string())
+        let found = tables.iter().find(|shown| shown.name == table);
+        found.map_or_else(String::new, |shown| shown.id.to_string())
     }
 
     /// The epochs of a table's partitions that a node is the primary of.
@@ -67,8 +67,13 @@ impl Seen {
             .iter()
             .filter(|(name, _)| name == table)
             .flat_map(|(_, partitions)| partitions)
-            .filter(|p| p.primary.as_deref().is_some_and(|id| self.name(id) == node))
-            .map(|p| (p.partition, p.epoch))
+            .filter(|p| {
+                p.assignment
+                    .primary
+                    .as_deref()
+                    .is_some_and(|id| self.name(id) == node)
+            })
+            .map(|p| (p.partition, p.assignment.epoch))
             .collect()
     }
 
@@ -91,7 +96,7 @@ impl Seen {
             let of = partitions.len();
             let whole = partitions
                 .iter()
-                .filter(|p| p.primary.is_some() && p.in_sync.len() >= copies)
+                .filter(|p| p.assignment.primary.is_some() && p.assignment.in_sync.len() >= copies)
                 .count();
             if whole < of || of == 0 {
                 return Some(format!("{whole} of {of} partitions of {table} are whole"));
@@ -190,13 +195,13 @@ mod tests {
         assert_eq!(seen().missing(3, 3), None);
         assert!(seen().missing(4, 3).unwrap().contains("3 of 4 nodes"));
         let mut short = seen();
-        short.partitions[0].1[2].in_sync.pop();
+        short.partitions[0].1[2].assignment.in_sync.pop();
         assert_eq!(
             short.missing(3, 3).unwrap(),
             "4 of 5 partitions of flights are whole"
         );
         let mut headless = seen();
-        headless.partitions[0].1[2].primary = None;
+        headless.partitions[0].1[2].assignment.primary = None;
         assert!(headless.missing(3, 3).is_some());
         let mut down = seen();
         down.cluster.nodes[1].state = "suspect".to_owned();

@@ -20,7 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::board::Board;
 use self::stage::Stage;
-use crate::cli::{Exit, Failure, Screen};
+use crate::terminal::{Exit, Failure, Screen};
 
 const HELP: &str = "\
 What it does: starts nodes of its own on this machine, makes a table with three copies of every row,

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 
-use crate::cli::Failure;
+use crate::terminal::Failure;
 
 /// A stream that says nothing for this long has told all that it remembered.
 const SILENCE: Duration = Duration::from_millis(200);

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use tablestore_client::{Row, RowKey, Value};
 use tablestore_verify::{Endpoint, Loaded, Target};
 
-use crate::cli::import::source::{Format, Reading, Source, unpack};
+use crate::loading::source::{Format, Reading, Source, unpack};
 
 static AIRPORTS_CSV: &[u8] = include_bytes!(concat!(
     env!("CARGO_MANIFEST_DIR"),

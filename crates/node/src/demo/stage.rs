@@ -15,9 +15,9 @@ use super::promoted::{self, Lost};
 use super::report::{Kill, Report, phases};
 use super::rows::{self, FLIGHTS};
 use super::{DemoArguments, KillKind};
-use crate::cli::Failure;
-use crate::cli::import::load::Loader;
-use crate::cli::import::source::Numbered;
+use crate::loading::load::Loader;
+use crate::loading::source::Numbered;
+use crate::terminal::Failure;
 
 /// Rows that one writer owns, so that every writer meets every node's partitions.
 const ROWS_A_WRITER: usize = 64;

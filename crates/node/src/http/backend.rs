@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
 pub use tablestore_contract::Event;
+use tablestore_contract::Resources;
+use tablestore_placement::explain::Explanation;
 use tablestore_placement::{ClusterMap, StorageId, TableDefinition};
 use tablestore_store::Mutation;
 use tokio::sync::broadcast;
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::api::{
     BatchItem, Consistency, PartitionChecksums, RequestContext, RequestError, Row, RowKey,
-    ScanPage, ScanRequest, Served, TableChange, WriteReply,
+    ScanPage, ScanRequest, Served, TableChange, TableTarget, WriteReply,
 };
 use crate::metrics::Metrics;
 
@@ -30,8 +31,8 @@ pub trait Backend: Timeline + Administration + RowService + Clone + Send + Sync 
     /// The controller as this node knows it.
     fn controller(&self) -> Option<StorageId>;
 
-    /// Health and resources of a member as this node knows them; null where it knows nothing.
-    fn resources(&self, member: StorageId) -> Value;
+    /// Health and resources of a member, where this node knows them.
+    fn resources(&self, member: StorageId) -> Option<Resources>;
 
     /// Whether it can serve, or why not.
     ///
@@ -58,7 +59,7 @@ pub trait Administration {
     ///
     /// # Errors
     /// `UnknownNode`.
-    fn explain(&self, if_fails: &[String]) -> Result<Value, RequestError>;
+    fn explain(&self, if_fails: &[String]) -> Result<Explanation, RequestError>;
 
     /// A linearizable read of the map: asked for when a table is not in [`map`](Backend::map),
     /// since another node may just have created it.
@@ -97,12 +98,12 @@ pub trait Administration {
     ) -> impl Future<Output = Result<(), RequestError>> + Send;
 }
 
-/// The rows of tables.
+/// The rows of tables. Whoever asks has looked the table up: it is not looked up again.
 pub trait RowService {
     /// One write. The mutation holds the encoded form of `key`.
     fn write(
         &self,
-        table: &str,
+        table: TableTarget,
         key: RowKey,
         mutation: Mutation,
         context: RequestContext,
@@ -111,7 +112,7 @@ pub trait RowService {
     /// One read.
     fn get(
         &self,
-        table: &str,
+        table: TableTarget,
         key: RowKey,
         consistency: Consistency,
         context: RequestContext,
@@ -120,7 +121,7 @@ pub trait RowService {
     /// One page.
     fn scan(
         &self,
-        table: &str,
+        table: TableTarget,
         scan: ScanRequest,
         context: RequestContext,
     ) -> impl Future<Output = Result<ScanPage, RequestError>> + Send;
@@ -129,7 +130,7 @@ pub trait RowService {
     /// their order. The id of an item is (request id, position).
     fn batch(
         &self,
-        table: &str,
+        table: TableTarget,
         items: Vec<BatchItem>,
         context: RequestContext,
     ) -> impl Future<Output = Vec<Result<WriteReply, RequestError>>> + Send;
@@ -137,7 +138,7 @@ pub trait RowService {
     /// Checksums of all replicas of a table.
     fn checksums(
         &self,
-        table: &str,
+        table: TableTarget,
         context: RequestContext,
     ) -> impl Future<Output = Result<Vec<PartitionChecksums>, RequestError>> + Send;
 }

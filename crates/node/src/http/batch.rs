@@ -73,7 +73,7 @@ where
     let answers = if sent.is_empty() {
         Vec::new()
     } else {
-        shared.backend.batch(&table.name, sent, context).await
+        shared.backend.batch(table.target, sent, context).await
     };
     let mut answers = answers.into_iter();
     let results = refused.into_iter().map(|refused| match refused {

@@ -10,6 +10,8 @@ use hyper::header::HeaderValue;
 use tablestore_placement::{ClusterMap, KeyDefinition, StorageId, TableDefinition, TableId};
 use tablestore_store::KeyType;
 
+use crate::api::TableTarget;
+
 /// One part of a table's primary key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeyPart {
@@ -37,21 +39,19 @@ impl From<&KeyDefinition> for KeyPart {
 /// What requests for rows need to know of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TableEntry {
-    pub(crate) id: TableId,
+    pub(crate) target: TableTarget,
     pub(crate) name: String,
     pub(crate) partition_key: KeyPart,
     pub(crate) sort_key: Option<KeyPart>,
-    pub(crate) partitions: u32,
 }
 
 impl TableEntry {
     pub(crate) fn new(id: TableId, name: &str, definition: &TableDefinition) -> Self {
         Self {
-            id,
+            target: TableTarget::new(id, definition),
             name: name.to_owned(),
             partition_key: KeyPart::from(&definition.partition_key),
             sort_key: definition.sort_key.as_ref().map(KeyPart::from),
-            partitions: definition.partitions,
         }
     }
 

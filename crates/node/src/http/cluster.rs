@@ -87,7 +87,7 @@ pub(crate) async fn explain<B: Backend>(
             return Err(Problem::invalid("if_fails", expected, "none"));
         }
     };
-    Ok(Json(shared.backend.explain(&names)?))
+    Ok(shown(&views::explanation(&shared.backend.explain(&names)?)))
 }
 
 /// `GET /v1/cluster/checksums?table=`
@@ -98,8 +98,8 @@ pub(crate) async fn checksums<B: Backend>(
 ) -> Reply {
     let name = query.required(parameters::TABLE, TABLE)?;
     let context = headers::context(&headers)?;
-    shared.table(&name, context.deadline).await?;
-    let sums = shared.backend.checksums(&name, context).await?;
+    let table = shared.table(&name, context.deadline).await?;
+    let sums = shared.backend.checksums(table.target, context).await?;
     Ok(shown(&views::checksums(
         &shared.backend.map(),
         &name,

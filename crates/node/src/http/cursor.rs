@@ -12,7 +12,7 @@ use tablestore_store::key;
 use super::catalog::TableEntry;
 use super::problem::Problem;
 
-const FORMAT: u8 = 1;
+const CURSOR_FORMAT: u8 = 1;
 /// Format, table, partition, fingerprint; the key; the checksum.
 const HEAD_BYTES: usize = 1 + 4 + 4 + 8;
 const CHECKSUM_BYTES: usize = 4;
@@ -24,7 +24,7 @@ pub(crate) type Position = (u32, Vec<u8>);
 pub(crate) fn encode(table: TableId, fingerprint: u64, position: &Position) -> String {
     let (partition, key) = position;
     let mut bytes = Vec::with_capacity(HEAD_BYTES + key.len() + CHECKSUM_BYTES);
-    bytes.push(FORMAT);
+    bytes.push(CURSOR_FORMAT);
     bytes.extend_from_slice(&table.0.to_be_bytes());
     bytes.extend_from_slice(&partition.to_be_bytes());
     bytes.extend_from_slice(&fingerprint.to_be_bytes());
@@ -50,7 +50,7 @@ pub(crate) fn decode(
         .split_last_chunk::<CHECKSUM_BYTES>()
         .filter(|(content, _)| content.len() >= HEAD_BYTES)
         .ok_or_else(|| bad("text that is no cursor"))?;
-    if crc32c::crc32c(content) != u32::from_be_bytes(*checksum) || content[0] != FORMAT {
+    if crc32c::crc32c(content) != u32::from_be_bytes(*checksum) || content[0] != CURSOR_FORMAT {
         return Err(bad("text that is no cursor"));
     }
     let number = |at: usize| {
@@ -59,7 +59,7 @@ pub(crate) fn decode(
             .expect("the head has its length");
         u32::from_be_bytes(bytes)
     };
-    if number(1) != table.id.0 {
+    if number(1) != table.target.id.0 {
         return Err(bad("a cursor of another table"));
     }
     let asked = content[9..HEAD_BYTES]
@@ -72,7 +72,7 @@ pub(crate) fn decode(
     }
     let partition = number(5);
     let key = &content[HEAD_BYTES..];
-    if partition >= table.partitions || key::decode_row_key(key).is_err() {
+    if partition >= table.target.partitions || key::decode_row_key(key).is_err() {
         return Err(bad("a cursor of another form of the table"));
     }
     Ok((partition, key.to_vec()))
@@ -80,21 +80,63 @@ pub(crate) fn decode(
 
 #[cfg(test)]
 mod tests {
+    use tablestore_placement::testing::definition;
+    use tablestore_store::testing::golden::Golden;
     use tablestore_store::{KeyType, KeyValue};
 
     use super::*;
+    use crate::api::TableTarget;
     use crate::http::catalog::KeyPart;
+    use crate::http::scan::fingerprint;
 
     fn table(id: u32) -> TableEntry {
         TableEntry {
-            id: TableId(id),
+            target: TableTarget::new(TableId(id), &definition(4, 1, 1)),
             name: "orders".to_owned(),
             partition_key: KeyPart {
                 name: "id".to_owned(),
                 key_type: KeyType::String,
             },
             sort_key: None,
-            partitions: 4,
+        }
+    }
+
+    /// Cursors of table 7 at one row each, after the question that they continue.
+    const GOLDEN: Golden<'_> = Golden {
+        format: "cursors",
+        number: "CURSOR_FORMAT",
+        file: "cursor-1.txt",
+        text: include_str!("../../testdata/cursor-1.txt"),
+    };
+
+    /// Word, fingerprint of the question, partition and key of the last row.
+    fn cases() -> [(&'static str, u64, Position); 3] {
+        let text = |text: &str| KeyValue::String(text.to_owned());
+        let row = |key: &str| key::encode_row_key(&text(key), None);
+        let pair = key::encode_row_key(&text("a"), Some(&text("b\0c")));
+        let range = [&Some(text("a")), &Some(text("b")), &None];
+        [
+            ("table", fingerprint([&None; 3], false), (3, row("a"))),
+            ("range", fingerprint(range, false), (0, pair.clone())),
+            ("reverse", fingerprint(range, true), (2, pair)),
+        ]
+    }
+
+    #[test]
+    fn the_bytes_of_cursors_do_not_change() {
+        let line = |(word, question, position)| {
+            format!("{word} {}\n", encode(TableId(7), question, &position))
+        };
+        GOLDEN.check(&cases().map(line).concat());
+    }
+
+    #[test]
+    fn cursors_of_the_golden_file_are_read() {
+        assert_eq!(GOLDEN.text.lines().count(), cases().len());
+        for (line, (word, question, position)) in GOLDEN.text.lines().zip(cases()) {
+            let (name, text) = line.split_once(' ').unwrap_or_default();
+            assert_eq!(name, word);
+            assert_eq!(decode(&table(7), question, text), Ok(position), "{word}");
         }
     }
 

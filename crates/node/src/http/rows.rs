@@ -94,7 +94,7 @@ async fn get<B: Backend>(
     let (table, key) = locate(shared, target, context).await?;
     let (row, served) = shared
         .backend
-        .get(&table.name, key.clone(), consistency, context)
+        .get(table.target, key.clone(), consistency, context)
         .await?;
     let Some(row) = row else {
         let mut problem = Problem::new(Kind::UnknownRow, "there is no row of this key");
@@ -168,7 +168,7 @@ where
     let deletes = matches!(mutation, Mutation::Delete { .. });
     let reply = shared
         .backend
-        .write(&table.name, key, mutation, context)
+        .write(table.target, key, mutation, context)
         .await?;
     written(shared, &reply, condition, deletes)
 }

@@ -69,7 +69,7 @@ pub(crate) async fn answer<B: Backend>(
     }
     let page = shared
         .backend
-        .scan(&scan.table.name, scan.request.clone(), context)
+        .scan(scan.table.target, scan.request.clone(), context)
         .await?;
     let mut out = Vec::with_capacity(page.rows.len() * 128 + 64);
     out.extend_from_slice(b"{\"rows\":[");
@@ -161,7 +161,7 @@ impl Scan {
     }
 
     fn cursor(&self, position: &Position) -> String {
-        cursor::encode(self.table.id, self.fingerprint, position)
+        cursor::encode(self.table.target.id(), self.fingerprint, position)
     }
 
     fn write_rows(&self, page: &ScanPage, separator: u8, out: &mut Vec<u8>) -> Result<(), Problem> {
@@ -191,7 +191,7 @@ impl Scan {
 
 /// What a cursor is bound to beside its table. Made of encoded keys, whose form never changes, so
 /// that nodes of different versions agree.
-fn fingerprint(keys: [&Option<KeyValue>; 3], reverse: bool) -> u64 {
+pub(super) fn fingerprint(keys: [&Option<KeyValue>; 3], reverse: bool) -> u64 {
     let mut question = vec![u8::from(reverse)];
     for key in keys {
         match key {
@@ -242,7 +242,7 @@ async fn ndjson<B: Backend>(
     }
     let page = shared
         .backend
-        .scan(&scan.table.name, scan.request.clone(), context)
+        .scan(scan.table.target, scan.request.clone(), context)
         .await?;
     let lines = scan.lines(&page)?;
     let mut response = match page.next {
@@ -309,7 +309,7 @@ impl<B: Backend> Pages<B> {
         let page = self
             .shared
             .backend
-            .scan(&self.scan.table.name, request, context)
+            .scan(self.scan.table.target, request, context)
             .await;
         let page = page.map_err(|error| {
             tracing::warn!(%error, table = %self.scan.table.name, "a stream of rows broke off");

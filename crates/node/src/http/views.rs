@@ -8,8 +8,11 @@ use serde::Serialize;
 use serde_json::Value;
 use tablestore_contract::{
     AssignmentView, Change, Checksums, ClusterView, Decision as DecisionView, Decisions, Document,
-    NodeView, PartitionChecksum, Partitions, Phase, ReplicaChecksum,
+    Explanation as ExplanationView, NodeView, PartitionChecksum, PartitionCounts, PartitionNumber,
+    PartitionOutcome as OutcomeView, Partitions, Phase, ReplicaChecksum, Resources,
 };
+use tablestore_placement::explain::{Explanation, PartitionOutcome};
+use tablestore_placement::health::Summary;
 use tablestore_placement::{
     Assignment, ClusterMap, Decision, DecisionKind, Member, MemberState, PartitionChange,
     StorageId, Table,
@@ -31,7 +34,7 @@ fn value(view: &impl Serialize) -> Value {
 pub(crate) fn cluster(
     map: &ClusterMap,
     controller: Option<StorageId>,
-    resources: impl Fn(StorageId) -> Value,
+    resources: impl Fn(StorageId) -> Option<Resources>,
 ) -> ClusterView {
     let members = map.members.values();
     ClusterView {
@@ -42,16 +45,12 @@ pub(crate) fn cluster(
         nodes: members
             .map(|node| member(node, resources(node.storage)))
             .collect(),
-        tables: map
-            .tables
-            .values()
-            .map(|one| value(&definition::show(one)))
-            .collect(),
+        tables: map.tables.values().map(definition::show).collect(),
         more: Document::new(),
     }
 }
 
-fn member(member: &Member, resources: Value) -> NodeView {
+fn member(member: &Member, resources: Option<Resources>) -> NodeView {
     NodeView {
         id: member.storage.to_string(),
         name: member.name.clone(),
@@ -167,6 +166,58 @@ fn change(map: &ClusterMap, change: &PartitionChange) -> Change {
     }
 }
 
+/// `GET /v1/cluster/explain?if_fails=`
+pub(crate) fn explanation(explanation: &Explanation) -> ExplanationView {
+    let gained = explanation.offices_gained.iter();
+    ExplanationView {
+        failed: numbers(&explanation.failed),
+        partitions: explanation.partitions.iter().map(outcome).collect(),
+        failovers: explanation.failovers,
+        offices_gained: gained.map(|(id, more)| (id.0.to_string(), *more)).collect(),
+        before: counts(&explanation.before),
+        after: counts(&explanation.after),
+        copying_refused: explanation.copying_refused.clone(),
+        more: Document::new(),
+    }
+}
+
+fn numbers(storages: &[StorageId]) -> Vec<u64> {
+    storages.iter().map(|storage| storage.0).collect()
+}
+
+fn outcome(outcome: &PartitionOutcome) -> OutcomeView {
+    OutcomeView {
+        partition: PartitionNumber {
+            table: outcome.partition.table.0,
+            partition: outcome.partition.partition,
+        },
+        table: outcome.table.clone(),
+        primary: outcome.primary.map(|storage| storage.0),
+        next_primary: outcome.next_primary.map(|storage| storage.0),
+        epoch: outcome.epoch.0,
+        in_sync: numbers(&outcome.in_sync),
+        copies_before: outcome.copies_before,
+        copies_after: outcome.copies_after,
+        failures_left: outcome.failures_left,
+        readable: outcome.readable,
+        writable: outcome.writable,
+        more: Document::new(),
+    }
+}
+
+fn counts(summary: &Summary) -> PartitionCounts {
+    PartitionCounts {
+        partitions: summary.partitions,
+        without_primary: summary.without_primary,
+        below_min_in_sync: summary.below_min_in_sync,
+        under_replicated: summary.under_replicated,
+        catching_up: summary.catching_up,
+        members: summary.members,
+        members_down: summary.members_down,
+        more: Document::new(),
+    }
+}
+
 /// `GET /v1/cluster/checksums?table=`
 pub(crate) fn checksums(map: &ClusterMap, table: &str, sums: &[PartitionChecksums]) -> Checksums {
     let replica = |(storage, sum): &(StorageId, Result<u64, String>)| ReplicaChecksum {
@@ -186,5 +237,52 @@ pub(crate) fn checksums(map: &ClusterMap, table: &str, sums: &[PartitionChecksum
         table: table.to_owned(),
         equal: sums.iter().all(|sums| sums.equal),
         partitions: sums.iter().map(partition).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tablestore_placement::{Epoch, PartitionId};
+
+    use super::*;
+
+    #[test]
+    fn a_dry_run_is_shown_byte_by_byte_as_the_planners_say_it() {
+        let outcome = PartitionOutcome {
+            partition: PartitionId::from_u64(3 << 32 | 17),
+            table: "orders".to_owned(),
+            primary: Some(StorageId(u64::MAX)),
+            next_primary: None,
+            epoch: Epoch(4),
+            in_sync: vec![StorageId(9)],
+            copies_before: 2,
+            copies_after: 1,
+            failures_left: 0,
+            readable: true,
+            writable: false,
+        };
+        let before = Summary {
+            partitions: 8,
+            without_primary: 1,
+            below_min_in_sync: 2,
+            under_replicated: 3,
+            catching_up: 4,
+            members: 5,
+            members_down: 6,
+        };
+        let said = Explanation {
+            failed: vec![StorageId(10), StorageId(9)],
+            partitions: vec![outcome],
+            failovers: 1,
+            offices_gained: [(StorageId(9), 1), (StorageId(10), 2)].into(),
+            before,
+            after: Summary::default(),
+            copying_refused: Some("too many".to_owned()),
+        };
+        let shown = value(&explanation(&said));
+        assert_eq!(shown.to_string(), json!(said).to_string());
+        let read = serde_json::from_value::<ExplanationView>(shown.clone());
+        assert_eq!(value(&read.expect("a client reads it")), shown);
     }
 }

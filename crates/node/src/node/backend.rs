@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, PoisonError};
 
-use serde_json::Value;
-use tablestore_placement::{ClusterMap, StorageId, TableDefinition, explain};
+use tablestore_contract::Resources;
+use tablestore_placement::explain::{self, Explanation};
+use tablestore_placement::{ClusterMap, StorageId, TableDefinition};
 use tablestore_store::Mutation;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 use super::{Event, Node};
 use crate::api::{
     BatchItem, Consistency, PartitionChecksums, RequestContext, RequestError, Row, RowKey,
-    ScanPage, ScanRequest, Served, TableChange, WriteReply,
+    ScanPage, ScanRequest, Served, TableChange, TableTarget, WriteReply,
 };
 use crate::http::{Administration, Backend, RowService, Timeline};
 use crate::metrics::Metrics;
@@ -29,13 +30,13 @@ impl Backend for Node {
         self.shared.consensus.leader()
     }
 
-    fn resources(&self, member: StorageId) -> Value {
+    fn resources(&self, member: StorageId) -> Option<Resources> {
         let all = self
             .shared
             .resources
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        all.get(&member).cloned().unwrap_or(Value::Null)
+        all.get(&member).cloned()
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -71,7 +72,7 @@ impl Timeline for Node {
 }
 
 impl Administration for Node {
-    fn explain(&self, if_fails: &[String]) -> Result<Value, RequestError> {
+    fn explain(&self, if_fails: &[String]) -> Result<Explanation, RequestError> {
         let map = self.map();
         let mut failed = Vec::new();
         for name in if_fails {
@@ -80,8 +81,7 @@ impl Administration for Node {
                 .ok_or_else(|| RequestError::UnknownNode { name: name.clone() })?;
             failed.push(member.storage);
         }
-        serde_json::to_value(explain::if_fails(&self.shared.strategies, &map, &failed))
-            .map_err(|error| RequestError::Internal(error.to_string()))
+        Ok(explain::if_fails(&self.shared.strategies, &map, &failed))
     }
 
     async fn fresh_map(&self, deadline: Instant) -> Result<Arc<ClusterMap>, RequestError> {
@@ -113,7 +113,7 @@ impl Administration for Node {
 impl RowService for Node {
     async fn write(
         &self,
-        table: &str,
+        table: TableTarget,
         key: RowKey,
         mutation: Mutation,
         context: RequestContext,
@@ -123,7 +123,7 @@ impl RowService for Node {
 
     async fn get(
         &self,
-        table: &str,
+        table: TableTarget,
         key: RowKey,
         consistency: Consistency,
         context: RequestContext,
@@ -133,7 +133,7 @@ impl RowService for Node {
 
     async fn scan(
         &self,
-        table: &str,
+        table: TableTarget,
         scan: ScanRequest,
         context: RequestContext,
     ) -> Result<ScanPage, RequestError> {
@@ -142,7 +142,7 @@ impl RowService for Node {
 
     async fn batch(
         &self,
-        table: &str,
+        table: TableTarget,
         items: Vec<BatchItem>,
         context: RequestContext,
     ) -> Vec<Result<WriteReply, RequestError>> {
@@ -151,7 +151,7 @@ impl RowService for Node {
 
     async fn checksums(
         &self,
-        table: &str,
+        table: TableTarget,
         context: RequestContext,
     ) -> Result<Vec<PartitionChecksums>, RequestError> {
         Self::checksums(self, table, context).await

@@ -17,23 +17,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use rand::RngExt;
 use tablestore_consensus::Consensus;
+use tablestore_contract::Resources;
 use tablestore_dataplane::{Answer, Failure, Operation, Reply};
 use tablestore_placement::{ClusterMap, Office, PartitionId, StorageId, Strategies};
 use tablestore_store::{Effect, Mutation};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 pub use events::{Event, Events};
 
 use crate::api::{
     BatchItem, Consistency, NotAppliedReason, RequestContext, RequestError, Row, RowKey, ScanPage,
-    ScanRequest, Served, WriteReply,
+    ScanRequest, Served, TableTarget, WriteReply,
 };
 use crate::data::{Asked, DataEvent, EventSender, Progress};
 use crate::metrics::Metrics;
 use crate::settings::NodeSettings;
 
 use self::request_id::request_of;
-use self::target::{PartitionTarget, bounds, encoded};
+use self::target::{bounds, encoded};
 
 /// Wall-clock milliseconds, for people and for stamps that nothing true rests on.
 pub(crate) fn wall_ms() -> u64 {
@@ -52,7 +54,7 @@ pub(crate) struct SharedNode {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) timeline: Events,
     /// What each member last said of its resources.
-    pub(crate) resources: Mutex<BTreeMap<StorageId, serde_json::Value>>,
+    pub(crate) resources: Mutex<BTreeMap<StorageId, Resources>>,
     pub(crate) leaving: AtomicBool,
 }
 
@@ -82,7 +84,7 @@ impl Node {
     }
 
     /// Notes what a member says of its resources.
-    pub(crate) fn note_resources(&self, member: StorageId, resources: serde_json::Value) {
+    pub(crate) fn note_resources(&self, member: StorageId, resources: Resources) {
         let all = self.shared.resources.lock();
         let mut all = all.unwrap_or_else(PoisonError::into_inner);
         all.insert(member, resources);
@@ -93,26 +95,17 @@ impl Node {
         self.shared.leaving.load(Ordering::Acquire)
     }
 
-    async fn table(
-        &self,
-        name: &str,
-        context: RequestContext,
-    ) -> Result<(Arc<ClusterMap>, PartitionTarget), RequestError> {
-        let map = self.map();
-        if let Some(table) = map.table_named(name) {
-            let target = PartitionTarget::of(table);
-            return Ok((map, target));
+    /// Looks a table up, once for a request; in a fresh map if this node does not know it, since
+    /// another node may have created it a moment ago.
+    ///
+    /// # Errors
+    /// `UnknownTable`, `NoController`.
+    pub async fn table(&self, name: &str, deadline: Instant) -> Result<TableTarget, RequestError> {
+        if let Some(table) = self.map().table_named(name) {
+            return Ok(TableTarget::new(table.id, &table.definition));
         }
-        // Another node may have created it a moment ago.
-        let read = tokio::time::timeout_at(context.deadline, self.shared.consensus.read_index());
-        let Ok(Ok(map)) = read.await else {
-            return Err(RequestError::NoController);
-        };
-        match map.table_named(name) {
-            Some(table) => {
-                let target = PartitionTarget::of(table);
-                Ok((map, target))
-            }
+        match self.fresh(deadline).await?.table_named(name) {
+            Some(table) => Ok(TableTarget::new(table.id, &table.definition)),
             None => Err(RequestError::UnknownTable {
                 name: name.to_owned(),
             }),
@@ -159,17 +152,16 @@ impl Node {
     /// See [`RequestError`]: each says whether anything changed.
     pub async fn write(
         &self,
-        table: &str,
+        table: TableTarget,
         row: &RowKey,
         mutation: &Mutation,
         context: RequestContext,
     ) -> Result<WriteReply, RequestError> {
-        let (_, target) = self.table(table, context).await?;
         let payload = Bytes::from(mutation.encode());
         let id = context.request.unwrap_or_else(|| rand::rng().random());
-        let request = request_of(id, &encoded(row), 0);
+        let request = request_of(id, mutation.key(), 0);
         self.write_to(
-            target.partition_of(&row.partition),
+            table.partition_of(&row.partition),
             payload,
             request,
             context,
@@ -214,13 +206,12 @@ impl Node {
     /// See [`RequestError`].
     pub async fn get(
         &self,
-        table: &str,
+        table: TableTarget,
         row: &RowKey,
         consistency: Consistency,
         context: RequestContext,
     ) -> Result<(Option<Row>, Served), RequestError> {
-        let (_, target) = self.table(table, context).await?;
-        let partition = target.partition_of(&row.partition);
+        let partition = table.partition_of(&row.partition);
         let key = encoded(row).into();
         let operation = Operation::Get {
             key,
@@ -238,19 +229,18 @@ impl Node {
     /// See [`RequestError`].
     pub async fn scan(
         &self,
-        table: &str,
+        table: TableTarget,
         scan: ScanRequest,
         context: RequestContext,
     ) -> Result<ScanPage, RequestError> {
-        let (_, target) = self.table(table, context).await?;
         let (mut partition, last) = match &scan.partition_key {
             Some(key) => {
-                let partition = target.partition_of(key).partition;
+                let partition = table.partition_of(key).partition;
                 (partition, partition)
             }
             None => (
                 scan.cursor.as_ref().map_or(0, |(at, _)| *at),
-                target.count - 1,
+                table.partitions - 1,
             ),
         };
         let mut after = scan.cursor.as_ref().map(|(_, key)| key.clone());
@@ -266,7 +256,7 @@ impl Node {
                 strong: scan.consistency == Consistency::Strong,
             };
             let id = PartitionId {
-                table: target.id,
+                table: table.id,
                 partition,
             };
             let (Answer::Page { rows: page, more }, _) = self.ask(id, operation, context).await?
@@ -290,22 +280,19 @@ impl Node {
     /// Several writes, each answered for itself. Those of one row take effect in order.
     pub async fn batch(
         &self,
-        table: &str,
+        table: TableTarget,
         items: Vec<BatchItem>,
         context: RequestContext,
     ) -> Vec<Result<WriteReply, RequestError>> {
-        let target = match self.table(table, context).await {
-            Ok((_, target)) => target,
-            Err(error) => return items.iter().map(|_| Err(error.clone())).collect(),
-        };
         let id = context.request.unwrap_or_else(|| rand::rng().random());
         let mut of_row: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
         let writes = items.into_iter().map(|item| {
-            let partition = target.partition_of(&item.key.partition);
+            let partition = table.partition_of(&item.key.partition);
             let payload = Bytes::from(item.mutation.encode());
-            let row = encoded(&item.key);
-            let request = request_of(id, &row, *of_row.get(&row).unwrap_or(&0));
-            *of_row.entry(row).or_default() += 1;
+            let row = item.mutation.key();
+            let occurrence = of_row.entry(row.to_vec()).or_default();
+            let request = request_of(id, row, *occurrence);
+            *occurrence += 1;
             self.write_to(partition, payload, request, context)
         });
         futures_util::future::join_all(writes).await

@@ -9,7 +9,7 @@ use tablestore_placement::{
 use tokio::time::Instant;
 
 use super::{Node, wall_ms};
-use crate::api::{PartitionChecksums, RequestContext, RequestError, TableChange};
+use crate::api::{PartitionChecksums, RequestContext, RequestError, TableChange, TableTarget};
 
 impl Node {
     /// Creates a table.
@@ -42,8 +42,8 @@ impl Node {
         };
         let created = match self.propose(command, deadline).await {
             Ok(()) => true,
-            Err(Refusal::Refused(Refused::TableExists { .. })) => false,
-            Err(Refusal::Refused(Refused::TableExistsDifferently { .. })) => {
+            Err(ProposeError::Refused(Refused::TableExists { .. })) => false,
+            Err(ProposeError::Refused(Refused::TableExistsDifferently { .. })) => {
                 let map = self.map();
                 let difference = map
                     .table_named(name)
@@ -53,7 +53,7 @@ impl Node {
                     difference,
                 });
             }
-            Err(refusal) => return Err(refusal.into()),
+            Err(error) => return Err(error.into()),
         };
         let map = self.fresh(deadline).await?;
         match map.table_named(name) {
@@ -116,17 +116,16 @@ impl Node {
     /// Compares all replicas of a table, partition by partition.
     ///
     /// # Errors
-    /// `UnknownTable`, or why a partition did not answer.
+    /// Why a partition did not answer.
     pub async fn checksums(
         &self,
-        table: &str,
+        table: TableTarget,
         context: RequestContext,
     ) -> Result<Vec<PartitionChecksums>, RequestError> {
-        let (_, target) = self.table(table, context).await?;
         let mut all = Vec::new();
-        for partition in 0..target.count {
+        for partition in 0..table.partitions {
             let partition = PartitionId {
-                table: target.id,
+                table: table.id,
                 partition,
             };
             let (answer, _) = self.ask(partition, Operation::Checksum, context).await?;
@@ -176,38 +175,28 @@ impl Node {
         }
     }
 
-    async fn propose(&self, command: Command, deadline: Instant) -> Result<(), Refusal> {
-        match self.shared.consensus.propose_until(command, deadline).await {
-            Ok(_) => Ok(()),
-            Err(ProposeError::Refused(refused)) => Err(Refusal::Refused(refused)),
-            Err(ProposeError::NoController) => Err(Refusal::NoController),
-            Err(_) => Err(Refusal::Unknown),
-        }
+    async fn propose(&self, command: Command, deadline: Instant) -> Result<(), ProposeError> {
+        let proposed = self.shared.consensus.propose_until(command, deadline);
+        proposed.await.map(drop)
     }
 }
 
 /// Why a change of the map was not made.
-enum Refusal {
-    Refused(Refused),
-    NoController,
-    Unknown,
-}
-
-impl From<Refusal> for RequestError {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::NoController => Self::NoController,
-            Refusal::Unknown => Self::OutcomeUnknown { partition: None },
-            Refusal::Refused(Refused::UnknownTable { name }) => Self::UnknownTable { name },
-            Refusal::Refused(Refused::Invalid { field, expected }) => Self::Invalid {
+impl From<ProposeError> for RequestError {
+    fn from(error: ProposeError) -> Self {
+        match error {
+            ProposeError::NoController => Self::NoController,
+            ProposeError::Refused(Refused::UnknownTable { name }) => Self::UnknownTable { name },
+            ProposeError::Refused(Refused::Invalid { field, expected }) => Self::Invalid {
                 field,
                 expected,
                 got: "another value".to_owned(),
             },
-            Refusal::Refused(Refused::Unsupported { what }) => Self::Unsupported { what },
-            Refusal::Refused(refused) => Self::Conflict {
+            ProposeError::Refused(Refused::Unsupported { what }) => Self::Unsupported { what },
+            ProposeError::Refused(refused) => Self::Conflict {
                 reason: refused.to_string(),
             },
+            _ => Self::OutcomeUnknown { partition: None },
         }
     }
 }

@@ -2,30 +2,16 @@
 //! Knows nothing of who serves a partition.
 
 use bytes::Bytes;
-use tablestore_placement::{PartitionId, Table, TableId};
+use tablestore_placement::PartitionId;
 use tablestore_ring::{PartitionTable, PointHash, Xxh3};
 use tablestore_store::{KeyValue, key};
 
-use crate::api::{RowKey, ScanRequest};
+use crate::api::{RowKey, ScanRequest, TableTarget};
 
-/// What of a table decides where a row goes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PartitionTarget {
-    pub(super) id: TableId,
-    pub(super) count: u32,
-}
-
-impl PartitionTarget {
-    pub(super) fn of(table: &Table) -> Self {
-        Self {
-            id: table.id,
-            count: table.definition.partitions,
-        }
-    }
-
+impl TableTarget {
     pub(super) fn partition_of(self, key: &KeyValue) -> PartitionId {
         let point = Xxh3.point(&key::partition_key_bytes(key));
-        let partition = PartitionTable::new(self.count)
+        let partition = PartitionTable::new(self.partitions)
             .expect("the map holds only powers of two")
             .partition_of(point);
         PartitionId {

@@ -6,21 +6,22 @@
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use tablestore_consensus::{
-    self as consensus, Consensus, ConsensusStore, Consulted, Identity, ShownStart, consult,
+    self as consensus, Consensus, ConsensusError, ConsensusStore, Consulted, Identity,
+    OtherCluster, ShownStart, consult,
 };
 use tablestore_dataplane::{RecoveredPartition, Stored};
 use tablestore_placement::identity::{Standing, is_only_copy, may_vote, standing};
 use tablestore_placement::{ClusterId, ClusterMap, Incarnation, PartitionId, StorageId};
 use tablestore_store::engine::Scan;
-use tablestore_store::{DataDirectory, NewIdentity, ReadRows as _};
+use tablestore_store::{DataDirectory, DirectoryError, EngineError, NewIdentity, ReadRows as _};
 use tokio::runtime::Runtime;
 
 use super::boot;
-use crate::data::{self, Storage};
+use crate::data::{self, Storage, StorageError};
 use crate::settings::NodeSettings;
 
 /// Pause before the other voters are asked again.
@@ -30,6 +31,51 @@ const PAGE_ROWS: usize = 4_096;
 const PAGE_BYTES: usize = 4 << 20;
 /// How long the files of a store that was closed may stay in use by its threads.
 const CLOSES_WITHIN: Duration = Duration::from_secs(5);
+
+/// Why the directory of a node cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The directory itself: another process has it, it is of another format, or the system
+    /// refuses. Nothing changed. The source says what to do.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// It belongs to another cluster than the nodes to join. Nothing was opened. Give the addresses
+    /// of its own cluster, or another directory.
+    #[error("data-dir: cannot use {}", path.display())]
+    OtherCluster {
+        /// The directory.
+        path: PathBuf,
+        /// Who belongs where.
+        source: OtherCluster,
+    },
+    /// Journal or rows. See the source.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Log or snapshot of the cluster map, or the map forbids to go on without what is broken.
+    /// Nothing changed. The source names the file and says what to do.
+    #[error(transparent)]
+    Consensus(#[from] ConsensusError),
+    /// Rows could not be read by [`inspect`]. Nothing changed. Look at the disk.
+    #[error(transparent)]
+    Rows(EngineError),
+    /// The cluster knows a newer directory of this node, and cannot do without it now. Nothing
+    /// changed. Put the newer one back, or start again when more of the cluster is up.
+    #[error(
+        "data-dir: {} is an older copy of itself ({why}), and it cannot be replaced by a new \
+         member now: {because}. Put the newer directory back, or start again when more of the \
+         cluster is up",
+        path.display()
+    )]
+    Outdated {
+        /// The directory.
+        path: PathBuf,
+        /// What it misses.
+        why: String,
+        /// Why it is needed.
+        because: String,
+    },
+}
 
 /// A directory whose start may be begun, with everything in it open.
 pub(super) struct Opened {
@@ -43,7 +89,7 @@ pub(super) struct Opened {
 }
 
 /// Opens the directory and everything in it, as it is.
-pub(super) fn open(settings: &NodeSettings, runtime: &Runtime) -> anyhow::Result<Opened> {
+pub(super) fn open(settings: &NodeSettings, runtime: &Runtime) -> Result<Opened, OpenError> {
     let directory = DataDirectory::open(
         &settings.data_dir,
         NewIdentity {
@@ -100,9 +146,7 @@ pub fn inspect(settings: &NodeSettings) -> Result<Vec<Inspected>, super::StartEr
         let mut rows = Vec::new();
         let mut scan = Scan::all(PAGE_ROWS, PAGE_BYTES);
         while unusable.is_none() {
-            let page = engine
-                .scan(*partition, &scan)
-                .map_err(anyhow::Error::from)?;
+            let page = engine.scan(*partition, &scan).map_err(OpenError::Rows)?;
             rows.extend(page.rows);
             match rows.last() {
                 Some((last, _)) if page.more => scan.from = Bound::Excluded(last.clone()),
@@ -124,19 +168,15 @@ pub(super) fn checked(
     opened: Opened,
     settings: &NodeSettings,
     runtime: &Runtime,
-) -> anyhow::Result<Opened> {
+) -> Result<Opened, OpenError> {
     let Some(consulted) = runtime.block_on(ask(&opened, settings)) else {
         return Ok(opened);
     };
     let why = match standing(&consulted.seen) {
         Standing::Current => return Ok(opened),
         Standing::Needed { why, because } => {
-            let path = opened.directory.path().display();
-            anyhow::bail!(
-                "data-dir: {path} is an older copy of itself ({why}), and it cannot be replaced by \
-                 a new member now: {because}. Put the newer directory back, or start again when \
-                 more of the cluster is up"
-            );
+            let path = opened.directory.path().to_owned();
+            return Err(OpenError::Outdated { path, why, because });
         }
         Standing::Replaceable { why } => why,
     };
@@ -161,7 +201,7 @@ pub(super) fn checked(
 }
 
 /// The threads of a store that was closed let go of its files a moment later.
-fn open_when_closed(settings: &NodeSettings, runtime: &Runtime) -> anyhow::Result<Opened> {
+fn open_when_closed(settings: &NodeSettings, runtime: &Runtime) -> Result<Opened, OpenError> {
     let deadline = std::time::Instant::now() + CLOSES_WITHIN;
     loop {
         match open(settings, runtime) {
@@ -221,14 +261,14 @@ fn check_cluster(
     directory: &DataDirectory,
     settings: &NodeSettings,
     runtime: &Runtime,
-) -> anyhow::Result<()> {
+) -> Result<(), OpenError> {
     let Some((ours, identity)) = belonging(directory, settings) else {
         return Ok(());
     };
     let checked = consensus::check_cluster(&settings.join, ours, &identity);
-    let path = directory.path().display();
+    let path = directory.path().to_owned();
     let checked = runtime.block_on(checked);
-    checked.with_context(|| format!("data-dir: cannot use {path}"))
+    checked.map_err(|source| OpenError::OtherCluster { path, source })
 }
 
 /// Holds votes back until a majority of the voters, this node included, has seen what its directory

@@ -1,28 +1,78 @@
 //! What ends a node, and what its end is told as. Knows nothing of how it goes away.
 
+use std::io;
+use std::net::SocketAddr;
+
+use tablestore_consensus::{ConsensusError, ListenError};
 use tablestore_store::DirectoryError;
 use tokio::sync::oneshot;
 
-/// Why a node did not start or ended by itself.
-#[derive(Debug, thiserror::Error)]
-#[error("{0:#}")]
-pub struct StartError(anyhow::Error);
+use super::directory::OpenError;
+use super::member::MemberError;
+use crate::settings::SettingsError;
 
-impl From<std::io::Error> for StartError {
-    fn from(error: std::io::Error) -> Self {
-        Self(error.into())
-    }
+/// Why a node did not start or ended by itself. What it has acknowledged is kept in every case.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting is refused. Nothing was started. Change it.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The directory cannot be used, or the start could not be begun in it. See the source.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The address for clients cannot be used. The directory is as it was. Free it, or give
+    /// another.
+    #[error("listen {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The address for other nodes cannot be used. The directory is as it was. Free it, or give
+    /// another.
+    #[error("peer-listen {address}")]
+    PeerListen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The listener for other nodes cannot be served. A start was begun, nobody knows of it. Start
+    /// again.
+    #[error(transparent)]
+    Peers(#[from] ListenError),
+    /// The system refused a thread, a signal or a socket. Nobody knows of this start. Start again
+    /// when it has more of them.
+    #[error(transparent)]
+    System(#[from] io::Error),
+    /// The control plane does not start. Nobody knows of this start. See the source.
+    #[error(transparent)]
+    Consensus(#[from] ConsensusError),
+    /// The node did not become a member. See the source.
+    #[error(transparent)]
+    Member(#[from] MemberError),
+    /// The control plane failed while the node ran. Others take its offices. Start it again.
+    #[error("the control plane failed: {reason}")]
+    Failed {
+        /// What failed.
+        reason: String,
+    },
+    /// The cluster holds this start dead, and the next one could not be begun. Start it again.
+    #[error("cannot start anew")]
+    Anew(#[source] io::Error),
+    /// The node ended before it was ready, without an error. Start it again if it should run.
+    #[error("the node ended: {0}")]
+    Ended(End),
+    /// The control thread panicked: a fault of ours. Others take its offices. Start it again.
+    #[error("the control thread panicked")]
+    Panicked,
 }
 
 impl From<DirectoryError> for StartError {
     fn from(error: DirectoryError) -> Self {
-        Self(error.into())
-    }
-}
-
-impl From<anyhow::Error> for StartError {
-    fn from(error: anyhow::Error) -> Self {
-        Self(error)
+        Self::Open(error.into())
     }
 }
 

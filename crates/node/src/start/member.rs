@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
-use tablestore_consensus::{JoinError, LinkEvent, ProposeError};
+use tablestore_consensus::{FoundError, JoinError, LinkEvent, ProposeError};
 use tablestore_placement::identity::is_held_dead;
 use tablestore_placement::{ClusterId, ClusterMap, Command, Incarnation, Refused, Registration};
-use tablestore_store::DataDirectory;
+use tablestore_store::{DataDirectory, DirectoryError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -25,13 +25,43 @@ const NAME_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// Longer than a member waits before it tries the address of another one again.
 const LISTEN_BEFORE_FOUNDING: Duration = Duration::from_millis(700);
 
+/// Why a node did not become a member. One that cannot reach its cluster goes on trying instead.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MemberError {
+    /// The cluster refused it, by a rule that the source names. The map is as it was. Change what
+    /// the rule is about: the same start is refused again.
+    #[error("the cluster refused this node")]
+    Refused(#[source] Refused),
+    /// No cluster was founded. The next start goes on where this one stopped.
+    #[error(transparent)]
+    Found(#[from] FoundError),
+    /// A cluster remembers this address, and the directory belongs to none. Nothing changed. Say
+    /// which of both is meant.
+    #[error(
+        "node {by} of cluster {cluster} has a member at {address}, and this directory belongs to \
+         none: join that cluster with --join, or found another one here with --new-cluster"
+    )]
+    Remembered {
+        /// The name of the node that said so.
+        by: String,
+        /// The cluster that has a member here.
+        cluster: ClusterId,
+        /// The address of this node for others.
+        address: String,
+    },
+    /// It is a member, and the directory could not note that. Start it again.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+}
+
 /// Founds, joins, or comes back; returns when the map has this start of the node.
 pub(super) async fn become_member(
     node: &Node,
     directory: &mut DataDirectory,
     registration: &Registration,
     told: mpsc::Receiver<LinkEvent>,
-) -> anyhow::Result<ClusterId> {
+) -> Result<ClusterId, MemberError> {
     let consensus = &node.shared.consensus;
     let cluster = match directory.cluster() {
         Some(cluster) => {
@@ -61,7 +91,7 @@ pub(super) async fn become_member(
                     {
                         tokio::time::sleep(NAME_AGAIN_AFTER).await;
                     }
-                    Err(error @ JoinError::Refused(_)) => return Err(error.into()),
+                    Err(JoinError::Refused(refused)) => return Err(MemberError::Refused(refused)),
                     Err(error) => {
                         let tried = node.settings().join.join(", ");
                         tracing::warn!(%tried, %error, "cannot join yet; still trying");
@@ -78,7 +108,7 @@ pub(super) async fn become_member(
 }
 
 /// Founds a cluster, or goes on where an earlier start was interrupted while it did.
-async fn found(node: &Node, registration: &Registration) -> anyhow::Result<ClusterId> {
+async fn found(node: &Node, registration: &Registration) -> Result<ClusterId, MemberError> {
     let consensus = &node.shared.consensus;
     let new = ClusterId(rand::rng().random());
     // The time of the registration lies before the wait for whoever remembers this address.
@@ -104,7 +134,7 @@ async fn found(node: &Node, registration: &Registration) -> anyhow::Result<Clust
 async fn forgotten_by_nobody(
     mut told: mpsc::Receiver<LinkEvent>,
     address: &str,
-) -> anyhow::Result<()> {
+) -> Result<(), MemberError> {
     let word = async {
         while let Some(event) = told.recv().await {
             if let LinkEvent::ToldCluster { cluster, by } = event {
@@ -115,22 +145,21 @@ async fn forgotten_by_nobody(
     };
     match tokio::time::timeout(LISTEN_BEFORE_FOUNDING, word).await {
         Err(_) => Ok(()),
-        Ok((cluster, by)) => anyhow::bail!(
-            "node {by} of cluster {cluster} has a member at {address}, and this directory belongs \
-             to none: join that cluster with --join, or found another one here with --new-cluster"
-        ),
+        Ok((cluster, by)) => Err(MemberError::Remembered {
+            by,
+            cluster,
+            address: address.to_owned(),
+        }),
     }
 }
 
 /// Registers this start; tries until a controller answers.
-async fn come_back(node: &Node, registration: &Registration) -> anyhow::Result<()> {
+async fn come_back(node: &Node, registration: &Registration) -> Result<(), MemberError> {
     loop {
         let command = Command::Register(registration.clone());
         match node.shared.consensus.propose(command).await {
             Ok(_) => return Ok(()),
-            Err(ProposeError::Refused(refused)) => {
-                anyhow::bail!("the cluster refused this node: {refused}")
-            }
+            Err(ProposeError::Refused(refused)) => return Err(MemberError::Refused(refused)),
             Err(error) => tracing::warn!(%error, "not registered yet; still trying"),
         }
     }

@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
+use tablestore_contract::Resources;
 use tablestore_node::api::{
     BatchItem, Consistency, PartitionChecksums, RequestContext, RequestError, Row, RowKey,
-    ScanPage, ScanRequest, Served, TableChange, WriteReply,
+    ScanPage, ScanRequest, Served, TableChange, TableTarget, WriteReply,
 };
 use tablestore_node::http::{Administration, Backend, Event, RowService, Timeline};
 use tablestore_node::metrics::Metrics;
+use tablestore_placement::explain::{self, Explanation};
 use tablestore_placement::{
     Assignment, AssignmentVersion, ClusterId, ClusterMap, Decision, DecisionKind, Epoch,
-    Incarnation, MapVersion, Member, MemberState, Office, PartitionId, StorageId, Table,
-    TableDefinition, TableId,
+    Incarnation, MapVersion, Member, MemberState, Office, PartitionId, StorageId, Strategies,
+    Table, TableDefinition, TableId,
 };
 use tablestore_store::item::codec;
 use tablestore_store::{Condition, Effect, Item, Mutation, key};
@@ -32,7 +34,7 @@ struct State {
     map: Arc<ClusterMap>,
     /// What a linearizable read of the map would show, if it is newer.
     newer: Option<Arc<ClusterMap>>,
-    rows: BTreeMap<String, Rows>,
+    rows: BTreeMap<TableId, Rows>,
     version: u64,
     remembered: HashMap<u128, (Mutation, WriteReply)>,
     failures: VecDeque<RequestError>,
@@ -163,13 +165,11 @@ impl Fake {
     }
 
     /// Who would answer for a row: the partition is the length of its key, modulo.
-    fn served(state: &State, table: &str, key: &[u8]) -> Served {
-        let table = state
-            .map
-            .table_named(table)
-            .or_else(|| state.newer.as_ref()?.table_named(table));
-        let (id, partitions) = table.map_or((TableId(0), 1), |t| (t.id, t.definition.partitions));
-        let partition = PartitionId::new(id, key.len() as u32 % partitions);
+    fn served(state: &State, table: TableId, key: &[u8]) -> Served {
+        let found = state.map.tables.get(&table);
+        let found = found.or_else(|| state.newer.as_ref()?.tables.get(&table));
+        let partitions = found.map_or(1, |found| found.definition.partitions);
+        let partition = PartitionId::new(table, key.len() as u32 % partitions);
         Served {
             by: N2,
             partition,
@@ -231,7 +231,7 @@ fn apply(rows: &mut Rows, index: u64, mutation: Mutation) -> (Effect, u64) {
 
 fn write(
     state: &mut State,
-    table: &str,
+    table: TableId,
     mutation: Mutation,
     request: Option<u128>,
 ) -> Result<WriteReply, RequestError> {
@@ -252,7 +252,7 @@ fn write(
         }
     };
     let (effect, version) = apply(
-        state.rows.entry(table.to_owned()).or_default(),
+        state.rows.entry(table).or_default(),
         index,
         mutation.clone(),
     );
@@ -282,12 +282,11 @@ impl Backend for Fake {
         Some(N2)
     }
 
-    fn resources(&self, member: StorageId) -> Value {
-        if member == N1 {
-            json!({ "level": "ok" })
-        } else {
-            Value::Null
-        }
+    fn resources(&self, member: StorageId) -> Option<Resources> {
+        (member == N1).then(|| Resources {
+            level: "ok".to_owned(),
+            ..Resources::default()
+        })
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -315,14 +314,14 @@ impl Timeline for Fake {
 }
 
 impl Administration for Fake {
-    fn explain(&self, if_fails: &[String]) -> Result<Value, RequestError> {
-        match if_fails
-            .iter()
-            .find(|name| self.map().member_named(name).is_none())
-        {
-            Some(name) => Err(RequestError::UnknownNode { name: name.clone() }),
-            None => Ok(json!({ "if_fails": if_fails })),
-        }
+    fn explain(&self, if_fails: &[String]) -> Result<Explanation, RequestError> {
+        let map = self.map();
+        let member = |name: &String| match map.member_named(name) {
+            Some(member) => Ok(member.storage),
+            None => Err(RequestError::UnknownNode { name: name.clone() }),
+        };
+        let failed: Result<Vec<StorageId>, RequestError> = if_fails.iter().map(member).collect();
+        Ok(explain::if_fails(&Strategies::built_in(), &map, &failed?))
     }
 
     async fn fresh_map(&self, _: Instant) -> Result<Arc<ClusterMap>, RequestError> {
@@ -387,7 +386,7 @@ impl Administration for Fake {
             });
         };
         map.tables.remove(&id);
-        state.rows.remove(name);
+        state.rows.remove(&id);
         state.map = Arc::new(map);
         Ok(())
     }
@@ -417,7 +416,7 @@ impl Administration for Fake {
 impl RowService for Fake {
     async fn write(
         &self,
-        table: &str,
+        table: TableTarget,
         key: RowKey,
         mutation: Mutation,
         context: RequestContext,
@@ -426,12 +425,12 @@ impl RowService for Fake {
         assert_eq!(Mutation::key_of(&mutation.encode()), Ok(&*encoded));
         let mut state = self.state();
         Self::begin(&mut state, Some(context))?;
-        write(&mut state, table, mutation, context.request)
+        write(&mut state, table.id(), mutation, context.request)
     }
 
     async fn get(
         &self,
-        table: &str,
+        table: TableTarget,
         key: RowKey,
         consistency: Consistency,
         context: RequestContext,
@@ -442,13 +441,13 @@ impl RowService for Fake {
         Self::begin(&mut state, Some(context))?;
         state.consistencies.push(consistency);
         let key = key::encode_row_key(&key.partition, key.sort.as_ref());
-        let row = state.rows.get(table).and_then(|rows| rows.get(&key));
-        Ok((row.map(stored), Self::served(&state, table, &key)))
+        let row = state.rows.get(&table.id()).and_then(|rows| rows.get(&key));
+        Ok((row.map(stored), Self::served(&state, table.id(), &key)))
     }
 
     async fn scan(
         &self,
-        table: &str,
+        table: TableTarget,
         scan: ScanRequest,
         context: RequestContext,
     ) -> Result<ScanPage, RequestError> {
@@ -465,7 +464,7 @@ impl RowService for Fake {
         };
         let mut rows: Vec<(Vec<u8>, Row)> = state
             .rows
-            .get(table)
+            .get(&table.id())
             .into_iter()
             .flatten()
             .filter(|(encoded, _)| inside(encoded))
@@ -489,7 +488,7 @@ impl RowService for Fake {
 
     async fn batch(
         &self,
-        table: &str,
+        table: TableTarget,
         items: Vec<BatchItem>,
         context: RequestContext,
     ) -> Vec<Result<WriteReply, RequestError>> {
@@ -500,24 +499,20 @@ impl RowService for Fake {
             .map(|(position, item)| {
                 Self::begin(&mut state, None)?;
                 let request = context.request.map(|id| id.wrapping_add(position));
-                write(&mut state, table, item.mutation, request)
+                write(&mut state, table.id(), item.mutation, request)
             })
             .collect()
     }
 
     async fn checksums(
         &self,
-        table: &str,
+        table: TableTarget,
         context: RequestContext,
     ) -> Result<Vec<PartitionChecksums>, RequestError> {
         let mut state = self.state();
         Self::begin(&mut state, Some(context))?;
-        let table = state
-            .map
-            .table_named(table)
-            .expect("the surface has looked");
         Ok(vec![PartitionChecksums {
-            partition: PartitionId::new(table.id, 0),
+            partition: PartitionId::new(table.id(), 0),
             index: 17,
             replicas: vec![(N1, Ok(255)), (N2, Err("no answer".to_owned()))],
             equal: false,

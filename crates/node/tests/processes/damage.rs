@@ -100,6 +100,17 @@ fn opened(directory: &Path) -> std::thread::Result<Result<Vec<Inspected>, StartE
     std::thread::spawn(move || inspect(&settings)).join()
 }
 
+/// An error with all that lies behind it, as a node that starts tells it.
+fn told(error: &StartError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(deeper) = source {
+        text.push_str(&format!(": {deeper}"));
+        source = deeper.source();
+    }
+    text
+}
+
 /// Does something to a file and says what.
 fn damage(directory: &Path, round: usize, chance: &mut Chance) -> String {
     let all = files(directory);
@@ -188,8 +199,10 @@ async fn damage_everywhere(cluster: &mut Cluster, seed: u64) {
             Ok(Ok(found)) => {
                 wrong.extend(lost(&whole, &found, &shown).map(|why| format!("{what}: {why}")));
             }
-            Ok(Err(error)) if error.to_string().contains(&shown) => refused += 1,
-            Ok(Err(error)) => wrong.push(format!("{what}: no file is named: {error}")),
+            Ok(Err(error)) => match told(&error) {
+                why if why.contains(&shown) => refused += 1,
+                why => wrong.push(format!("{what}: no file is named: {why}")),
+            },
         }
     }
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));

@@ -29,7 +29,7 @@ pub(crate) use self::asked::{Asked, AttemptId, OpId};
 pub(crate) use self::end::Rest;
 pub(crate) use self::log::Memory;
 pub(crate) use self::rule::{Rule, Violation};
-pub(crate) use self::search::Verdict;
+pub(crate) use self::search::SearchOutcome;
 
 /// A node of the simulation, over all its starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tablestore_placement::PartitionId;
 
 use super::rule::Rule;
-use super::{Check, Verdict};
+use super::{Check, SearchOutcome};
 
 impl Check {
     /// Asks for a second opinion on every row; says how many opinions there were, and how many
@@ -20,9 +20,9 @@ impl Check {
         let (mut opinions, mut given_up) = (0, 0);
         for (partition, key) in rows {
             match self.search(partition, &key) {
-                Verdict::Linearizable => opinions += 1,
-                Verdict::Unknown => given_up += 1,
-                Verdict::NotLinearizable => {
+                SearchOutcome::Linearizable => opinions += 1,
+                SearchOutcome::Unknown => given_up += 1,
+                SearchOutcome::NotLinearizable => {
                     let words = "though the log explains them, no order does".to_owned();
                     self.violate(now, partition, Some(key), None, (Rule::Opinion, words));
                     break;

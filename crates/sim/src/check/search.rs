@@ -22,7 +22,7 @@ const STEPS_MAX: usize = 100_000;
 
 /// What a search came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum SearchOutcome {
     /// There is such an order.
     Linearizable,
     /// There is none.
@@ -59,10 +59,10 @@ struct State {
 
 impl Check {
     /// Whether the answers about a row can be explained.
-    pub(crate) fn search(&self, partition: PartitionId, key: &[u8]) -> Verdict {
+    pub(crate) fn search(&self, partition: PartitionId, key: &[u8]) -> SearchOutcome {
         match self.calls(partition, key) {
             Some(calls) => Search::new(calls).run(),
-            None => Verdict::Unknown,
+            None => SearchOutcome::Unknown,
         }
     }
 
@@ -308,9 +308,9 @@ impl Search {
         }
     }
 
-    fn run(mut self) -> Verdict {
+    fn run(mut self) -> SearchOutcome {
         if self.left == 0 {
-            return Verdict::Linearizable;
+            return SearchOutcome::Linearizable;
         }
         let mut known = BTreeSet::new();
         let mut stack = vec![self.frame(None, &State::default())];
@@ -325,13 +325,13 @@ impl Search {
             };
             steps += 1;
             if steps > STEPS_MAX {
-                return Verdict::Unknown;
+                return SearchOutcome::Unknown;
             }
             frame.next += 1;
             let (call, state) = (*call, state.clone());
             self.flip(call);
             if self.left == 0 {
-                return Verdict::Linearizable;
+                return SearchOutcome::Linearizable;
             }
             if known.insert((self.done.clone(), state.encode())) {
                 stack.push(self.frame(Some(call), &state));
@@ -339,7 +339,7 @@ impl Search {
                 self.flip(call);
             }
         }
-        Verdict::NotLinearizable
+        SearchOutcome::NotLinearizable
     }
 
     /// A call is done, or not done after all.

@@ -1,11 +1,6 @@
 //! `tablestore import`: a CSV or NDJSON file into a table.
 
-pub(crate) mod lines;
-pub(crate) mod load;
-pub(crate) mod records;
 mod rejects;
-pub(crate) mod source;
-pub(crate) mod types;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,12 +13,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tablestore_client::{Client, KeyDefinition, KeyType, Row, RowKey, Value};
 
-use self::load::Loader;
 use self::rejects::Rejects;
-use self::source::{Format, Numbered, Reading, Rejected, Source};
-use self::types::ColumnType;
 use super::table::PlacingArguments;
-use super::{Exit, Failure, Screen};
+use crate::loading::load::Loader;
+use crate::loading::source::{Format, Numbered, Reading, Rejected, Source, open};
+use crate::loading::types::ColumnType;
+use crate::terminal::{Exit, Failure, Screen};
 
 /// Between the parts of a key made of several columns.
 const KEY_JOINT: &str = "-";
@@ -211,7 +206,7 @@ pub(crate) async fn run(
         .map(|text| KeySource::parse(text))
         .collect::<Result<_, _>>()?;
     let bytes_read = Arc::new(AtomicU64::new(0));
-    let input = source::open(file, Arc::clone(&bytes_read))
+    let input = open(file, Arc::clone(&bytes_read))
         .map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
     let types: BTreeMap<_, _> = arguments.types.iter().cloned().collect();
     let reading = Reading {

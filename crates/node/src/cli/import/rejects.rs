@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::source::Rejected;
-use crate::cli::{Failure, Screen};
+use crate::loading::source::Rejected;
+use crate::terminal::{Failure, Screen};
 
 /// Rejected lines shown on the terminal; all of them go to the file of `--rejects`.
 const REJECTS_SHOWN: u64 = 10;

@@ -6,7 +6,7 @@ use tablestore_replication::{Entry, Outcome};
 use tablestore_store::{Condition, Effect};
 
 use super::history::{Seen, Store, generate, get, judge, key, partition, put, write};
-use crate::check::{Asked, Check, Counts, Memory, ProcessId, Rule, Verdict};
+use crate::check::{Asked, Check, Counts, Memory, ProcessId, Rule, SearchOutcome};
 
 #[test]
 fn a_clean_history_passes_and_is_counted() {
@@ -180,7 +180,7 @@ fn an_id_that_is_used_with_another_body_has_no_second_effect() {
         let rule = check.violation().map(|violation| violation.rule);
         assert_eq!(rule, (!is_refused).then_some(Rule::OneEffect));
         let verdict = check.search(partition(), &key);
-        assert_eq!(verdict == Verdict::Linearizable, is_refused);
+        assert_eq!(verdict == SearchOutcome::Linearizable, is_refused);
     }
 }
 
@@ -210,5 +210,5 @@ fn a_request_sent_again_is_answered_as_repeated_with_the_first_outcome() {
     let check = judge(&store.rest());
     assert_eq!(check.violation(), None);
     let verdict = check.search(partition(), &key);
-    assert_eq!(verdict, Verdict::Linearizable);
+    assert_eq!(verdict, SearchOutcome::Linearizable);
 }

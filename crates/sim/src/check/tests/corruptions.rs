@@ -11,7 +11,7 @@ use tablestore_store::item::codec::split_row;
 use tablestore_store::{Condition, Effect, Mutation};
 
 use super::history::{Seen, generate, has_losses, judge, put};
-use crate::check::{Asked, Rule, Verdict};
+use crate::check::{Asked, Rule, SearchOutcome};
 use crate::rng::Chance;
 
 /// A damage; whether the history has a place for it.
@@ -37,7 +37,7 @@ fn is_noticed(rule: Rule, damage: Damage) {
         let verdict = check.search(violation.partition, violation.key.as_ref().unwrap());
         assert_eq!(
             verdict,
-            Verdict::NotLinearizable,
+            SearchOutcome::NotLinearizable,
             "seed {seed}: {violation}"
         );
     }

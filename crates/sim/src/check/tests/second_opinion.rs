@@ -4,7 +4,7 @@ use tablestore_dataplane::Answer;
 use tablestore_store::{Condition, Mutation};
 
 use super::history::{Seen, Store, generate, get, judge, key, partition, put, write};
-use crate::check::Verdict;
+use crate::check::SearchOutcome;
 
 #[test]
 fn clean_histories_are_linearizable_for_every_row() {
@@ -13,13 +13,17 @@ fn clean_histories_are_linearizable_for_every_row() {
         assert_eq!(check.violation(), None);
         for number in 0..9 {
             let verdict = check.search(partition(), &key(number));
-            assert_eq!(verdict, Verdict::Linearizable, "seed {seed}, row {number}");
+            assert_eq!(
+                verdict,
+                SearchOutcome::Linearizable,
+                "seed {seed}, row {number}"
+            );
         }
     }
 }
 
 /// A write that overlaps two reads; the answers of the reads tell when it took effect.
-fn overlapping_write(first_sees_it: bool, second_sees_it: bool, is_lost: bool) -> Verdict {
+fn overlapping_write(first_sees_it: bool, second_sees_it: bool, is_lost: bool) -> SearchOutcome {
     let key = key(1);
     let mut store = Store::new();
     let before = write(&key, 1, &put(&key, 1, Condition::None));
@@ -53,10 +57,14 @@ fn the_search_places_a_write_between_reads() {
     for is_lost in [false, true] {
         for (first, second) in [(false, false), (false, true), (true, true)] {
             let verdict = overlapping_write(first, second, is_lost);
-            assert_eq!(verdict, Verdict::Linearizable, "{first} {second} {is_lost}");
+            assert_eq!(
+                verdict,
+                SearchOutcome::Linearizable,
+                "{first} {second} {is_lost}"
+            );
         }
         let verdict = overlapping_write(true, false, is_lost);
-        assert_eq!(verdict, Verdict::NotLinearizable, "{is_lost}");
+        assert_eq!(verdict, SearchOutcome::NotLinearizable, "{is_lost}");
     }
 }
 
@@ -69,7 +77,7 @@ fn an_acknowledged_write_that_no_read_sees_is_not_linearizable() {
     let attempt = store.attempt(op);
     store.end(op, attempt, Ok(Answer::Row(None)));
     let verdict = judge(&store.history).search(partition(), &key);
-    assert_eq!(verdict, Verdict::NotLinearizable);
+    assert_eq!(verdict, SearchOutcome::NotLinearizable);
 }
 
 #[test]
@@ -86,5 +94,5 @@ fn two_deletions_of_one_row_are_not_linearizable() {
     let attempt = store.attempt(op);
     store.end(op, attempt, Ok(deleted));
     let verdict = judge(&store.history).search(partition(), &key);
-    assert_eq!(verdict, Verdict::NotLinearizable);
+    assert_eq!(verdict, SearchOutcome::NotLinearizable);
 }

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use serde_json::json;
 use tablestore_client::Value;
 
-use super::Failure;
+use super::exit::Failure;
 
 /// Widest cell of a table; longer values are cut with an ellipsis.
 const CELL_WIDTH_MAX: usize = 48;
