@@ -11,6 +11,7 @@ use tablestore_health::Belief;
 use tablestore_placement::plan::{self, CopyCaps, OfficeCaps, Plan};
 use tablestore_placement::{ClusterMap, Decision, DecisionKind, MemberState, StorageId};
 
+use crate::looked::Search;
 use crate::stopped::reports;
 use crate::{Controller, NoticeKind};
 
@@ -31,12 +32,32 @@ impl Controller {
         (!plan.is_empty()).then(|| (plan, decision()))
     }
 
+    /// What is to be done about something that the map shows; looked for once a map.
+    pub(crate) fn sought(
+        &mut self,
+        search: Search,
+        map: &ClusterMap,
+        plan: impl FnOnce(&Self) -> Plan,
+    ) -> Plan {
+        if self.looked.is_absent(map, &search) {
+            return Plan::default();
+        }
+        let plan = plan(self);
+        if plan.is_empty() {
+            self.looked.none_found(map, search);
+        }
+        plan
+    }
+
     /// The most urgent of what can wait.
     pub(crate) fn what_can_wait(&mut self, leads_since: Duration) -> Proposed {
         let (now, map) = (self.at(), Arc::clone(&self.map));
         let map = map.as_ref();
+        let dead = self.sought(Search::Dead, map, |own| {
+            plan::remove_dead(&own.strategies, map)
+        });
         let dead = self.made(
-            plan::remove_dead(&self.strategies, map),
+            dead,
             DecisionKind::InSync,
             "dead members leave the in-sync sets",
         );
@@ -55,7 +76,14 @@ impl Controller {
         self.make_whole(map).or_else(|| self.make_even(map))
     }
 
-    fn cold_start(&self, map: &ClusterMap) -> Proposed {
+    fn cold_start(&mut self, map: &ClusterMap) -> Proposed {
+        if self.looked.is_absent(map, &Search::Vacant) {
+            return None;
+        }
+        if map.partitions().all(|(_, _, a)| map.is_filled(a.primary)) {
+            self.looked.none_found(map, Search::Vacant);
+            return None;
+        }
         let reports = reports(map, &self.answers);
         self.made(
             plan::cold_start(&self.strategies, map, &reports),
@@ -68,13 +96,16 @@ impl Controller {
     fn make_whole(&mut self, map: &ClusterMap) -> Proposed {
         let caps = CopyCaps::DEFAULT;
         let kind = DecisionKind::Rereplicate;
-        let filled = self.made(plan::fill(map, caps), kind, "tables get their copies");
+        let filled = self.sought(Search::Lacking, map, |_| plan::fill(map, caps));
+        let filled = self.made(filled, kind, "tables get their copies");
         if filled.is_some() {
             return filled;
         }
         let missing = self.missing(map);
         if self.may_copy(map, &missing) {
-            let plan = plan::rereplicate(map, &missing, caps);
+            let plan = self.sought(Search::Missing(missing.clone()), map, |_| {
+                plan::rereplicate(map, &missing, caps)
+            });
             let copied = self.made(plan, kind, "a replica was missing for too long");
             if copied.is_some() {
                 return copied;
@@ -99,8 +130,9 @@ impl Controller {
     }
 
     fn make_even(&mut self, map: &ClusterMap) -> Proposed {
+        let surplus = self.sought(Search::Surplus, map, |_| plan::drop_surplus(map));
         let surplus = self.made(
-            plan::drop_surplus(map),
+            surplus,
             DecisionKind::Rereplicate,
             "copies beyond the wanted",
         );
@@ -140,7 +172,9 @@ impl Controller {
         if self.balancing_refused {
             return None;
         }
-        let plan = plan::balance_replicas(map, CopyCaps::DEFAULT);
+        let plan = self.sought(Search::Uneven, map, |_| {
+            plan::balance_replicas(map, CopyCaps::DEFAULT)
+        });
         if !plan.is_empty() {
             self.balancing = Some((Arc::clone(&self.map), plan.clone()));
         }
@@ -184,11 +218,7 @@ impl Controller {
     /// Notes since when each member works and is in sync wherever it has a copy.
     pub(crate) fn note_whole(&mut self) {
         let (now, map) = (self.at(), Arc::clone(&self.map));
-        let behind: BTreeSet<StorageId> = map
-            .partitions()
-            .flat_map(|(_, _, a)| a.replicas.iter().filter(|r| !a.in_sync.contains(r)))
-            .copied()
-            .collect();
+        let behind = self.looked.behind(&map).clone();
         for member in map.members.values() {
             let belief = self.belief(member.storage, member.incarnation);
             let works = member.is_placeable() && matches!(belief, Belief::Alive);

@@ -13,6 +13,7 @@ use tablestore_health::{
 use tablestore_placement::plan::{Plan, Settling};
 use tablestore_placement::{ClusterMap, Incarnation, MapVersion, Office, StorageId, Strategies};
 
+use crate::looked::Looked;
 use crate::timer::Timer;
 use crate::{
     Gone, Hearing, Input, Job, LinkNews, Notice, NoticeKind, Now, Output, Sign, SignOfWork,
@@ -80,6 +81,8 @@ pub struct Controller {
     pub(crate) settling: Settling,
     /// The map, and who was unfit, when offices were last found to be spread evenly.
     pub(crate) even: Option<(MapVersion, BTreeSet<StorageId>)>,
+    /// What is known not to be there on the map.
+    pub(crate) looked: Looked,
     /// Balancing did not; said once.
     pub(crate) balancing_refused: bool,
     /// The balancing that was proposed, and the map that it was made from.
@@ -121,6 +124,7 @@ impl Controller {
             copying_refused: false,
             settling: Settling::default(),
             even: None,
+            looked: Looked::default(),
             balancing_refused: false,
             balancing: None,
             beats: Timer::new(settings.heartbeat_every),

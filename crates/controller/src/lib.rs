@@ -38,6 +38,7 @@ mod group;
 mod hearing;
 mod heartbeat;
 mod input;
+mod looked;
 mod output;
 mod planned;
 mod reach;

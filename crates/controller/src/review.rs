@@ -7,9 +7,10 @@
 use std::sync::Arc;
 
 use tablestore_health::Belief;
-use tablestore_placement::{Decision, DecisionKind, StorageId};
+use tablestore_placement::{Decision, DecisionKind};
 
 use crate::controller::Lead;
+use crate::looked::Search;
 use crate::{Controller, Job, Output, Planned, Proposal};
 
 impl Controller {
@@ -48,12 +49,17 @@ impl Controller {
 
     /// Gives offices of an earlier start of a member to someone.
     pub(crate) fn act_on_restarts(&mut self) {
-        let members: Vec<StorageId> = self.map.live_members().map(|m| m.storage).collect();
-        for storage in members {
+        let map = Arc::clone(&self.map);
+        for storage in map.live_members().map(|m| m.storage) {
+            let planned = Planned::Restart { storage };
+            let search = Search::Restarted(storage);
+            let plan = self.sought(search, &map, |own| planned.plan(&own.strategies, &map));
+            if plan.is_empty() {
+                continue;
+            }
             let decision = Decision::new(DecisionKind::MemberBack, self.now.wall_ms)
                 .about(storage)
                 .on_evidence("it registered a new start");
-            let planned = Planned::Restart { storage };
             self.propose(Job::Restart(storage), planned, decision);
         }
     }

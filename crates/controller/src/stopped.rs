@@ -38,10 +38,12 @@ fn stopped(map: &ClusterMap, answers: &Answers) -> Vec<(PartitionId, StorageId, 
         .filter(|(node, answer)| is_registered(map, **node, answer));
     for (node, answer) in registered {
         for replica in &answer.replicas {
+            let Some(why) = &replica.stopped else {
+                continue;
+            };
             let assignment = map.assignment(replica.partition);
-            let counts = assignment.is_some_and(|a| a.in_sync.contains(node));
-            if let Some(why) = replica.stopped.clone().filter(|_| counts) {
-                found.push((replica.partition, *node, why));
+            if assignment.is_some_and(|a| a.in_sync.contains(node)) {
+                found.push((replica.partition, *node, why.clone()));
             }
         }
     }

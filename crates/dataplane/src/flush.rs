@@ -24,6 +24,9 @@ impl<E: Engine, W> Plane<E, W> {
                 memory_max: self.settings.unflushed_bytes_max,
             }
         };
+        if !self.flushing.may_be_due(need) {
+            return;
+        }
         let candidates = self.candidates();
         for partition in self.flushing.choose(&candidates, need) {
             self.flush(partition);
@@ -102,6 +105,9 @@ impl<E: Engine, W> Plane<E, W> {
         let number = partition.to_u64();
         if self.engine.checkpointed(number) >= self.engine.applied(number) {
             self.flushing.all_flushed(partition);
+        } else if self.replicas.contains_key(&partition) {
+            let bytes = self.engine.memory_bytes_of(number);
+            self.flushing.applied(partition, bytes);
         }
         if let Err(error) = flushed {
             self.met(partition, &error, "rows could not be flushed");

@@ -50,8 +50,13 @@ pub(crate) enum Need {
 /// Flushes under way, and whose turn it was when.
 #[derive(Debug, Default)]
 pub(crate) struct Flushing {
-    /// Partitions that something was applied to since they were last flushed.
-    unflushed: BTreeSet<PartitionId>,
+    /// Partitions that something was applied to since they were last flushed, with their bytes in
+    /// memory after that.
+    unflushed: BTreeMap<PartitionId, u64>,
+    /// The sum of those bytes.
+    unflushed_bytes: u64,
+    /// Something that a choice depends on has changed since the last one.
+    changed: bool,
     /// Who keeps the oldest segment of the journal, each until it is durable up to this index.
     held: BTreeMap<u64, u64>,
     under_way: BTreeSet<PartitionId>,
@@ -68,26 +73,45 @@ impl Flushing {
         }
     }
 
-    /// Something was applied to the rows of the partition.
-    pub(crate) fn applied(&mut self, partition: PartitionId) {
-        self.unflushed.insert(partition);
+    /// Something was applied to the rows of the partition, which now have so many bytes in memory.
+    pub(crate) fn applied(&mut self, partition: PartitionId, bytes: u64) {
+        let before = self.unflushed.insert(partition, bytes).unwrap_or(0);
+        self.unflushed_bytes = (self.unflushed_bytes - before).saturating_add(bytes);
+        self.changed = true;
     }
 
     /// All that was applied to the partition is flushed.
     pub(crate) fn all_flushed(&mut self, partition: PartitionId) {
         if !self.sabotage.has(Mutant::StarvedFlush) {
-            self.unflushed.remove(&partition);
+            self.remove(partition);
+        }
+    }
+
+    fn remove(&mut self, partition: PartitionId) {
+        self.unflushed_bytes -= self.unflushed.remove(&partition).unwrap_or(0);
+    }
+
+    /// Whether a choice may come to anything: to look at all partitions costs what they are, and
+    /// is done only where memory may be short or the journal long. The bytes of what is being
+    /// flushed count here, so this asks for a look rather too often.
+    pub(crate) fn may_be_due(&self, need: Need) -> bool {
+        match need {
+            Need::Everything => true,
+            Need::Bounds { memory_max } => {
+                self.changed && (self.unflushed_bytes > memory_max || !self.held.is_empty())
+            }
         }
     }
 
     /// The partitions that may have something to flush.
     pub(crate) fn unflushed(&self) -> impl Iterator<Item = PartitionId> + '_ {
-        self.unflushed.iter().copied()
+        self.unflushed.keys().copied()
     }
 
     /// The journal says who keeps its oldest segment.
     pub(crate) fn held(&mut self, held: BTreeMap<u64, u64>) {
         self.held = held;
+        self.changed = true;
     }
 
     /// Up to which index the partition is to be durable for the journal's sake.
@@ -97,6 +121,7 @@ impl Flushing {
 
     /// Chooses whom to flush now; those chosen are under way until [`ended`](Self::ended).
     pub(crate) fn choose(&mut self, candidates: &[Candidate], need: Need) -> Vec<PartitionId> {
+        self.changed = false;
         // What is being flushed will not be in memory for long.
         let starves = self.sabotage.has(Mutant::StarvedFlush);
         let idle = |one: &&Candidate| !self.under_way.contains(&one.partition);
@@ -145,13 +170,15 @@ impl Flushing {
     /// A flush came to its end, well or not, or the partition is here no more.
     pub(crate) fn ended(&mut self, partition: PartitionId) {
         self.under_way.remove(&partition);
+        self.changed = true;
     }
 
     /// Nothing is known of the partition any more.
     pub(crate) fn forget(&mut self, partition: PartitionId) {
         self.under_way.remove(&partition);
         self.last_turn.remove(&partition);
-        self.unflushed.remove(&partition);
+        self.remove(partition);
+        self.changed = true;
     }
 }
 
@@ -251,6 +278,25 @@ mod tests {
         let chosen = flushing.choose(&candidates, BOUNDS);
         assert_eq!(chosen, [partition(7), partition(6), partition(5)]);
         assert!(flushing.choose(&candidates, BOUNDS).is_empty());
+    }
+
+    #[test]
+    fn all_are_looked_at_only_when_memory_may_be_short_or_the_journal_long() {
+        let mut flushing = Flushing::default();
+        (0..9).for_each(|number| flushing.applied(partition(number), 10));
+        flushing.applied(partition(0), 20);
+        assert!(!flushing.may_be_due(BOUNDS), "100 of 100 bytes");
+        assert!(flushing.may_be_due(Need::Everything));
+        flushing.applied(partition(1), 11);
+        assert!(flushing.may_be_due(BOUNDS));
+        let none = flushing.choose(&[], BOUNDS);
+        assert!(none.is_empty() && !flushing.may_be_due(BOUNDS), "as before");
+        flushing.ended(partition(1));
+        assert!(flushing.may_be_due(BOUNDS));
+        flushing.forget(partition(1));
+        assert!(!flushing.may_be_due(BOUNDS));
+        flushing.held(BTreeMap::from([(partition(2).to_u64(), 1)]));
+        assert!(flushing.may_be_due(BOUNDS));
     }
 
     #[test]

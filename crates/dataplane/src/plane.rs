@@ -232,7 +232,8 @@ impl<E: Engine, W> Plane<E, W> {
                 Output::Apply { entries } => {
                     match apply_entries(self.engine.as_ref(), partition, &entries) {
                         Ok(results) => {
-                            self.flushing.applied(partition);
+                            let bytes = self.engine.memory_bytes_of(partition.to_u64());
+                            self.flushing.applied(partition, bytes);
                             self.watched.applied(partition, &entries, &results);
                             hosted.replica.handle(now, Input::Applied { results });
                         }

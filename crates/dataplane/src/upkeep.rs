@@ -157,7 +157,8 @@ impl<E: Engine, W> Plane<E, W> {
         };
         self.replicas.insert(partition, hosted);
         if self.engine.applied(number) > self.engine.checkpointed(number) {
-            self.flushing.applied(partition);
+            let bytes = self.engine.memory_bytes_of(number);
+            self.flushing.applied(partition, bytes);
         }
         let at = self.now.since_start + self.settings.checksum_every;
         self.checksums.compare_at(partition, at);

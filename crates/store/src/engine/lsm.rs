@@ -11,6 +11,7 @@
 
 mod blank;
 mod files;
+mod late;
 mod live;
 mod replace;
 mod shared;
@@ -155,7 +156,7 @@ impl Engine for LsmEngine {
             return Err(EngineError::Corrupt { path, reason });
         }
         let path = self.shared.next_directory(partition);
-        let live = self.shared.make_tree(partition, path)?;
+        let live = self.shared.make_empty(partition, path)?;
         partitions.insert(partition, Arc::new(live));
         Ok(())
     }
@@ -177,6 +178,7 @@ impl Engine for LsmEngine {
             return Ok(());
         };
         let _housekeeping = live.lock_housekeeping();
+        live.end();
         let result = remove_all(&self.shared.path, partition);
         self.shared.sweep();
         result
@@ -195,6 +197,8 @@ impl Engine for LsmEngine {
             return Ok(None);
         };
         let _housekeeping = live.lock_housekeeping();
+        live.made(&self.shared)?;
+        live.end();
         let place = move_aside(&self.shared.path, partition, &live.path)?;
         remove_all(&self.shared.path, partition)?;
         self.shared.sweep();
@@ -259,7 +263,7 @@ impl Checkpoints for LsmEngine {
     }
 
     fn flush(&self, partition: u64) -> Result<u64, EngineError> {
-        self.live(partition)?.flush(&self.shared.path)
+        self.live(partition)?.flush(&self.shared)
     }
 
     fn maintain(&self, partition: u64) -> Result<bool, EngineError> {

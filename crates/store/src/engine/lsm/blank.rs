@@ -1,29 +1,31 @@
 //! Making empty trees quickly. `lsm-tree` syncs half a dozen times for each; here that happens
 //! once for a pattern, and every further tree is a copy of it that is not synced at all: the
-//! first checkpoint syncs everything that it needs. A crash before leaves a directory that may
-//! hold anything, which is recognised and removed. Knows nothing of rows.
+//! first checkpoint, just before which it is made, syncs everything that it needs. A crash between
+//! leaves a directory that may hold anything, which is recognised and removed. Knows nothing of
+//! rows.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use lsm_tree::Config;
 use lsm_tree::file::{CURRENT_VERSION_FILE, TABLES_FOLDER};
+use lsm_tree::{AnyTree, Config, Tree};
 
 use super::files::{io_at, tree_error};
 use crate::engine::EngineError;
 
-/// The files of an empty tree.
-#[derive(Debug)]
+/// An empty tree as a pattern for others.
 pub(super) struct Blank {
     files: Vec<(std::ffi::OsString, Vec<u8>)>,
+    /// The pattern itself. Its directory is gone, so it is only looked at.
+    pub(super) tree: Tree,
 }
 
 impl Blank {
     /// Makes the pattern in the directory `path`, which is gone afterwards.
     pub(super) fn make(path: &Path, config: Config) -> Result<Self, EngineError> {
-        drop(config.open().map_err(|error| tree_error(path, error))?);
-        let read = || -> io::Result<Self> {
+        let tree = open(path, config)?;
+        let read = || -> io::Result<_> {
             let mut files = Vec::new();
             for entry in fs::read_dir(path)? {
                 let entry = entry?;
@@ -32,9 +34,10 @@ impl Blank {
                 }
             }
             fs::remove_dir_all(path)?;
-            Ok(Self { files })
+            Ok(files)
         };
-        read().map_err(|source| io_at(path, source))
+        let files = read().map_err(|source| io_at(path, source))?;
+        Ok(Self { files, tree })
     }
 
     /// Makes an empty tree in the directory `path`, without a sync.
@@ -47,6 +50,18 @@ impl Blank {
             Ok(())
         };
         copy().map_err(|source| io_at(path, source))
+    }
+}
+
+/// Opens a tree, and makes it if it is not there.
+pub(super) fn open(path: &Path, config: Config) -> Result<Tree, EngineError> {
+    match config.open() {
+        Ok(AnyTree::Standard(tree)) => Ok(tree),
+        Ok(AnyTree::Blob(_)) => Err(EngineError::Corrupt {
+            path: path.to_owned(),
+            reason: "it is a tree of another kind".to_owned(),
+        }),
+        Err(error) => Err(tree_error(path, error)),
     }
 }
 

@@ -1,15 +1,23 @@
 //! The tree of one partition: writes, checkpoints, compaction. Knows nothing of other
 //! partitions.
+//!
+//! A partition has files from its first checkpoint on. That is as safe as to have them sooner:
+//! until then nothing of them was synced, so a start counted on none and removed them, and
+//! replayed the journal, which keeps every entry until a checkpoint has it. It spares a node
+//! with many partitions that nobody writes to all of their directories, at each start anew.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
 use lsm_tree::compaction::Leveled;
-use lsm_tree::{AbstractTree, AnyTree, Config, InternalValue, Slice, Tree, ValueType};
+use lsm_tree::{AbstractTree, Config, InternalValue, Slice, Tree, ValueType};
 
-use super::files::{sync_directory, tree_error};
+use super::blank::{self, Blank};
+use super::files::tree_error;
+use super::late::{self, LateTree};
+use super::shared::SharedEngine;
 use super::view::View;
 use crate::engine::{EngineError, KEY_BYTES_MAX, RowWrite, check_row_key};
 
@@ -28,7 +36,7 @@ const COMPACTIONS_MAX: usize = 4;
 pub(in crate::engine) struct Live {
     pub(super) partition: u64,
     pub(super) path: PathBuf,
-    tree: Tree,
+    tree: LateTree,
     view: RwLock<Arc<View>>,
     write: Mutex<WriteState>,
     pub(super) applied: AtomicU64,
@@ -50,42 +58,64 @@ pub(super) struct WriteState {
 }
 
 impl Live {
-    /// Opens a tree, and makes it if it is not there.
-    pub(super) fn open(
-        partition: u64,
-        path: PathBuf,
-        config: Config,
-        entry_unsynced: bool,
-    ) -> Result<Self, EngineError> {
-        let tree = match config.open() {
-            Ok(AnyTree::Standard(tree)) => tree,
-            Ok(AnyTree::Blob(_)) => {
-                let reason = "it is a tree of another kind".to_owned();
-                return Err(EngineError::Corrupt { path, reason });
-            }
-            Err(error) => return Err(tree_error(&path, error)),
-        };
+    /// Opens the tree that is on the disk.
+    pub(super) fn open(partition: u64, path: PathBuf, config: Config) -> Result<Self, EngineError> {
+        let tree = blank::open(&path, config)?;
         let highest = tree.get_highest_persisted_seqno().unwrap_or(0);
-        let live = Self {
+        let sequence = highest.max(SEQUENCE_FIRST) + 1;
+        let view = View::of(&tree, Vec::new());
+        let live = Self::new(partition, path, LateTree::Found(tree), view, sequence);
+        let applied = live.stored_index()?;
+        live.applied.store(applied, Ordering::Release);
+        live.checkpointed.store(applied, Ordering::Release);
+        Ok(live)
+    }
+
+    /// One that has no files yet, to be made at this path.
+    pub(super) fn empty(partition: u64, path: PathBuf, pattern: Arc<Blank>) -> Self {
+        let sequence = SEQUENCE_FIRST + 1;
+        let view = View::without_files(&pattern.tree, late::memtable(sequence), None);
+        Self::new(partition, path, LateTree::late(pattern), view, sequence)
+    }
+
+    fn new(partition: u64, path: PathBuf, tree: LateTree, view: View, sequence_next: u64) -> Self {
+        Self {
             partition,
-            view: RwLock::new(Arc::new(View::of(&tree, Vec::new()))),
+            view: RwLock::new(Arc::new(view)),
+            entry_unsynced: AtomicBool::new(tree.made().is_err()),
             tree,
             write: Mutex::new(WriteState {
-                sequence_next: highest.max(SEQUENCE_FIRST) + 1,
+                sequence_next,
                 dirty: false,
                 sealed: None,
             }),
             applied: AtomicU64::new(0),
             checkpointed: AtomicU64::new(0),
             housekeeping: Mutex::default(),
-            entry_unsynced: AtomicBool::new(entry_unsynced),
             failed: AtomicBool::new(false),
             path,
+        }
+    }
+
+    /// The tree, whose files are made if they are not there; under the lock of housekeeping. What
+    /// a call left that failed midway is written over.
+    pub(super) fn made(&self, shared: &SharedEngine) -> Result<&Tree, EngineError> {
+        let pattern = match self.tree.made() {
+            Ok(tree) => return Ok(tree),
+            Err(pattern) => pattern,
         };
-        let applied = live.stored_index()?;
-        live.applied.store(applied, Ordering::Release);
-        live.checkpointed.store(applied, Ordering::Release);
-        Ok(live)
+        let tree = shared.make_files(pattern, &self.path)?;
+        let _write = self.lock_write();
+        let view = self.view();
+        late::hand_over(&tree, &view);
+        self.set_view(View::of(&tree, view.sealed().to_vec()));
+        Ok(self.tree.keep(tree))
+    }
+
+    /// The partition is being removed: whoever still wants to flush it must not make its files
+    /// again. Under the lock of housekeeping.
+    pub(super) fn end(&self) {
+        self.failed.store(true, Ordering::Release);
     }
 
     pub(super) fn lock_write(&self) -> MutexGuard<'_, WriteState> {
@@ -211,18 +241,27 @@ impl Live {
             &mut state,
             std::iter::once((&APPLIED_KEY[..], Some(&stored[..]))),
         );
-        let sealed = self.view().sealed_with_active();
-        self.tree.rotate_memtable();
-        self.set_view(View::of(&self.tree, sealed));
+        let view = self.view();
+        self.set_view(match self.tree.made() {
+            Ok(tree) => {
+                tree.rotate_memtable();
+                View::of(tree, view.sealed_with_active())
+            }
+            Err(pattern) => late::seal(pattern, &view, state.sequence_next),
+        });
         state.dirty = false;
         state.sealed = Some((index, state.sequence_next));
         Ok(())
     }
 
     /// Makes what was sealed durable and answers the index of the checkpoint that then stands.
-    pub(super) fn flush(&self, parent: &Path) -> Result<u64, EngineError> {
+    pub(super) fn flush(&self, shared: &SharedEngine) -> Result<u64, EngineError> {
         let _housekeeping = self.lock_housekeeping();
         self.check_usable()?;
+        if self.lock_write().sealed.is_none() {
+            return Ok(self.checkpointed.load(Ordering::Acquire));
+        }
+        let tree = self.made(shared).map_err(|error| self.fail(error))?;
         let (sealed, flushing) = {
             let mut state = self.lock_write();
             (state.sealed.take(), self.view().sealed().to_vec())
@@ -231,18 +270,19 @@ impl Live {
             return Ok(self.checkpointed.load(Ordering::Acquire));
         };
         let flush = || {
-            let lock = self.tree.get_flush_lock();
-            self.tree.flush(&lock, watermark)
+            let lock = tree.get_flush_lock();
+            tree.flush(&lock, watermark)
         };
         if let Err(error) = flush() {
             // The memtables are still sealed: the next flush writes them.
             let mut state = self.lock_write();
             state.sealed = state.sealed.or(Some((index, watermark)));
-            return Err(self.fail(error));
+            return Err(self.fail(self.error(error)));
         }
-        self.renew_view(&flushing);
+        self.renew_view(tree, &flushing);
         if self.entry_unsynced.load(Ordering::Acquire) {
-            sync_directory(parent).inspect_err(|_| self.failed.store(true, Ordering::Release))?;
+            let synced = shared.sync_directory();
+            synced.inspect_err(|_| self.failed.store(true, Ordering::Release))?;
             self.entry_unsynced.store(false, Ordering::Release);
         }
         self.checkpointed.store(index, Ordering::Release);
@@ -250,41 +290,42 @@ impl Live {
     }
 
     /// Takes a new view after tables changed; the memtables in `flushed` are among them now.
-    fn renew_view(&self, flushed: &[Arc<lsm_tree::Memtable>]) {
+    fn renew_view(&self, tree: &Tree, flushed: &[Arc<lsm_tree::Memtable>]) {
         // No seal may come between: it also sets the view.
         let _write = self.lock_write();
         let mut sealed = self.view().sealed().to_vec();
         sealed.retain(|memtable| !flushed.iter().any(|done| Arc::ptr_eq(done, memtable)));
-        self.set_view(View::of(&self.tree, sealed));
+        self.set_view(View::of(tree, sealed));
     }
 
     pub(super) fn compact(&self, strategy: &Arc<Leveled>) -> Result<bool, EngineError> {
         let _housekeeping = self.lock_housekeeping();
         self.check_usable()?;
+        let Ok(tree) = self.tree.made() else {
+            return Ok(false);
+        };
         for _ in 0..COMPACTIONS_MAX {
-            let before = self.tree.current_version().id();
+            let before = tree.current_version().id();
             let watermark = self.lock_write().sequence_next;
             let strategy = Arc::clone(strategy);
-            self.tree
-                .compact(strategy, watermark)
-                .map_err(|error| self.fail(error))?;
-            if self.tree.current_version().id() == before {
+            tree.compact(strategy, watermark)
+                .map_err(|error| self.fail(self.error(error)))?;
+            if tree.current_version().id() == before {
                 return Ok(false);
             }
-            self.renew_view(&[]);
+            self.renew_view(tree, &[]);
         }
         Ok(true)
     }
 
     pub(super) fn disk_bytes(&self) -> u64 {
-        self.tree.disk_space()
+        self.tree.made().map_or(0, |tree| tree.disk_space())
     }
 
     /// After a failed write the manifest on disk is unknown, so nothing is written any more. A
     /// full disk is told before the manifest is replaced: the old one stands, and what was written
     /// of the new one is written anew.
-    fn fail(&self, error: lsm_tree::Error) -> EngineError {
-        let error = self.error(error);
+    fn fail(&self, error: EngineError) -> EngineError {
         if !error.is_disk_full() {
             self.failed.store(true, Ordering::Release);
         }

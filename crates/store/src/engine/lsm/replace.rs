@@ -5,7 +5,7 @@
 //! in `.new`. The rename makes it the one that counts, and the older one a leftover.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::SharedEngine;
@@ -31,13 +31,14 @@ impl LsmReplacement {
     pub(super) fn begin(partition: u64, shared: Arc<SharedEngine>) -> Result<Self, EngineError> {
         let target = shared.next_directory(partition);
         let building = target.with_added_extension(UNFINISHED);
-        let live = Some(shared.make_tree(partition, building.clone())?);
+        let live = shared.make_empty(partition, building.clone())?;
+        live.made(&shared)?;
         Ok(Self {
             partition,
             shared,
             target,
             building,
-            live,
+            live: Some(live),
         })
     }
 
@@ -51,7 +52,7 @@ impl LsmReplacement {
         let live = self.live()?;
         if live.view().unflushed_bytes() > MEMTABLE_BYTES_MAX {
             live.seal(&[])?;
-            live.flush(Path::new("."))?;
+            live.flush(&self.shared)?;
         }
         Ok(())
     }
@@ -72,7 +73,7 @@ impl Replacement for LsmReplacement {
         let live = self.live()?;
         live.set_applied(index);
         live.seal(&[])?;
-        live.flush(Path::new("."))?;
+        live.flush(&self.shared)?;
         // Closed first: a tree remembers the path of its files.
         self.live = None;
         fs::rename(&self.building, &self.target).map_err(|source| io_at(&self.building, source))?;

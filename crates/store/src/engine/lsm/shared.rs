@@ -12,9 +12,9 @@ use lsm_tree::compaction::Leveled;
 use lsm_tree::config::{
     BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry,
 };
-use lsm_tree::{Cache, CompressionType, Config, DescriptorTable};
+use lsm_tree::{Cache, CompressionType, Config, DescriptorTable, Tree};
 
-use super::blank::{Blank, check_current};
+use super::blank::{self, Blank, check_current};
 use super::files::{UNFINISHED, directory_name, sync_directory};
 use super::live::Live;
 use crate::engine::EngineError;
@@ -26,7 +26,7 @@ pub(super) struct SharedEngine {
     pub(super) descriptors: Arc<DescriptorTable>,
     pub(super) compaction: Arc<Leveled>,
     /// The pattern of empty trees, once one was needed.
-    pub(super) blank: Mutex<Option<Blank>>,
+    pub(super) blank: Mutex<Option<Arc<Blank>>>,
     pub(super) partitions: RwLock<BTreeMap<u64, Arc<Live>>>,
     /// The next generation of a partition's directory; the greatest one counts.
     pub(super) generation: AtomicU32,
@@ -73,30 +73,34 @@ impl SharedEngine {
         self.path.join(directory_name(partition, generation))
     }
 
-    /// Makes an empty tree; nothing of it is synced before its first checkpoint.
-    pub(super) fn make_tree(&self, partition: u64, path: PathBuf) -> Result<Live, EngineError> {
+    /// An empty partition, in memory alone until its first checkpoint makes the files at `path`.
+    pub(super) fn make_empty(&self, partition: u64, path: PathBuf) -> Result<Live, EngineError> {
+        Ok(Live::empty(partition, path, self.pattern(partition)?))
+    }
+
+    fn pattern(&self, partition: u64) -> Result<Arc<Blank>, EngineError> {
         let mut blank = self.blank.lock().unwrap_or_else(PoisonError::into_inner);
-        let pattern = match blank.take() {
-            Some(pattern) => pattern,
-            None => {
-                let pattern = self
-                    .next_directory(partition)
-                    .with_added_extension(UNFINISHED);
-                Blank::make(&pattern, self.config(&pattern))?
-            }
-        };
-        let copied = pattern.copy_to(&path);
-        *blank = Some(pattern);
-        drop(blank);
-        copied?;
-        let config = self.config(&path);
-        Live::open(partition, path, config, true)
+        if let Some(pattern) = &*blank {
+            return Ok(Arc::clone(pattern));
+        }
+        let path = self
+            .next_directory(partition)
+            .with_added_extension(UNFINISHED);
+        let pattern = Arc::new(Blank::make(&path, self.config(&path))?);
+        *blank = Some(Arc::clone(&pattern));
+        Ok(pattern)
+    }
+
+    /// Makes the files of an empty tree; nothing of them is synced before the first checkpoint.
+    pub(super) fn make_files(&self, pattern: &Blank, path: &Path) -> Result<Tree, EngineError> {
+        pattern.copy_to(path)?;
+        blank::open(path, self.config(path))
     }
 
     pub(super) fn open_tree(&self, partition: u64, path: PathBuf) -> Result<Live, EngineError> {
         check_current(&path)?;
         let config = self.config(&path);
-        Live::open(partition, path, config, false)
+        Live::open(partition, path, config)
     }
 
     pub(super) fn config(&self, path: &Path) -> Config {

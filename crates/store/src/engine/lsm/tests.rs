@@ -94,13 +94,80 @@ fn what_an_interrupted_replacement_or_removal_left_is_cleaned_up() {
 }
 
 #[test]
+fn what_was_sealed_before_there_were_files_comes_into_them_at_the_first_flush() {
+    let home = tempfile::tempdir().unwrap();
+    let engine = open(home.path());
+    engine.open_partition(1).unwrap();
+    engine
+        .apply(1, 1, &[put(b"a", b"1"), put(b"b", b"1"), put(b"c", b"1")])
+        .unwrap();
+    let early = engine.snapshot(1).unwrap();
+    engine.seal(1, &[put(b"side", b"1")]).unwrap();
+    let gone = RowWrite {
+        key: b"b",
+        value: None,
+    };
+    engine.apply(1, 2, &[put(b"a", b"2"), gone]).unwrap();
+    // Sealed again, as after a flush that failed.
+    engine.seal(1, &[put(b"side", b"2")]).unwrap();
+    engine.apply(1, 3, &[put(b"d", b"3")]).unwrap();
+    let row = |key: &'static [u8], value: &'static [u8]| {
+        (Bytes::from_static(key), Bytes::from_static(value))
+    };
+    let all = [row(b"a", b"2"), row(b"c", b"1"), row(b"d", b"3")];
+    let check = |engine: &LsmEngine| {
+        assert_eq!(everything(engine, 1), all);
+        assert_eq!(engine.get(1, b"b").unwrap(), None);
+        assert_eq!(engine.get(1, b"a").unwrap().unwrap(), "2");
+        assert_eq!(engine.side_records(1).unwrap(), [row(b"side", b"2")]);
+    };
+    check(&engine);
+    assert_eq!(names(home.path()), [""; 0]);
+    assert_eq!(engine.flush(1).unwrap(), 2);
+    check(&engine);
+    let rows = early.scan(&Scan::all(usize::MAX, usize::MAX)).unwrap().rows;
+    let then = [row(b"a", b"1"), row(b"b", b"1"), row(b"c", b"1")];
+    assert_eq!(rows, then, "a snapshot from before the files");
+    drop((early, engine));
+    let engine = open(home.path());
+    assert_eq!(
+        engine.applied(1),
+        2,
+        "what came after the seal is not there"
+    );
+    engine.apply(1, 3, &[put(b"d", b"3")]).unwrap();
+    check(&engine);
+}
+
+#[test]
+fn a_flush_that_comes_after_the_drop_makes_no_files_again() {
+    let home = tempfile::tempdir().unwrap();
+    let engine = open(home.path());
+    engine.open_partition(1).unwrap();
+    engine.apply(1, 1, &[put(b"a", b"1")]).unwrap();
+    engine.seal(1, &[]).unwrap();
+    let live = engine.live(1).unwrap();
+    engine.drop_partition(1).unwrap();
+    live.flush(&engine.shared).unwrap_err();
+    assert_eq!(names(home.path()), [""; 0]);
+}
+
+#[test]
 fn a_partition_that_was_never_checkpointed_may_be_cut_short_by_a_crash() {
     let home = tempfile::tempdir().unwrap();
     let engine = open(home.path());
     engine.open_partition(1).unwrap();
     engine.apply(1, 1, &[put(b"a", b"1")]).unwrap();
-    let directory = home.path().join(&names(home.path())[0]);
-    drop(engine);
+    assert_eq!(
+        names(home.path()),
+        [""; 0],
+        "no files before they are needed"
+    );
+    // As a crash in the first checkpoint leaves it.
+    let directory = home.path().join("0000000000000001.00000009");
+    let replacement = engine.begin_replace(2).unwrap();
+    copy_all(&home.path().join(&names(home.path())[0]), &directory);
+    drop((replacement, engine));
     // Nothing of it was synced, so anything may be missing.
     fs::write(directory.join("current"), b"").unwrap();
     assert_eq!(open(home.path()).partitions(), [0; 0]);

@@ -50,17 +50,43 @@ impl View {
             Ok(None)
         });
         let range = Box::new(move |range: Range, sequence: u64| {
-            let rows = Tree::create_internal_range(whole.clone(), &range, sequence, None);
-            let rows: BoxedRows = Box::new(rows.map(|row| {
-                let row = row?;
-                Ok((copied(&row.key.user_key), copied(&row.value)))
-            }));
-            rows
+            boxed(Tree::create_internal_range(
+                whole.clone(),
+                &range,
+                sequence,
+                None,
+            ))
         });
         Self {
             active,
             sealed,
             tables,
+            range,
+        }
+    }
+
+    /// A partition without files: nothing but memtables. `pattern` is an empty tree.
+    pub(super) fn without_files(
+        pattern: &Tree,
+        active: Arc<Memtable>,
+        sealed: Option<Arc<Memtable>>,
+    ) -> Self {
+        let mut whole = pattern.get_version_history_lock().latest_version();
+        whole.active_memtable = Arc::clone(&active);
+        let older = sealed.clone();
+        let range = Box::new(move |range: Range, sequence: u64| {
+            let older = older.clone().map(|older| (older, sequence));
+            boxed(Tree::create_internal_range(
+                whole.clone(),
+                &range,
+                sequence,
+                older,
+            ))
+        });
+        Self {
+            active,
+            sealed: sealed.into_iter().collect(),
+            tables: Box::new(|_| Ok(None)),
             range,
         }
     }
@@ -104,6 +130,15 @@ impl View {
                 .map(|memtable| memtable.size())
                 .sum::<u64>()
     }
+}
+
+fn boxed(
+    rows: impl DoubleEndedIterator<Item = lsm_tree::Result<InternalValue>> + Send + 'static,
+) -> BoxedRows {
+    Box::new(rows.map(|row| {
+        let row = row?;
+        Ok((copied(&row.key.user_key), copied(&row.value)))
+    }))
 }
 
 fn copied(slice: &Slice) -> Bytes {
