@@ -491,6 +491,32 @@ fn a_member_that_lost_its_rows_gets_a_copy_once_it_has_left_the_set() {
 }
 
 #[test]
+fn a_replica_that_was_opened_empty_takes_no_office_before_it_was_in_step() {
+    for was_in_step in [false, true] {
+        let mut net = Net::serving(3);
+        net.write(0, 1);
+        net.settle();
+        // The third one was sent away and called back, and the first one does not know it.
+        net.hosts[2].entries.clear();
+        net.hosts[2].meta = tablestore_replication::Recovered::empty().meta;
+        net.restart(2);
+        net.version += 1;
+        let view = net.view(0, &[0, 1], &[]);
+        net.input(2, Input::Assignment(view));
+        if was_in_step {
+            net.reassign(0, &[0, 1], &[]);
+            net.input(0, Input::PeerDown(member(2)));
+            net.input(0, Input::PeerUp(member(2)));
+            net.settle();
+        }
+        net.elect(2, &[0, 2]);
+        net.settle();
+        assert_eq!(net.halted(2).is_none(), was_in_step);
+        assert_eq!(net.status(2).serving, was_in_step);
+    }
+}
+
+#[test]
 fn a_replica_that_may_have_been_sent_away_and_called_back_is_asked_anew_what_it_has() {
     for passed_over in [false, true] {
         let mut net = Net::serving(3);

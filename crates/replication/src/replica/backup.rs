@@ -125,6 +125,7 @@ impl Backup {
             acked: began.0,
         };
         self.session = Some(session);
+        core.unproven = false;
         self.gap_said = None;
         self.send_synced(core, session);
     }

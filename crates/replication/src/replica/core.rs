@@ -47,6 +47,9 @@ pub(crate) struct Core {
     held: VecDeque<(u64, StorageId, Message)>,
     /// Entries between the engine's state and the log are missing: only a snapshot helps.
     pub(crate) hollow: bool,
+    /// It was opened empty, outside the in-sync set, and has told no primary so yet: whoever counts
+    /// on it counts on an earlier replica, which was sent away.
+    pub(crate) unproven: bool,
     /// A snapshot is being switched in.
     pub(crate) installing: bool,
     /// Members whose data session is lost, and since when.
@@ -93,6 +96,7 @@ impl Core {
             remembered,
             held: VecDeque::new(),
             hollow,
+            unproven: false,
             installing: false,
             down: BTreeMap::new(),
             crowded: Vec::new(),

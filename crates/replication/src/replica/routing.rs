@@ -17,6 +17,10 @@ impl Replica {
         }
         let (epoch, office) = (view.assignment.epoch, view.assignment.primary);
         let version = view.assignment.version;
+        if held.is_none() && self.core.end() == 0 && self.core.adopted == Epoch(0) {
+            let in_sync = &view.assignment.in_sync;
+            self.core.unproven = !in_sync.contains(&self.core.me.member);
+        }
         self.core.view = Some(view);
         if epoch > self.core.adopted {
             self.adopt(epoch);
@@ -37,6 +41,12 @@ impl Replica {
         self.office_floor = epoch;
         if self.core.hollow || self.core.installing {
             self.halt("a primary has the whole log behind its state");
+            return;
+        }
+        if self.core.unproven {
+            // Sent away and called back, it may be believed to have what was dropped with its
+            // predecessor: without an office nothing of that is lost, only waited for.
+            self.halt("a replica that was opened empty takes an office only after it was in step");
             return;
         }
         self.primary = Primary::take_office(&mut self.core);

@@ -123,10 +123,12 @@ impl Scenario {
 
     fn deafen_often(&mut self, chance: &mut Chance) {
         self.many_clients(chance);
-        self.clients *= 2;
+        // A write at the deaf one holds its client up: most read, so that some still ask it.
+        self.clients *= 4;
+        self.writes_per_mille = 150;
         (self.nodes, self.replicas, self.min_in_sync) = (3, 2, 1);
         self.keys = 3;
-        self.writes_per_mille = 400;
+        self.faults_end_us = 3_000 * MS;
         // Some adopt an epoch late: until then they answer as before.
         self.agreement.wrongs.burst = 200;
         let replica = &mut self.given.plane.replica;
@@ -134,7 +136,7 @@ impl Scenario {
         replica.confirm_give_up_after = Duration::from_millis(chance.between(20, 60));
         // A successor commits when the deaf one is out, which is before connections break.
         replica.lag_timeout = Duration::from_millis(110);
-        self.plan(chance, &[Kind::Deafen], 6, &[200 * MS, 260 * MS, 290 * MS]);
+        self.plan(chance, &[Kind::Deafen], 12, &[200 * MS, 260 * MS, 290 * MS]);
     }
 
     fn start_quickly(&mut self, chance: &mut Chance) {
