@@ -80,6 +80,8 @@ pub struct Controller {
     pub(crate) settling: Settling,
     /// The map, and who was unfit, when offices were last found to be spread evenly.
     pub(crate) even: Option<(MapVersion, BTreeSet<StorageId>)>,
+    /// The map in which replicas were last found to be spread evenly.
+    pub(crate) even_copies: Option<MapVersion>,
     /// Balancing did not; said once.
     pub(crate) balancing_refused: bool,
     /// The balancing that was proposed, and the map that it was made from.
@@ -121,6 +123,7 @@ impl Controller {
             copying_refused: false,
             settling: Settling::default(),
             even: None,
+            even_copies: None,
             balancing_refused: false,
             balancing: None,
             beats: Timer::new(settings.heartbeat_every),
