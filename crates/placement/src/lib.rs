@@ -6,6 +6,8 @@
 mod apply;
 pub mod check;
 mod command;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 mod decision;
 pub mod explain;
 pub mod health;
