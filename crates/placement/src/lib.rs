@@ -2,6 +2,7 @@
 //!
 //! Knows nothing about sockets, disks and clocks, nor how rows are replicated.
 #![doc = include_str!("../README.md")]
+#![deny(clippy::host_endian_bytes)]
 
 mod apply;
 pub mod check;
