@@ -90,7 +90,7 @@ impl Numbers {
             places.resize(end, NONE);
         }
         let topology = Topology::new(self.nodes.clone()).ok()?;
-        let held = layout::Layout::new(held.len(), width, places).ok()?;
+        let held = layout::Placement::new(held.len(), width, places).ok()?;
         layout::plan(&topology, &held, replicas as usize).ok()
     }
 }
