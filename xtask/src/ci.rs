@@ -1,10 +1,11 @@
 //! Everything that must hold before a change is done, one step after the other.
 //!
 //! Stops at the first step that fails. Knows nothing about where it runs: it needs a Rust
-//! toolchain with rustfmt and clippy, nothing else.
+//! toolchain with rustfmt and clippy, and leaves out what needs more.
 
 use std::ffi::OsString;
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -20,6 +21,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// A clean build of everything, tests included, on two slow cores.
 const BUILD_LIMIT: Duration = Duration::from_secs(25 * 60);
 const SHORT_LIMIT: Duration = MINUTE;
+/// A target without `std`, the smallest to install.
+const BARE_TARGET: &str = "wasm32v1-none";
 const SIM_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// All features in every step, so that the steps share one build.
@@ -34,6 +37,8 @@ pub(crate) fn run(workspace: &Workspace, quick: bool) -> Result<()> {
         ("tidy", Box::new(|| tidy::run(workspace, false))),
         ("lints", Box::new(lints)),
         ("tests", Box::new(tests)),
+        ("ring without std", Box::new(ring_without_std)),
+        ("golden vectors", Box::new(|| golden_vectors(workspace))),
         ("documentation examples", Box::new(documentation_examples)),
         ("documentation", Box::new(documentation)),
     ];
@@ -103,6 +108,32 @@ fn nextest_is_installed() -> bool {
     let mut command = cargo();
     command.args(["nextest", "--version"]).stderr(Stdio::null());
     run::output(&mut command, SHORT_LIMIT).is_ok_and(|(status, _)| status.success())
+}
+
+/// Builds the ring for a target that has no `std`, if that is installed.
+fn ring_without_std() -> Result<()> {
+    let mut command = Command::new("rustc");
+    command.args(["--print", "target-libdir", "--target", BARE_TARGET]);
+    let (status, libraries) = run::output(&mut command, SHORT_LIMIT)?;
+    if !status.success() || !Path::new(libraries.trim()).exists() {
+        println!("skipped: `rustup target add {BARE_TARGET}` installs the target");
+        return Ok(());
+    }
+    let mut command = cargo();
+    command.args(["build", "-p", "tablestore-ring", "--features", "serde"]);
+    run::succeed(command.args(["--target", BARE_TARGET]), BUILD_LIMIT)
+}
+
+/// Has the golden vectors of the ring computed anew by a program that shares no code with it.
+fn golden_vectors(workspace: &Workspace) -> Result<()> {
+    let mut python = Command::new("python3");
+    python.arg("--version").stderr(Stdio::null());
+    if !run::output(&mut python, SHORT_LIMIT).is_ok_and(|(status, _)| status.success()) {
+        println!("skipped: there is no python3");
+        return Ok(());
+    }
+    let script = workspace.root.join("crates/ring/testdata/recompute.py");
+    run::succeed(Command::new("python3").arg(script), SHORT_LIMIT)
 }
 
 fn documentation_examples() -> Result<()> {

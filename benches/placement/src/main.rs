@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use cases::{CHANGES, cluster};
-use tablestore_placement::layout::{Layout, Topology, check, plan, weakest_points, what_if};
+use tablestore_placement::layout::{Placement, Topology, check, plan, weakest_points, what_if};
 
 const REPLICAS: usize = 3;
 const ROUNDS: usize = 9;
@@ -45,7 +45,7 @@ fn main() {
     for (partitions, nodes, zones, weights) in SIZES {
         let cluster = cluster(nodes, zones, weights);
         let topology = Topology::new(cluster.clone()).expect("ids are distinct");
-        let empty = Layout::empty(partitions).expect("few partitions");
+        let empty = Placement::empty(partitions).expect("few partitions");
         println!("P={partitions} N={nodes} Z={zones} w=1..{weights}");
         let first = report("first plan", &topology, &empty);
         for change in CHANGES {
@@ -62,7 +62,7 @@ fn main() {
 fn failures() {
     let (partitions, nodes) = (16_384, 64);
     let topology = Topology::new(cluster(nodes, 4, 4)).expect("ids are distinct");
-    let empty = Layout::empty(partitions).expect("few partitions");
+    let empty = Placement::empty(partitions).expect("few partitions");
     println!("P={partitions} N={nodes} Z=4 w=1..4");
     let layout = report("first plan", &topology, &empty);
     let (time, after) = least(|| what_if(&topology, &layout, &[3, 17], 2));
@@ -80,7 +80,7 @@ fn failures() {
     }
 }
 
-fn report(name: &str, topology: &Topology, current: &Layout) -> Layout {
+fn report(name: &str, topology: &Topology, current: &Placement) -> Placement {
     let (time, plan) = least(|| plan(topology, current, REPLICAS).expect("somebody takes"));
     let begun = Instant::now();
     let proof = check(topology, current, REPLICAS, &plan).expect("the plan is sound");

@@ -36,12 +36,12 @@ mod weakest;
 mod what_if;
 
 pub use checker::check;
-pub use cluster::{MapUnfit, TableLayout, of_table};
+pub use cluster::{MapUnfit, TablePlacement, of_table};
 pub use planner::{Cause, Certificate, Level, Move, Plan, PlanRefused, plan};
 pub use proof::{PRICE_MAX, Proof, Refusal};
 pub use steps::{Budget, Copy, Holdings, Step, next_steps};
 pub use topology::{
-    Layout, LayoutInvalid, NODES_MAX, NONE, Node, NodeState, PARTITIONS_MAX, REPLICAS_MAX,
+    NODES_MAX, NONE, Node, NodeState, PARTITIONS_MAX, Placement, PlacementInvalid, REPLICAS_MAX,
     Topology, TopologyInvalid,
 };
 pub use weakest::{Failure, Weakness, weakest_points};

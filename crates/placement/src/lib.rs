@@ -2,10 +2,13 @@
 //!
 //! Knows nothing about sockets, disks and clocks, nor how rows are replicated.
 #![doc = include_str!("../README.md")]
+#![deny(clippy::host_endian_bytes)]
 
 mod apply;
 pub mod check;
 mod command;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 mod decision;
 pub mod explain;
 pub mod health;

@@ -8,11 +8,12 @@ mod failover;
 mod initial;
 mod loads;
 mod offices;
-mod quota;
 mod removal;
 mod replicas;
 mod settling;
+mod shares;
 mod surplus;
+mod target;
 #[cfg(test)]
 mod tests;
 

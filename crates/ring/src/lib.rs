@@ -3,6 +3,7 @@
 //! Knows nothing about tables, replication, networks, clocks or files, nor what a server is.
 #![doc = include_str!("../README.md")]
 #![no_std]
+#![deny(clippy::host_endian_bytes)]
 
 extern crate alloc;
 

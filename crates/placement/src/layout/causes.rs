@@ -3,7 +3,7 @@
 
 use super::planner::{Cause, Move};
 use super::shares::{Shares, Spread};
-use super::topology::{Layout, NONE, Topology};
+use super::topology::{NONE, Placement, Topology};
 
 struct Causes<'a> {
     topology: &'a Topology,
@@ -17,8 +17,8 @@ pub(super) fn moves(
     topology: &Topology,
     spread: &Spread,
     shares: &Shares,
-    current: &Layout,
-    target: &Layout,
+    current: &Placement,
+    target: &Placement,
 ) -> Vec<Move> {
     let mut loads = vec![0; topology.nodes().len()];
     for &node in current.places.iter().filter(|&&node| node != NONE) {

@@ -5,7 +5,7 @@
 
 use super::planner::{Cause, Certificate, Level, Move, Plan};
 use super::proof::{PRICE_MAX, Proof, Refusal};
-use super::topology::{Layout, NONE, Topology};
+use super::topology::{NONE, Placement, Topology};
 
 /// The largest number in a level, so that no product overflows: all weights together are less.
 const LEVEL_MAX: u128 = 1 << 56;
@@ -31,7 +31,7 @@ struct Rules<'a> {
 /// The first thing that is wrong.
 pub fn check(
     topology: &Topology,
-    current: &Layout,
+    current: &Placement,
     replicas: usize,
     plan: &Plan,
 ) -> Result<Proof, Refusal> {
@@ -52,9 +52,9 @@ pub fn check(
 impl<'a> Rules<'a> {
     fn of(
         topology: &'a Topology,
-        current: &Layout,
+        current: &Placement,
         wanted: usize,
-        target: &Layout,
+        target: &Placement,
         proof: &Certificate,
     ) -> Result<Self, Refusal> {
         let nodes = topology.nodes().len();
@@ -135,7 +135,7 @@ impl<'a> Rules<'a> {
         self.topology.zone_of(node as usize)
     }
 
-    fn target(&self, target: &Layout) -> Result<(), Refusal> {
+    fn target(&self, target: &Placement) -> Result<(), Refusal> {
         let mut loads = vec![(0u64, 0u64); self.bounds.len()];
         for (partition, row) in target.rows().enumerate() {
             let repeated = (0..row.len()).any(|i| row[..i].contains(&row[i]));
@@ -164,7 +164,7 @@ impl<'a> Rules<'a> {
         Ok(())
     }
 
-    fn moves(&self, current: &Layout, target: &Layout) -> Vec<Move> {
+    fn moves(&self, current: &Placement, target: &Placement) -> Vec<Move> {
         let mut loads = vec![0; self.bounds.len()];
         let held = current.rows().flatten().filter(|node| **node != NONE);
         held.for_each(|&node| loads[node as usize] += 1);
@@ -207,7 +207,7 @@ impl<'a> Rules<'a> {
 
     /// What each partition pays at least: each zone gives its cheapest, as many as it must; what
     /// is still lacking comes from the cheapest of the next that zones may give.
-    fn bound(&self, current: &Layout, prices: &[i64]) -> u64 {
+    fn bound(&self, current: &Placement, prices: &[i64]) -> u64 {
         let sum = |costs: &[i64]| costs.iter().map(|&cost| i128::from(cost)).sum::<i128>();
         let mut paid = 0;
         for row in current.rows() {

@@ -4,18 +4,18 @@
 use std::collections::BTreeMap;
 
 use super::topology::{
-    Layout, LayoutInvalid, NODES_MAX, NONE, Node, NodeState, Topology, TopologyInvalid,
+    NODES_MAX, NONE, Node, NodeState, Placement, PlacementInvalid, Topology, TopologyInvalid,
 };
 use crate::{ClusterMap, FailureDomain, MemberState, StorageId, Table};
 
 /// A table as a layout, and whose number is whose.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableLayout {
+pub struct TablePlacement {
     /// The members of the map, in the order of their storage ids. Members without a zone are in
     /// zones of their own.
     pub topology: Topology,
     /// Who holds what: the primary first, then the other replicas in their order.
-    pub current: Layout,
+    pub current: Placement,
     /// The members by number.
     pub members: Vec<StorageId>,
 }
@@ -29,7 +29,7 @@ pub enum MapUnfit {
     Topology(#[from] TopologyInvalid),
     /// The assignments make no layout. The caller plans by other means.
     #[error("the assignments make no layout")]
-    Layout(#[from] LayoutInvalid),
+    Placement(#[from] PlacementInvalid),
 }
 
 /// The topology of a map's members and the layout of one of its tables.
@@ -39,7 +39,7 @@ pub enum MapUnfit {
 ///
 /// # Errors
 /// If there is more of something than layouts may have; [`NODES_MAX`] is one limit.
-pub fn of_table(map: &ClusterMap, table: &Table) -> Result<TableLayout, MapUnfit> {
+pub fn of_table(map: &ClusterMap, table: &Table) -> Result<TablePlacement, MapUnfit> {
     debug_assert!(NODES_MAX <= NONE as usize, "every node has a number");
     let mut zones: BTreeMap<FailureDomain<'_>, u32> = BTreeMap::new();
     let mut nodes = Vec::with_capacity(map.members.len());
@@ -69,9 +69,9 @@ pub fn of_table(map: &ClusterMap, table: &Table) -> Result<TableLayout, MapUnfit
         row.resize(width, NONE);
         places.extend(row);
     }
-    Ok(TableLayout {
+    Ok(TablePlacement {
         topology: Topology::new(nodes)?,
-        current: Layout::new(table.partitions.len(), width, places)?,
+        current: Placement::new(table.partitions.len(), width, places)?,
         members,
     })
 }

@@ -9,7 +9,7 @@
 //! what does not fit is an excess or a deficit that the search settles.
 
 use super::shares::{Shares, Spread};
-use super::topology::{Layout, NONE, Topology};
+use super::topology::{NONE, Placement, Topology};
 
 pub(super) struct Flow<'a> {
     pub spread: &'a Spread,
@@ -43,7 +43,7 @@ impl<'a> Flow<'a> {
         topology: &'a Topology,
         spread: &'a Spread,
         shares: &'a Shares,
-        current: &Layout,
+        current: &Placement,
     ) -> Self {
         let nodes = topology.nodes().len();
         let partitions = current.partitions();

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use super::flow::Flow;
 use super::shares::{Shares, Spread};
-use super::topology::{Layout, NONE, REPLICAS_MAX, Topology};
+use super::topology::{NONE, Placement, REPLICAS_MAX, Topology};
 use super::{causes, primaries};
 
 /// Replicas per unit of weight, as a fraction: a node's share is its weight times this, but at
@@ -73,7 +73,7 @@ pub struct Certificate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The next layout.
-    pub target: Layout,
+    pub target: Placement,
     /// What proves that it keeps the rules, and that none that does needs fewer moves.
     pub certificate: Certificate,
 }
@@ -119,7 +119,11 @@ pub enum PlanRefused {
 ///
 /// # Errors
 /// If there is nobody to plan for, or the current layout names nodes that do not exist.
-pub fn plan(topology: &Topology, current: &Layout, replicas: usize) -> Result<Plan, PlanRefused> {
+pub fn plan(
+    topology: &Topology,
+    current: &Placement,
+    replicas: usize,
+) -> Result<Plan, PlanRefused> {
     refuse(topology, current, replicas)?;
     let spread = Spread::of(topology, replicas);
     let shares = Shares::of(topology, &spread, current.partitions());
@@ -154,7 +158,7 @@ pub fn plan(topology: &Topology, current: &Layout, replicas: usize) -> Result<Pl
     })
 }
 
-fn refuse(topology: &Topology, current: &Layout, replicas: usize) -> Result<(), PlanRefused> {
+fn refuse(topology: &Topology, current: &Placement, replicas: usize) -> Result<(), PlanRefused> {
     let nodes = topology.nodes().len();
     if nodes == 0 {
         return Err(PlanRefused::NoNodes);
@@ -176,7 +180,7 @@ fn refuse(topology: &Topology, current: &Layout, replicas: usize) -> Result<(), 
 }
 
 /// The rows of the flow: the primary, then who held the partition before, then who is new.
-fn target(flow: &Flow<'_>, current: &Layout) -> Layout {
+fn target(flow: &Flow<'_>, current: &Placement) -> Placement {
     let replicas = flow.spread.replicas;
     let mut places = Vec::with_capacity(flow.partitions * replicas);
     for partition in 0..flow.partitions {
@@ -191,7 +195,7 @@ fn target(flow: &Flow<'_>, current: &Layout) -> Layout {
         let place = row.iter().position(|&node| node == primary);
         row[..=place.expect("a primary is one of the replicas")].rotate_right(1);
     }
-    Layout {
+    Placement {
         partitions: flow.partitions,
         replicas,
         places,

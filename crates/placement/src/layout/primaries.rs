@@ -4,8 +4,8 @@
 //!
 //! A node with `l` replicas is to be the primary of ⌊l/R⌋ or ⌈l/R⌉ of them. That is always
 //! possible: giving each replica 1/R of the office is a fractional solution, and such networks
-//! have integral ones. Whoever is primary stays so while it may; the rest is settled by shortest
-//! augmenting paths (Berge 1957), each O(P·R), mostly far less.
+//! have integral ones. Whoever is primary stays so while it may; the rest is settled by augmenting
+//! paths (Berge 1957), many in each phase of O(P·R) (Dinitz 1970; Hopcroft and Karp 1973).
 
 use std::collections::VecDeque;
 
@@ -61,9 +61,7 @@ pub(super) fn choose(
             state.appoint_somebody(partition);
         }
     }
-    for node in 0..nodes as u32 {
-        while state.count(node) < state.low(node) && state.raise(node) {}
-    }
+    while state.raise_all() {}
     state.primaries
 }
 
@@ -156,30 +154,72 @@ impl Primaries<'_> {
         }
     }
 
-    /// Makes a node the primary of one partition more; along a path, if need be.
-    fn raise(&mut self, node: u32) -> bool {
-        let mut to = vec![(NONE, NONE); self.counts.len()];
-        to[node as usize] = (node, NONE);
-        let mut queue = VecDeque::from([node]);
+    /// Makes nodes that lack something the primaries of more; whether any was. O(P·R).
+    fn raise_all(&mut self) -> bool {
+        let lacks = |state: &Self, node: u32| state.count(node) < state.low(node);
+        let all = 0..self.counts.len() as u32;
+        let lacking: Vec<u32> = all.filter(|&node| lacks(self, node)).collect();
+        if lacking.is_empty() {
+            return false;
+        }
+        let levels = self.levels(&lacking);
+        let mut tried = vec![0; self.counts.len()];
+        let mut raised = false;
+        for node in lacking {
+            while lacks(self, node) && self.raise(node, &levels, &mut tried) {
+                raised = true;
+            }
+        }
+        raised
+    }
+
+    /// How many partitions away each node is from those that lack something.
+    fn levels(&self, lacking: &[u32]) -> Vec<u32> {
+        let mut levels = vec![NONE; self.counts.len()];
+        lacking.iter().for_each(|&node| levels[node as usize] = 0);
+        let mut queue: VecDeque<u32> = lacking.iter().copied().collect();
         while let Some(taker) = queue.pop_front() {
             for &partition in &self.holders[taker as usize] {
                 let giver = self.primaries[partition as usize];
-                if to[giver as usize] != (NONE, NONE) {
-                    continue;
+                if levels[giver as usize] == NONE {
+                    levels[giver as usize] = levels[taker as usize] + 1;
+                    queue.push_back(giver);
                 }
-                to[giver as usize] = (taker, partition);
-                if self.count(giver) > self.low(giver) {
-                    let mut giver = giver;
-                    while giver != node {
-                        let (taker, partition) = to[giver as usize];
-                        self.appoint(partition as usize, taker);
-                        giver = taker;
-                    }
-                    return true;
-                }
-                queue.push_back(giver);
             }
         }
-        false
+        levels
+    }
+
+    /// Makes a node the primary of one partition more, along a path of rising levels to somebody
+    /// who can spare one. What was `tried` in vain is not tried again at these levels.
+    fn raise(&mut self, node: u32, levels: &[u32], tried: &mut [usize]) -> bool {
+        let mut path: Vec<(u32, u32)> = Vec::new();
+        let mut taker = node;
+        loop {
+            if taker != node && self.count(taker) > self.low(taker) {
+                for &(taker, partition) in path.iter().rev() {
+                    self.appoint(partition as usize, taker);
+                }
+                return true;
+            }
+            let level = levels[taker as usize] + 1;
+            let rises = |&&partition: &&u32| {
+                let giver = self.primaries[partition as usize];
+                levels[giver as usize] == level
+            };
+            let rest = &self.holders[taker as usize][tried[taker as usize]..];
+            if let Some(place) = rest.iter().position(|partition| rises(&partition)) {
+                tried[taker as usize] += place;
+                path.push((taker, rest[place]));
+                taker = self.primaries[rest[place] as usize];
+                continue;
+            }
+            tried[taker as usize] = self.holders[taker as usize].len();
+            let Some((before, _)) = path.pop() else {
+                return false;
+            };
+            tried[before as usize] += 1;
+            taker = before;
+        }
     }
 }

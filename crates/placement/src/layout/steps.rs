@@ -5,7 +5,7 @@
 //! again whenever a step is done: so a run of steps can be stopped and resumed between any two,
 //! and it is cancelled by asking for the layout that it started from.
 
-use super::topology::{Layout, NONE, Topology};
+use super::topology::{NONE, Placement, Topology};
 
 /// One replica as it is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Holdings {
 impl Holdings {
     /// A layout of which everything is synced.
     #[must_use]
-    pub fn synced(layout: &Layout) -> Self {
+    pub fn synced(layout: &Placement) -> Self {
         let copies = |row: &[u32]| {
             let held = row.iter().filter(|node| **node != NONE);
             let is_synced = true;
@@ -115,7 +115,7 @@ struct Steps<'a> {
 pub fn next_steps(
     topology: &Topology,
     holdings: &Holdings,
-    target: &Layout,
+    target: &Placement,
     budget: Budget,
 ) -> Vec<Step> {
     let nodes = topology.nodes().len();

@@ -142,7 +142,7 @@ impl Topology {
 /// Why places are no layout. Nothing was made; the caller mends the list.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum LayoutInvalid {
+pub enum PlacementInvalid {
     /// The places are not partitions times replicas.
     #[error("{places} places are not {partitions} × {replicas}")]
     Uneven {
@@ -168,13 +168,13 @@ pub enum LayoutInvalid {
 
 /// Which nodes hold which partition: a row of places for each, the primary first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layout {
+pub struct Placement {
     pub(super) partitions: usize,
     pub(super) replicas: usize,
     pub(super) places: Vec<u32>,
 }
 
-impl Layout {
+impl Placement {
     /// The layout of these places, row by row; [`NONE`] where nobody is.
     ///
     /// # Errors
@@ -183,15 +183,15 @@ impl Layout {
         partitions: usize,
         replicas: usize,
         places: Vec<u32>,
-    ) -> Result<Self, LayoutInvalid> {
+    ) -> Result<Self, PlacementInvalid> {
         if partitions > PARTITIONS_MAX || replicas > REPLICAS_MAX {
-            return Err(LayoutInvalid::TooLarge {
+            return Err(PlacementInvalid::TooLarge {
                 partitions,
                 replicas,
             });
         }
         if places.len() != partitions * replicas {
-            return Err(LayoutInvalid::Uneven {
+            return Err(PlacementInvalid::Uneven {
                 places: places.len(),
                 partitions,
                 replicas,
@@ -207,7 +207,7 @@ impl Layout {
             seen.any(|(node, before)| node != NONE && before.contains(&node))
         };
         match (0..partitions).find(|&p| repeats(layout.row(p))) {
-            Some(partition) => Err(LayoutInvalid::Repeated(partition)),
+            Some(partition) => Err(PlacementInvalid::Repeated(partition)),
             None => Ok(layout),
         }
     }
@@ -216,7 +216,7 @@ impl Layout {
     ///
     /// # Errors
     /// If there are too many partitions.
-    pub fn empty(partitions: usize) -> Result<Self, LayoutInvalid> {
+    pub fn empty(partitions: usize) -> Result<Self, PlacementInvalid> {
         Self::new(partitions, 0, Vec::new())
     }
 

@@ -1,7 +1,7 @@
 //! The weakest points of a layout: every node, zone and pair of nodes is tried.
 //! Knows nothing about plans; it is [`what_if`](super::what_if), counted for many failures at once.
 
-use super::topology::{Layout, NONE, Topology};
+use super::topology::{NONE, Placement, Topology};
 
 /// What fails together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +30,7 @@ pub struct Weakness {
 }
 
 struct Trials<'a> {
-    layout: &'a Layout,
+    layout: &'a Placement,
     in_sync_min: usize,
     live: Vec<bool>,
     failed: Vec<bool>,
@@ -49,7 +49,7 @@ struct Trials<'a> {
 #[must_use]
 pub fn weakest_points(
     topology: &Topology,
-    layout: &Layout,
+    layout: &Placement,
     in_sync_min: usize,
     most: usize,
 ) -> Vec<Weakness> {
@@ -79,7 +79,7 @@ pub fn weakest_points(
 }
 
 impl<'a> Trials<'a> {
-    fn new(topology: &Topology, layout: &'a Layout, in_sync_min: usize) -> Self {
+    fn new(topology: &Topology, layout: &'a Placement, in_sync_min: usize) -> Self {
         let nodes = topology.nodes();
         let mut trials = Self {
             layout,

@@ -1,7 +1,7 @@
 //! What if these nodes failed: who would serve what, and what would be lost.
 //! Knows nothing about plans; it looks at one layout as it is.
 
-use super::topology::{Layout, Topology};
+use super::topology::{Placement, Topology};
 
 /// What one survivor has to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,11 +34,11 @@ pub struct Aftermath {
 /// them, in the order of the partitions. For a zone, name all nodes in it. O(P·R).
 ///
 /// ```
-/// use tablestore_placement::layout::{Layout, Node, Topology, what_if};
+/// use tablestore_placement::layout::{Placement, Node, Topology, what_if};
 ///
 /// let nodes = (0..3).map(|id| Node::new(id, 1, id as u32)).collect();
 /// let topology = Topology::new(nodes)?;
-/// let layout = Layout::new(2, 2, vec![0, 1, 1, 2])?;
+/// let layout = Placement::new(2, 2, vec![0, 1, 1, 2])?;
 /// let after = what_if(&topology, &layout, &[0], 2);
 /// assert_eq!(after.holders, [Some(1), Some(1)]);
 /// assert_eq!((after.weakened, after.unavailable), (vec![0], vec![0]));
@@ -47,7 +47,7 @@ pub struct Aftermath {
 #[must_use]
 pub fn what_if(
     topology: &Topology,
-    layout: &Layout,
+    layout: &Placement,
     failed: &[u32],
     in_sync_min: usize,
 ) -> Aftermath {

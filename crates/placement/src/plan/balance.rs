@@ -1,14 +1,14 @@
 //! An even spread, by weight: of offices among in-sync members at once, of replicas by copying.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use super::loads::{Loads, Quotas, quotas};
+use super::loads::Loads;
 use super::replicas::copies;
-use super::surplus::{is_calm, leaving, moving};
+use super::surplus::{is_calm, moving};
+use super::target::Target;
 use super::{CopyCaps, Draft, Plan, Seat, fill_seats};
-use crate::{
-    Assignment, ClusterMap, Member, NextAssignment, PartitionId, StorageId, TableDefinition,
-};
+use crate::{Assignment, ClusterMap, Member, MemberState, NextAssignment, PartitionId, StorageId};
 
 /// What limits the moving of offices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,101 +77,79 @@ fn seat(
     })
 }
 
-/// Starts to move replicas from members above their share to members below it, for example to a
-/// node that has joined: each such partition gets one more replica, and [`super::drop_surplus`]
-/// takes the one away that is last in its list, once the new one is in sync. Nothing is started
-/// while a member is missing, because its shares would move twice.
+/// Starts to move replicas to where an even layout has them, for example to a node that has
+/// joined: each such partition gets the new replicas, and [`super::drop_surplus`] takes those away
+/// that are last in its list, once the new ones are in sync. Nothing is started while a member is
+/// missing, because its shares would move twice.
 ///
-/// Each move takes a replica from above a quota to below one, with all that is under way counted
-/// as done, and quotas are the nearest to what is held: the distance to them falls with each move,
-/// whatever the other tables do. So there are no more moves than that distance asks for, and they
-/// end.
+/// Of all even layouts it goes to the one with the fewest copies ([`crate::layout`]), with all
+/// that is under way counted as done; so there are no more copies than that, and they end.
 #[must_use]
 pub fn balance_replicas(map: &ClusterMap, caps: CopyCaps) -> Plan {
     let mut draft = Draft::new(map);
-    if !is_calm(map) {
+    let mut budget = caps.copies_max.saturating_sub(copies(map));
+    if budget == 0 || !is_calm(map) {
         return draft.finish();
     }
-    let mut budget = caps.copies_max.saturating_sub(copies(map));
-    let mut loads = Loads::of(map);
+    let loads = Loads::of(map);
     for table in draft.tables() {
-        // Moves that are under way count as done.
-        leaving(map, &mut loads, table);
-    }
-    for table in draft.tables() {
-        let (partitions, replicas) = (table.definition.partitions, table.definition.replicas);
-        let quotas = quotas(map, &loads, table.id, partitions, replicas);
-        let calm_partitions: Vec<PartitionId> = (0u32..)
+        let Some(target) = Target::of(map, &loads, table, &BTreeSet::new()) else {
+            continue;
+        };
+        let wanted = table.definition.replicas as usize;
+        let calm_partitions = (0u32..)
             .zip(&table.partitions)
-            .filter(|(_, a)| a.replicas.len() == replicas as usize)
-            .filter(|(_, a)| a.in_sync.len() == a.replicas.len())
-            .map(|(number, _)| PartitionId::new(table.id, number))
-            .collect();
-        for partition in calm_partitions {
-            if budget == 0 {
-                break;
-            }
-            let best = best_move(map, &loads, &quotas, &table.definition, partition);
-            let Some((from, to, replicas)) = best else {
+            .filter(|(_, a)| a.replicas.len() == wanted && a.in_sync.len() == wanted)
+            .map(|(number, a)| (PartitionId::new(table.id, number), a));
+        for (partition, current) in calm_partitions {
+            let mut moves = moves(map, current, target.row(partition));
+            moves.truncate(budget);
+            let Some(replicas) = moving(map, &table.definition, current, &moves) else {
                 continue;
             };
             let next = NextAssignment {
                 replicas,
-                ..NextAssignment::keep(&draft.assignment(partition))
+                ..NextAssignment::keep(current)
             };
-            if draft.set(partition, next).is_ok() {
+            if !moves.is_empty() && draft.set(partition, next).is_ok() {
                 draft.because("replicas are spread evenly");
-                loads.add(table.id, to);
-                loads.remove(table.id, from);
-                budget -= 1;
+                budget -= moves.len();
             }
         }
     }
     draft.finish()
 }
 
-/// From who has most above its share to who has most below it, where zones allow; and the
-/// replicas meanwhile.
-fn best_move(
-    map: &ClusterMap,
-    loads: &Loads,
-    quotas: &Quotas,
-    definition: &TableDefinition,
-    partition: PartitionId,
-) -> Option<(StorageId, StorageId, Vec<StorageId>)> {
-    let table = partition.table;
-    let assignment = map.assignment(partition)?;
-    let held = |s: StorageId| loads.of_table(table, s);
-    let mut below: Vec<(u64, StorageId)> = quotas
-        .members
-        .iter()
-        .filter(|(s, _)| !assignment.replicas.contains(s))
-        .filter_map(|(s, quota)| Some((quota.checked_sub(held(*s)).filter(|n| *n > 0)?, *s)))
-        .collect();
-    below.sort_by_key(|(missing, s)| (std::cmp::Reverse(*missing), *s));
-    let mut above: Vec<(u64, StorageId)> = assignment
-        .replicas
-        .iter()
-        .filter_map(|s| Some((held(*s).checked_sub(*quotas.members.get(s)?)?, *s)))
-        .filter(|(surplus, _)| *surplus > 0)
-        .collect();
-    above.sort_by_key(|(surplus, s)| (std::cmp::Reverse(*surplus), *s));
-    let domain = |s: &StorageId| map.members.get(s).map(Member::failure_domain);
-    for (_, from) in above {
-        let others: Vec<_> = assignment
+/// Who hands its replica to whom, within a zone where possible. Whoever drains goes first, as it
+/// will be the first to leave, then who leaves its zone, out of the fullest first: so that the
+/// first few of the moves alone leave the partition in no fewer zones.
+fn moves(map: &ClusterMap, current: &Assignment, row: &[StorageId]) -> Vec<(StorageId, StorageId)> {
+    let member = |s: &StorageId| map.members.get(s);
+    let zone = |s: &StorageId| member(s).map(Member::failure_domain);
+    let drains = |s: &StorageId| member(s).is_some_and(|m| m.state == MemberState::Draining);
+    let mut comes: Vec<StorageId> = row.to_vec();
+    comes.retain(|s| !current.replicas.contains(s));
+    let goes = current.replicas.iter().filter(|s| !row.contains(s));
+    let mut goes: Vec<StorageId> = goes.copied().collect();
+    let mut moves = Vec::new();
+    for within in [true, false] {
+        goes.retain(|from| {
+            let near = |to: &StorageId| !within || zone(to) == zone(from);
+            let Some(place) = comes.iter().position(near) else {
+                return true;
+            };
+            moves.push((*from, comes.remove(place)));
+            false
+        });
+    }
+    let beside = |s: &StorageId| {
+        let there = current
             .replicas
             .iter()
-            .filter(|s| **s != from)
-            .map(domain)
-            .collect();
-        let mut free = below.iter().filter(|(_, to)| !others.contains(&domain(to)));
-        let best = free.find_map(|(_, to)| {
-            let replicas = moving(map, definition, assignment, (from, *to))?;
-            Some((from, *to, replicas))
-        });
-        if best.is_some() {
-            return best;
-        }
-    }
-    None
+            .filter(|other| zone(other) == zone(s));
+        there.count()
+    };
+    let within = |from: &StorageId, to: &StorageId| zone(from) == zone(to);
+    moves.sort_by_key(|(from, to)| (!drains(from), within(from, to), Reverse(beside(from))));
+    moves
 }

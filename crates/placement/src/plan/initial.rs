@@ -1,18 +1,18 @@
-//! The first assignment of a table's partitions: the ring's order of preference within quotas.
-
-use std::collections::BTreeMap;
+//! The first assignment of a table's partitions: an even layout, near the ring's preference.
 
 use tablestore_ring::{Locate, PartitionTable, Ring, Server};
 
-use super::loads::{Loads, domains, quotas};
+use super::loads::Loads;
+use super::target::Numbers;
 use super::{Seat, fill_seats};
+use crate::layout::NodeState;
 use crate::{
-    Assignment, AssignmentVersion, ClusterMap, Epoch, NewTable, NextAssignment, PartitionId,
-    StorageId, Strategies, StrategyUnknown, TableDefinition, TableId, check,
+    Assignment, AssignmentVersion, ClusterMap, Epoch, Member, NewTable, NextAssignment,
+    PartitionId, StorageId, Strategies, StrategyUnknown, TableDefinition, TableId, check,
 };
 
-/// The most tokens' worth of weight that a member has on the ring. Quotas give each member its
-/// exact share; the ring only orders, so a coarse weight does and keeps the ring small.
+/// The most tokens' worth of weight that a member has on the ring. The layout gives each member
+/// its exact share; the ring only orders, so a coarse weight does and keeps the ring small.
 const RING_WEIGHT_MAX: u32 = 16;
 
 /// The assignments of a new table, planned by its strategy.
@@ -48,30 +48,17 @@ pub fn initial(
 
 /// The replicas and primaries of a new table, all in sync because all are empty.
 pub(crate) fn first_assignments(map: &ClusterMap, table: &NewTable<'_>) -> Vec<NextAssignment> {
-    let definition = table.definition;
-    let Ok(points) = PartitionTable::new(definition.partitions) else {
+    let Some(rows) = rows(map, table) else {
         return Vec::new();
     };
-    let loads = Loads::of(map);
-    let quotas = quotas(
-        map,
-        &loads,
-        table.id,
-        definition.partitions,
-        definition.replicas,
-    );
-    let ring = ring(map);
-    let mut picker = Picker::new(map, quotas.members, quotas.replicas);
-    let mut seats = Vec::new();
-    for number in 0..definition.partitions {
-        let order = ring.preference(points.point_of_partition(number), ring.len());
-        let left = u64::from(definition.partitions - number);
-        seats.push(Seat {
+    let seats: Vec<Seat> = (0u32..)
+        .zip(rows)
+        .map(|(number, candidates)| Seat {
             partition: PartitionId::new(table.id, number),
-            candidates: picker.pick(&order, left),
+            candidates,
             holder: None,
-        });
-    }
+        })
+        .collect();
     let primaries = fill_seats(map, table.id, &seats, usize::MAX);
     seats
         .into_iter()
@@ -81,6 +68,47 @@ pub(crate) fn first_assignments(map: &ClusterMap, table: &NewTable<'_>) -> Vec<N
             in_sync: seat.candidates,
         })
         .collect()
+}
+
+/// The replicas of each partition: how many each member has is what a layout from nothing says,
+/// and which are those that differ least from the ring's order of preference.
+///
+/// A layout from nothing goes round the members, so that a few of them would share all partitions
+/// of one and take all its offices when it fails; the ring scatters them. Weights of as much as
+/// each is to have make that the share of each, because some layout meets it.
+fn rows(map: &ClusterMap, table: &NewTable<'_>) -> Option<Vec<Vec<StorageId>>> {
+    let definition = table.definition;
+    let points = PartitionTable::new(definition.partitions).ok()?;
+    let state = |member: &Member| match member.is_placeable() {
+        true => NodeState::Up,
+        false => NodeState::Down,
+    };
+    let numbers = Numbers::of(map, &Loads::of(map), table.id, state);
+    let nothing = vec![Vec::new(); definition.partitions as usize];
+    let Some(even) = numbers.plan(nothing.iter(), definition.replicas) else {
+        // Nobody is up: there are partitions, and the framework says what they lack.
+        return Some(nothing);
+    };
+    let mut units = vec![0; map.members.len()];
+    let places = even.target.rows().flatten();
+    places.for_each(|&node| units[node as usize] += 1);
+    let ring = ring(map);
+    let preferred: Vec<Vec<StorageId>> = (0..definition.partitions)
+        .map(|number| {
+            let point = points.point_of_partition(number);
+            let order = ring.preference(point, even.target.replicas());
+            order.into_iter().map(|id| StorageId(*id)).collect()
+        })
+        .collect();
+    let numbers = numbers.weighing(&units);
+    let plan = numbers.plan(preferred.iter(), definition.replicas)?;
+    let rows = plan.target.rows().zip(&preferred).map(|(row, preferred)| {
+        let mut row = numbers.members(row);
+        let place = |s: &StorageId| preferred.iter().position(|one| one == s);
+        row.sort_by_key(|s| place(s).unwrap_or(preferred.len()));
+        row
+    });
+    Some(rows.collect())
 }
 
 /// The ring of the placeable members.
@@ -99,81 +127,4 @@ fn ring(map: &ClusterMap) -> Ring<u64> {
     ring.extend(servers)
         .expect("storage ids are distinct and weights are small");
     ring
-}
-
-/// Spends the quotas, partition by partition, so that none is left at the end.
-///
-/// What a member or a domain has left, divided by the partitions left, says how often it must and
-/// may be picked now: floor and ceiling. Picks within these bounds always exist and keep the same
-/// true for the next partition (the bounds form a laminar family, whose flows are integral).
-struct Picker {
-    domain_of: BTreeMap<StorageId, usize>,
-    domains: Vec<Vec<StorageId>>,
-    left: BTreeMap<StorageId, u64>,
-    replicas: usize,
-}
-
-impl Picker {
-    fn new(map: &ClusterMap, left: BTreeMap<StorageId, u64>, replicas: usize) -> Self {
-        let domains: Vec<Vec<StorageId>> = domains(map)
-            .values()
-            .map(|members| members.iter().map(|member| member.storage).collect())
-            .collect();
-        let domain_of = domains
-            .iter()
-            .enumerate()
-            .flat_map(|(d, members)| members.iter().map(move |s| (*s, d)))
-            .collect();
-        Self {
-            domain_of,
-            domains,
-            left,
-            replicas,
-        }
-    }
-
-    /// The replicas of the next of `partitions_left` partitions, in the order of preference.
-    fn pick(&mut self, order: &[&u64], partitions_left: u64) -> Vec<StorageId> {
-        let domain_left: Vec<u64> = self
-            .domains
-            .iter()
-            .map(|d| d.iter().map(|s| self.left_of(*s)).sum())
-            .collect();
-        let mut of_domain = vec![0u64; self.domains.len()];
-        let mut picked: Vec<usize> = Vec::with_capacity(self.replicas);
-        // First whom no later partition could make up for, then the domains that must have more,
-        // then whoever may.
-        for step in 0..3 {
-            for (rank, storage) in order.iter().enumerate() {
-                let storage = StorageId(**storage);
-                let Some(&domain) = self.domain_of.get(&storage) else {
-                    continue;
-                };
-                let left = domain_left[domain];
-                let wanted = match step {
-                    0 => self.left_of(storage) >= partitions_left,
-                    1 => of_domain[domain] < left / partitions_left,
-                    _ => of_domain[domain] < left.div_ceil(partitions_left),
-                };
-                let free = self.left_of(storage) > 0 && !picked.contains(&rank);
-                if wanted && free && picked.len() < self.replicas {
-                    picked.push(rank);
-                    of_domain[domain] += 1;
-                }
-            }
-        }
-        picked.sort_unstable();
-        let picked: Vec<_> = picked
-            .into_iter()
-            .map(|rank| StorageId(*order[rank]))
-            .collect();
-        for storage in &picked {
-            self.left.entry(*storage).and_modify(|left| *left -= 1);
-        }
-        picked
-    }
-
-    fn left_of(&self, storage: StorageId) -> u64 {
-        self.left.get(&storage).copied().unwrap_or(0)
-    }
 }

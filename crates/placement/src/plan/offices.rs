@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::quota::{Cost, Group, Part, shares};
+use super::shares::{Cost, Part, shares};
 use crate::{ClusterMap, PartitionId, StorageId, TableId};
 
 /// An office to be filled: who may take it, and who holds it now.
@@ -123,22 +123,14 @@ impl Spread {
             .filter(|seat| !seat.candidates.is_empty())
             .count() as u64;
         let total = spread.here.values().sum::<u64>() + filled;
-        let parts = caps
+        let parts: Vec<Part> = caps
             .iter()
             .map(|(s, cap)| Part {
                 weight: weight(s),
                 cap: *cap,
             })
             .collect();
-        let shares = shares(
-            total,
-            &[Group {
-                parts,
-                cap: u64::MAX,
-            }],
-        )
-        .pop()
-        .unwrap_or_default();
+        let shares = shares(total, &parts);
         spread.floor_ceil = caps
             .keys()
             .copied()

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use super::failover::react_in;
 use super::loads::Loads;
-use super::quota::Cost;
+use super::shares::Cost;
 use super::surplus::drop_leaving;
+use super::target::Target;
 use super::{Draft, Plan};
 use crate::{
-    ClusterMap, FailureDomain, Happening, Member, MemberState, NextAssignment, PartitionId,
-    StorageId, Strategies, TableDefinition,
+    Assignment, ClusterMap, FailureDomain, Happening, Member, MemberState, NextAssignment,
+    PartitionId, StorageId, Strategies, Table, TableId,
 };
 
 /// How much data may be copied at a time.
@@ -100,25 +101,23 @@ pub fn drain(
 #[must_use]
 pub fn fill(map: &ClusterMap, caps: CopyCaps) -> Plan {
     let mut draft = Draft::new(map);
-    let mut loads = Loads::of(map);
-    let mut budget = caps.copies_max.saturating_sub(copies(map));
-    for (partition, definition) in draft.partitions() {
-        let nobody = BTreeSet::new();
-        add(
-            &mut draft,
-            &mut loads,
-            &mut budget,
-            partition,
-            definition,
-            &nobody,
-        );
+    let mut adding = Adding::new(map, BTreeSet::new(), caps);
+    for table in draft.tables() {
+        for (partition, _) in partitions_of(table) {
+            adding.add(&mut draft, table, partition);
+        }
     }
     draft.finish()
 }
 
+fn partitions_of(table: &Table) -> impl Iterator<Item = (PartitionId, &Assignment)> {
+    let numbered = (0u32..).zip(&table.partitions);
+    numbered.map(|(number, current)| (PartitionId::new(table.id, number), current))
+}
+
 /// How many replicas are catching up.
 pub(super) fn copies(map: &ClusterMap) -> usize {
-    let learning = |a: &crate::Assignment| {
+    let learning = |a: &Assignment| {
         a.replicas
             .iter()
             .filter(|s| !a.in_sync.contains(s) && map.is_live(**s))
@@ -130,25 +129,18 @@ pub(super) fn copies(map: &ClusterMap) -> usize {
 }
 
 fn replace(draft: &mut Draft<'_>, leaving: &BTreeSet<StorageId>, caps: CopyCaps) {
-    let mut loads = Loads::of(draft.map());
-    let mut budget = caps.copies_max.saturating_sub(copies(draft.map()));
+    let mut adding = Adding::new(draft.map(), leaving.clone(), caps);
     let mut stuck = 0u32;
-    for (partition, definition) in draft.partitions() {
-        let current = draft.assignment(partition);
-        if !current.replicas.iter().any(|s| leaving.contains(s)) {
-            continue;
-        }
-        let complete = add(
-            draft,
-            &mut loads,
-            &mut budget,
-            partition,
-            definition,
-            leaving,
-        );
-        stuck += u32::from(!complete);
-        if drop_leaving(draft, partition, definition, leaving) {
-            draft.because("a replica is dropped, because enough others are in sync");
+    for table in draft.tables() {
+        for (partition, current) in partitions_of(table) {
+            if !current.replicas.iter().any(|s| leaving.contains(s)) {
+                continue;
+            }
+            let complete = adding.add(draft, table, partition);
+            stuck += u32::from(!complete);
+            if drop_leaving(draft, partition, &table.definition, leaving) {
+                draft.because("a replica is dropped, because enough others are in sync");
+            }
         }
     }
     if stuck > 0 {
@@ -158,37 +150,67 @@ fn replace(draft: &mut Draft<'_>, leaving: &BTreeSet<StorageId>, caps: CopyCaps)
     }
 }
 
-/// Adds learners until there are enough replicas that stay. False if there is nobody to add.
-fn add(
-    draft: &mut Draft<'_>,
-    loads: &mut Loads,
-    budget: &mut usize,
-    partition: PartitionId,
-    definition: &TableDefinition,
-    leaving: &BTreeSet<StorageId>,
-) -> bool {
-    let wanted = definition.replicas as usize;
-    loop {
-        let current = draft.assignment(partition);
-        let staying: Vec<StorageId> = current
-            .replicas
-            .iter()
-            .copied()
-            .filter(|s| !leaving.contains(s))
-            .collect();
-        if staying.len() >= wanted || *budget == 0 {
-            return true;
+/// New replicas within a budget.
+struct Adding {
+    leaving: BTreeSet<StorageId>,
+    loads: Loads,
+    budget: usize,
+    /// The target of the table in hand; nobody is asked for it where nothing is missing.
+    target: Option<(TableId, Option<Target>)>,
+}
+
+impl Adding {
+    fn new(map: &ClusterMap, leaving: BTreeSet<StorageId>, caps: CopyCaps) -> Self {
+        Self {
+            leaving,
+            loads: Loads::of(map),
+            budget: caps.copies_max.saturating_sub(copies(map)),
+            target: None,
         }
-        let by_fitness = by_fitness(draft.map(), loads, partition, &current.replicas, &staying);
-        let added = by_fitness.into_iter().find(|candidate| {
-            let mut next = NextAssignment::keep(&current);
-            next.replicas.push(*candidate);
-            draft.set(partition, next).is_ok()
-        });
-        let Some(added) = added else { return false };
-        loads.add(partition.table, added);
-        draft.because("a new replica is copied where one is missing or leaves");
-        *budget -= 1;
+    }
+
+    /// Adds learners until there are enough replicas that stay. False if there is nobody to add.
+    fn add(&mut self, draft: &mut Draft<'_>, table: &Table, partition: PartitionId) -> bool {
+        let wanted = table.definition.replicas as usize;
+        loop {
+            let current = draft.assignment(partition);
+            let mut staying = current.replicas.clone();
+            staying.retain(|s| !self.leaving.contains(s));
+            if staying.len() >= wanted || self.budget == 0 {
+                return true;
+            }
+            let candidates = self.candidates(draft.map(), table, partition, &current, &staying);
+            let added = candidates.into_iter().find(|candidate| {
+                let mut next = NextAssignment::keep(&current);
+                next.replicas.push(*candidate);
+                draft.set(partition, next).is_ok()
+            });
+            let Some(added) = added else { return false };
+            self.loads.add(partition.table, added);
+            draft.because("a new replica is copied where one is missing or leaves");
+            self.budget -= 1;
+        }
+    }
+
+    /// Who could take one more replica: those whom the target has, in the zone that is used least
+    /// first, and only if none of them is up, whoever is.
+    fn candidates(
+        &mut self,
+        map: &ClusterMap,
+        table: &Table,
+        partition: PartitionId,
+        current: &Assignment,
+        staying: &[StorageId],
+    ) -> Vec<StorageId> {
+        if self.target.as_ref().is_none_or(|(of, _)| *of != table.id) {
+            let target = Target::of(map, &self.loads, table, &self.leaving);
+            self.target = Some((table.id, target));
+        }
+        let target = self.target.as_ref().and_then(|(_, target)| target.as_ref());
+        let row = target.map_or(&[][..], |target| target.row(partition));
+        let mut fit = by_fitness(map, &self.loads, partition, &current.replicas, staying);
+        fit.sort_by_key(|s| !row.contains(s));
+        fit
     }
 }
 

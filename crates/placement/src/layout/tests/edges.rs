@@ -1,7 +1,7 @@
 //! The edges: nobody, one node, one heavy zone, more replicas than zones or nodes.
 
 use super::super::{
-    Cause, Layout, LayoutInvalid, NONE, Node, NodeState, Plan, PlanRefused, Topology,
+    Cause, NONE, Node, NodeState, Placement, PlacementInvalid, Plan, PlanRefused, Topology,
     TopologyInvalid, check, plan,
 };
 
@@ -10,7 +10,7 @@ fn topology(nodes: &[(u32, u32)]) -> Topology {
     Topology::new((0..).zip(nodes).map(node).collect()).expect("ids are distinct")
 }
 
-fn planned(topology: &Topology, current: &Layout, replicas: usize) -> Plan {
+fn planned(topology: &Topology, current: &Placement, replicas: usize) -> Plan {
     let plan = plan(topology, current, replicas).expect("somebody takes");
     let proof = check(topology, current, replicas, &plan).expect("the plan is sound");
     assert!(proof.is_optimal());
@@ -28,8 +28,8 @@ fn loads(plan: &Plan, nodes: usize) -> Vec<usize> {
     (0..nodes as u32).map(of).collect()
 }
 
-fn empty(partitions: usize) -> Layout {
-    Layout::empty(partitions).expect("few partitions")
+fn empty(partitions: usize) -> Placement {
+    Placement::empty(partitions).expect("few partitions")
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn no_replicas_are_refused() {
 
 #[test]
 fn a_node_that_does_not_exist_is_refused() {
-    let current = Layout::new(1, 2, vec![0, 7]).expect("distinct");
+    let current = Placement::new(1, 2, vec![0, 7]).expect("distinct");
     let refused = plan(&topology(&[(1, 0)]), &current, 1);
     let (partition, node) = (0, 7);
     assert_eq!(refused, Err(PlanRefused::UnknownNode { partition, node }));
@@ -62,8 +62,8 @@ fn a_node_that_does_not_exist_is_refused() {
 fn equal_ids_are_refused_and_so_are_repeated_places() {
     let twice = vec![Node::new(5, 1, 0), Node::new(5, 1, 1)];
     assert_eq!(Topology::new(twice), Err(TopologyInvalid::SameId(5)));
-    let repeated = Layout::new(2, 2, vec![0, NONE, 1, 1]);
-    assert_eq!(repeated, Err(LayoutInvalid::Repeated(1)));
+    let repeated = Placement::new(2, 2, vec![0, NONE, 1, 1]);
+    assert_eq!(repeated, Err(PlacementInvalid::Repeated(1)));
 }
 
 #[test]

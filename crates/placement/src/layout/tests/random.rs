@@ -1,6 +1,6 @@
 //! Random topologies and changes to them, from a seed.
 
-use super::super::{Layout, NONE, Node, NodeState, Topology, plan};
+use super::super::{NONE, Node, NodeState, Placement, Topology, plan};
 
 /// `SplitMix64`: small, and the same everywhere.
 pub(super) struct Random(pub u64);
@@ -22,7 +22,7 @@ impl Random {
 /// A case: nodes, what is held, and how many replicas are asked for.
 pub(super) struct Case {
     pub topology: Topology,
-    pub current: Layout,
+    pub current: Placement,
     pub replicas: usize,
 }
 
@@ -62,7 +62,7 @@ pub(super) fn case(seed: u64, partitions_max: u64, nodes_max: u64) -> Case {
         nodes[0] = Node::new(0, 1, 0);
     }
     let topology = Topology::new(nodes.clone()).expect("ids are distinct");
-    let empty = Layout::empty(partitions).expect("few partitions");
+    let empty = Placement::empty(partitions).expect("few partitions");
     let mut current = plan(&topology, &empty, replicas)
         .expect("somebody takes")
         .target;
@@ -103,7 +103,7 @@ fn change(random: &mut Random, nodes: &mut Vec<Node>, zones: u64) {
     }
 }
 
-fn arbitrary(random: &mut Random, partitions: usize, nodes: u32) -> Layout {
+fn arbitrary(random: &mut Random, partitions: usize, nodes: u32) -> Placement {
     let width = 1 + random.below(4) as usize;
     let mut places = Vec::new();
     for _ in 0..partitions {
@@ -114,5 +114,5 @@ fn arbitrary(random: &mut Random, partitions: usize, nodes: u32) -> Layout {
         }
         places.extend(row);
     }
-    Layout::new(partitions, width, places).expect("rows repeat nobody")
+    Placement::new(partitions, width, places).expect("rows repeat nobody")
 }

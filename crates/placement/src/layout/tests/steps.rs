@@ -1,6 +1,8 @@
 //! Steps: never less redundancy than at the start, within the budget, stopped and resumed anywhere.
 
-use super::super::{Budget, Holdings, Layout, Node, NodeState, Step, Topology, next_steps, plan};
+use super::super::{
+    Budget, Holdings, Node, NodeState, Placement, Step, Topology, next_steps, plan,
+};
 use super::random::{Random, case};
 
 const CASES: u64 = 400;
@@ -31,7 +33,7 @@ fn run(
     random: &mut Random,
     topology: &Topology,
     holdings: &mut Holdings,
-    target: &Layout,
+    target: &Placement,
     least: &[usize],
     rounds: usize,
 ) -> bool {
@@ -126,7 +128,7 @@ fn a_plan_that_is_cancelled_leads_back_to_where_it_started() {
         let nodes = (0..4 + random.below(4)).map(|id| Node::new(id, 1, id as u32 % 3));
         let nodes: Vec<Node> = nodes.collect();
         let topology = Topology::new(nodes.clone()).expect("ids are distinct");
-        let empty = Layout::empty(8).expect("few partitions");
+        let empty = Placement::empty(8).expect("few partitions");
         let before = plan(&topology, &empty, 3).expect("somebody takes").target;
         let mut more = nodes;
         more.push(Node::new(99, 2, 1));
@@ -161,8 +163,8 @@ fn a_plan_that_is_cancelled_leads_back_to_where_it_started() {
 fn no_more_copies_are_started_than_the_budget_allows() {
     let nodes = (0..4).map(|id| Node::new(id, 1, id as u32)).collect();
     let topology = Topology::new(nodes).expect("ids are distinct");
-    let current = Layout::new(3, 1, vec![0, 0, 1]).expect("distinct");
-    let target = Layout::new(3, 2, vec![0, 2, 0, 3, 1, 2]).expect("distinct");
+    let current = Placement::new(3, 1, vec![0, 0, 1]).expect("distinct");
+    let target = Placement::new(3, 2, vec![0, 2, 0, 3, 1, 2]).expect("distinct");
     let holdings = Holdings::synced(&current);
     let started = |receiving, sending| {
         let budget = Budget { receiving, sending };

@@ -1,9 +1,9 @@
 //! What if, and the weakest points, against counting one by one.
 
-use super::super::{Failure, Layout, Node, Topology, Weakness, plan, weakest_points, what_if};
+use super::super::{Failure, Node, Placement, Topology, Weakness, plan, weakest_points, what_if};
 use super::random::case;
 
-fn as_weakness(topology: &Topology, layout: &Layout, failure: Failure) -> Weakness {
+fn as_weakness(topology: &Topology, layout: &Placement, failure: Failure) -> Weakness {
     let failed: Vec<u32> = match failure {
         Failure::Node(node) => vec![node],
         Failure::Pair(one, other) => vec![one, other],
@@ -79,7 +79,7 @@ fn every_partition_has_the_next_holder_among_its_survivors() {
 fn two_nodes_that_hold_both_replicas_are_the_weakest_point() {
     let nodes = (0..3).map(|id| Node::new(id, 1, id as u32)).collect();
     let topology = Topology::new(nodes).expect("ids are distinct");
-    let layout = Layout::new(3, 2, vec![0, 1, 1, 2, 2, 1]).expect("distinct");
+    let layout = Placement::new(3, 2, vec![0, 1, 1, 2, 2, 1]).expect("distinct");
     let worst = weakest_points(&topology, &layout, 1, 1);
     assert_eq!(worst[0].failure, Failure::Pair(1, 2));
     assert_eq!((worst[0].lost, worst[0].weakened), (2, 3));

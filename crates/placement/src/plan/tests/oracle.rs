@@ -200,22 +200,25 @@ fn exact_shares(map: &ClusterMap, partitions: f64, replicas: usize) -> BTreeMap<
         }
         high
     };
+    // As even over domains as their sizes admit: at least one less of each partition than most.
+    let low = |members: &[&Member]| partitions * members.len().min(most - 1) as f64;
     let cap = |members: &[&Member]| partitions * members.len().min(most) as f64;
     let sum = |level: f64, members: &[&Member]| at(level, members).iter().sum::<f64>();
     let all = |level: f64| {
         domains
             .values()
-            .map(|d| sum(level, d).min(cap(d)))
+            .map(|d| sum(level, d).clamp(low(d), cap(d)))
             .sum::<f64>()
     };
     let level = bisect(&all, partitions * replicas as f64);
     let mut shares = BTreeMap::new();
     for members in domains.values() {
-        let full = sum(level, members) > cap(members);
-        let level = if full {
-            bisect(&|l| sum(l, members), cap(members))
-        } else {
+        let held = sum(level, members);
+        let bound = held.clamp(low(members), cap(members));
+        let level = if held == bound {
             level
+        } else {
+            bisect(&|l| sum(l, members), bound)
         };
         shares.extend(members.iter().map(|m| m.storage).zip(at(level, members)));
     }

@@ -1,10 +1,8 @@
 //! Plans as text, to be read by people.
 
 use std::fmt::Write;
-use std::sync::Arc;
 
 use crate::plan::*;
-use crate::testing::strategy_suite;
 use crate::testing::{carry_out, catch_up, cluster, create_table, definition, registration};
 use crate::*;
 
@@ -425,17 +423,6 @@ fn l22_an_explanation_says_what_the_fail_over_then_does_and_changes_nothing() {
     insta::assert_snapshot!(serde_json::to_string_pretty(&told).unwrap());
 }
 
-#[test]
-fn the_built_in_strategy_passes_the_suite() {
-    let strategy: Arc<dyn Strategy> = Arc::new(PrimaryBackup);
-    strategy_suite(&strategy);
-    assert_eq!(strategy.data_path(), DataPath::PrimaryBackup);
-    assert_eq!(
-        Strategies::built_in().names().collect::<Vec<_>>(),
-        ["primary-backup"]
-    );
-}
-
 /// A strategy that would lose acknowledged writes if it were let.
 #[derive(Debug)]
 struct Reckless;
@@ -476,7 +463,7 @@ impl Strategy for Reckless {
 fn a_reckless_strategy_is_refused_by_the_name_of_the_rule() {
     let map = zones();
     let mut strategies = Strategies::default();
-    strategies.register(PRIMARY_BACKUP, Arc::new(Reckless));
+    strategies.register(PRIMARY_BACKUP, std::sync::Arc::new(Reckless));
     let plan = react_with(&strategies, &map, &Happening::MembersDown(&[StorageId(1)]));
     assert_eq!(plan.assignments, []);
     assert_eq!(
