@@ -1,0 +1,165 @@
+//! Random runs of an active table: whatever the network, the disks and the clocks do, what was
+//! acknowledged is there, what was deleted stays deleted, and replicas become equal.
+
+mod active_net;
+
+use active_net::{HOUR_MS, Net, settings};
+use bytes::Bytes;
+use tablestore_replication::active::coordinator::Change;
+use tablestore_replication::active::{Quorum, Settings};
+
+/// Runs of each kind; a run takes some ten milliseconds.
+const SEEDS: u64 = 60;
+/// Milliseconds of a run.
+const RUN_MS: u64 = 1_500;
+const REPLICAS: usize = 3;
+/// One node more than replicas: it coordinates alone.
+const NODES: u64 = 4;
+
+fn key(net: &mut Net) -> Bytes {
+    Bytes::from(vec![b'k', net.random.below(3) as u8])
+}
+
+fn quorum(net: &mut Net) -> Quorum {
+    match net.random.below(6) {
+        count @ 1..=3 => Quorum::Count(count as u32),
+        _ => Quorum::Majority,
+    }
+}
+
+fn change(net: &mut Net) -> Change {
+    let value = Bytes::from(format!("{}", net.random.below(u64::MAX)));
+    let name = Bytes::from(vec![b'a' + net.random.below(2) as u8]);
+    match net.random.below(10) {
+        0..=2 => Change::Delete,
+        3..=4 => Change::Put(vec![(name, value)]),
+        5 => Change::Patch(vec![(name, None)]),
+        _ => Change::Patch(vec![(name, Some(value))]),
+    }
+}
+
+/// Clients at living nodes.
+fn requests(net: &mut Net) {
+    let at = net.random.below(NODES) as usize;
+    if !net.nodes[at].is_up || !net.random.chance(40) {
+        return;
+    }
+    let (key, quorum) = (key(net), quorum(net));
+    if net.random.chance(50) {
+        let change = change(net);
+        net.write(at, key, change, quorum);
+    } else {
+        let strong = net.random.chance(30);
+        net.read(at, key, quorum, strong);
+    }
+}
+
+fn trouble(net: &mut Net) {
+    let at = net.random.below(NODES) as usize;
+    match net.random.below(1000) {
+        0..4 if net.nodes[at].is_up => net.crash(at),
+        4..20 if !net.nodes[at].is_up => net.restart(at),
+        20..24 => {
+            let other = net.random.below(NODES) as usize;
+            net.cut.insert((at.min(other), at.max(other)));
+        }
+        24..30 => net.cut.clear(),
+        30..33 => {
+            let steps = [0, HOUR_MS, -HOUR_MS, 30, -30];
+            net.nodes[at].offset_ms = steps[net.random.below(5) as usize];
+        }
+        33..50 => net.nodes[at].offset_ms = 0,
+        _ => {}
+    }
+}
+
+/// All are up, hear each other and know the time.
+fn heal(net: &mut Net) {
+    net.cut.clear();
+    (net.lost, net.repeated) = (0, 0);
+    // An hour later nothing is ahead of the clocks any more.
+    net.now_ms += 2 * HOUR_MS as u64;
+    for at in 0..NODES as usize {
+        net.nodes[at].offset_ms = 0;
+        if !net.nodes[at].is_up {
+            net.restart(at);
+        }
+    }
+}
+
+fn run(seed: u64, settings: Settings) -> Net {
+    let mut net = Net::new(seed, settings, NODES as usize, REPLICAS);
+    (net.lost, net.repeated, net.way_ms_max) = (seed % 10, seed % 7, 1 + seed % 40);
+    for _ in 0..RUN_MS {
+        requests(&mut net);
+        trouble(&mut net);
+        net.pass();
+    }
+    heal(&mut net);
+    net.pass_ms(400);
+    for at in 0..3u8 {
+        let key = Bytes::from(vec![b'k', at]);
+        net.read(at.into(), key, Quorum::Majority, true);
+    }
+    net.pass_ms(200);
+    net
+}
+
+#[test]
+fn what_is_acknowledged_is_read_until_it_is_overwritten() {
+    let mut answered = (0, 0);
+    for seed in 0..SEEDS {
+        let net = run(seed, settings());
+        assert_eq!(net.oracle.violations, Vec::<String>::new(), "seed {seed}");
+        answered.0 += net.oracle.written.values().filter(|w| w.is_ok()).count();
+        answered.1 += net.oracle.found.values().filter(|f| f.is_ok()).count();
+    }
+    let per_run = RUN_MS as usize / 50 * SEEDS as usize;
+    assert!(answered.0 > per_run && answered.1 > per_run, "{answered:?}");
+}
+
+#[test]
+fn a_dead_minority_holds_nobody_up() {
+    for dead in 0..REPLICAS {
+        let mut net = Net::new(7, settings(), NODES as usize, REPLICAS);
+        net.pass_ms(20);
+        net.crash(dead);
+        for round in 0..20 {
+            for at in (0..NODES as usize).filter(|at| *at != dead) {
+                let (key, value) = (Bytes::from_static(b"key"), Bytes::from(vec![round]));
+                let change = Change::Put(vec![(key.clone(), value)]);
+                let write = net.write(at, key.clone(), change, Quorum::Majority);
+                net.pass_ms(40);
+                let read = net.read(at, key, Quorum::Majority, round % 2 == 0);
+                net.pass_ms(30);
+                assert!(net.oracle.written[&write].is_ok(), "{at} without {dead}");
+                assert!(net.oracle.found[&read].is_ok(), "{at} without {dead}");
+            }
+        }
+        assert_eq!(net.oracle.violations, Vec::<String>::new());
+    }
+}
+
+#[cfg(feature = "mutants")]
+mod mutants {
+    use tablestore_replication::active::Mutant;
+
+    use super::*;
+
+    /// A bug that so many runs do not show would not be found by chance.
+    const SEEDS_MAX: u64 = 200;
+
+    fn is_found(mutant: Mutant) -> bool {
+        let settings = Settings {
+            mutant: Some(mutant),
+            ..settings()
+        };
+        let found = (0..SEEDS_MAX).find(|seed| !run(*seed, settings).oracle.violations.is_empty());
+        found.is_some()
+    }
+
+    #[test]
+    fn hint_counts_towards_w_is_found() {
+        assert!(is_found(Mutant::HintCountsTowardsW));
+    }
+}
