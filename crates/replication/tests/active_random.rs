@@ -3,10 +3,12 @@
 
 mod active_net;
 
+use std::collections::BTreeMap;
+
 use active_net::{HOUR_MS, Net, settings};
 use bytes::Bytes;
 use tablestore_replication::active::coordinator::Change;
-use tablestore_replication::active::{Quorum, Settings};
+use tablestore_replication::active::{Quorum, Row, Settings};
 
 /// Runs of each kind; a run takes some ten milliseconds.
 const SEEDS: u64 = 60;
@@ -16,8 +18,17 @@ const REPLICAS: usize = 3;
 /// One node more than replicas: it coordinates alone.
 const NODES: u64 = 4;
 
-fn key(net: &mut Net) -> Bytes {
-    Bytes::from(vec![b'k', net.random.below(3) as u8])
+/// Keys of a run: few, so that requests meet, or so many that a row rests between them.
+fn keys(seed: u64) -> u8 {
+    if is_lonely(seed) { 40 } else { 3 }
+}
+
+fn is_lonely(seed: u64) -> bool {
+    seed.is_multiple_of(3)
+}
+
+fn key(at: u8) -> Bytes {
+    Bytes::from(vec![b'k', at])
 }
 
 fn quorum(net: &mut Net) -> Quorum {
@@ -39,12 +50,12 @@ fn change(net: &mut Net) -> Change {
 }
 
 /// Clients at living nodes.
-fn requests(net: &mut Net) {
+fn requests(net: &mut Net, keys: u8) {
     let at = net.random.below(NODES) as usize;
     if !net.nodes[at].is_up || !net.random.chance(40) {
         return;
     }
-    let (key, quorum) = (key(net), quorum(net));
+    let (key, quorum) = (key(net.random.below(keys.into()) as u8), quorum(net));
     if net.random.chance(50) {
         let change = change(net);
         net.write(at, key, change, quorum);
@@ -54,6 +65,7 @@ fn requests(net: &mut Net) {
     }
 }
 
+/// Everything that can happen, at any time.
 fn trouble(net: &mut Net) {
     let at = net.random.below(NODES) as usize;
     match net.random.below(1000) {
@@ -69,6 +81,19 @@ fn trouble(net: &mut Net) {
             net.nodes[at].offset_ms = steps[net.random.below(5) as usize];
         }
         33..50 => net.nodes[at].offset_ms = 0,
+        _ => {}
+    }
+}
+
+/// The node without a copy loses a replica from sight, while the replicas go on proving floors:
+/// its hints come late.
+fn lonely_coordinator(net: &mut Net) {
+    let at = net.random.below(REPLICAS as u64) as usize;
+    match net.random.below(1000) {
+        0..4 => {
+            net.cut.insert((at, REPLICAS));
+        }
+        4..7 => net.cut.clear(),
         _ => {}
     }
 }
@@ -91,29 +116,67 @@ fn run(seed: u64, settings: Settings) -> Net {
     let mut net = Net::new(seed, settings, NODES as usize, REPLICAS);
     (net.lost, net.repeated, net.way_ms_max) = (seed % 10, seed % 7, 1 + seed % 40);
     for _ in 0..RUN_MS {
-        requests(&mut net);
-        trouble(&mut net);
+        requests(&mut net, keys(seed));
+        if is_lonely(seed) {
+            lonely_coordinator(&mut net);
+        } else {
+            trouble(&mut net);
+        }
         net.pass();
     }
     heal(&mut net);
     net.pass_ms(400);
-    for at in 0..3u8 {
-        let key = Bytes::from(vec![b'k', at]);
-        net.read(at.into(), key, Quorum::Majority, true);
+    for at in 0..keys(seed) {
+        net.read((at % 4).into(), key(at), Quorum::Majority, true);
     }
     net.pass_ms(200);
+    check_equal(&mut net, keys(seed));
     net
+}
+
+/// After anti-entropy all replicas have the same, and nothing less than was acknowledged.
+fn check_equal(net: &mut Net, keys: u8) {
+    let rows = |at: usize, floor| -> BTreeMap<Bytes, Row> {
+        let rows = net.nodes[at].visible.0.iter();
+        let rows = rows.map(|(key, row)| (key.clone(), row.collected(floor)));
+        rows.filter(|(_, row)| !row.is_empty()).collect()
+    };
+    let floor = (0..REPLICAS).map(|at| net.nodes[at].replica.status().floor);
+    let floor = floor.max().unwrap_or_default();
+    let first = rows(0, floor);
+    for at in 1..REPLICAS {
+        let other = rows(at, floor);
+        if other != first {
+            let what = format!("replicas differ: {first:?} {other:?}");
+            net.oracle.violations.push(what);
+        }
+    }
+    for key in (0..keys).map(key) {
+        let expected = net.oracle.expected(&key, REPLICAS);
+        let row = first.get(&key).cloned().unwrap_or_default();
+        net.oracle.check(&key, &expected, &row);
+    }
 }
 
 #[test]
 fn what_is_acknowledged_is_read_until_it_is_overwritten() {
     let mut answered = (0, 0);
+    let (mut floors, mut replayed, mut late, mut taken) = (0, 0, 0, 0);
     for seed in 0..SEEDS {
         let net = run(seed, settings());
         assert_eq!(net.oracle.violations, Vec::<String>::new(), "seed {seed}");
         answered.0 += net.oracle.written.values().filter(|w| w.is_ok()).count();
         answered.1 += net.oracle.found.values().filter(|f| f.is_ok()).count();
+        let status = net.nodes[0].replica.status();
+        floors += u64::from(status.floor.0 > 0);
+        taken += status.rows_taken;
+        for node in &net.nodes {
+            replayed += node.coordinator.hints().replayed;
+            late += node.coordinator.hints().refused;
+        }
     }
+    // Runs in which nothing of this happens would show nothing.
+    assert!(floors > SEEDS / 2 && replayed > SEEDS && late > SEEDS && taken > SEEDS);
     let per_run = RUN_MS as usize / 50 * SEEDS as usize;
     assert!(answered.0 > per_run && answered.1 > per_run, "{answered:?}");
 }
@@ -140,6 +203,50 @@ fn a_dead_minority_holds_nobody_up() {
     }
 }
 
+#[test]
+fn anti_entropy_brings_what_no_hint_brought() {
+    let without_hints = Settings {
+        hint_bytes_max: 0,
+        ..settings()
+    };
+    let mut net = Net::new(3, without_hints, NODES as usize, REPLICAS);
+    net.pass_ms(20);
+    net.crash(2);
+    for at in 0..200u8 {
+        let change = Change::Put(vec![(Bytes::from_static(b"a"), vec![at].into())]);
+        net.write(usize::from(at % 2), key(at), change, Quorum::Majority);
+        net.pass();
+    }
+    net.pass_ms(200);
+    assert_eq!(net.nodes[0].coordinator.hints().kept, 0);
+    assert!(net.nodes[0].coordinator.hints().dropped > 0);
+    net.restart(2);
+    net.pass_ms(1_000);
+    assert_eq!(net.nodes[2].visible.0.len(), 200);
+    let status = net.nodes[2].replica.status();
+    assert!(status.sweeps > 0 && status.floor.0 > 0, "{status:?}");
+    check_equal(&mut net, 200);
+    assert_eq!(net.oracle.violations, Vec::<String>::new());
+}
+
+#[test]
+fn a_deletion_is_forgotten_once_all_replicas_proved_equal_and_not_before() {
+    let mut net = Net::new(5, settings(), NODES as usize, REPLICAS);
+    net.pass_ms(20);
+    let change = Change::Put(vec![(Bytes::from_static(b"a"), Bytes::from_static(b"1"))]);
+    net.write(0, key(1), change, Quorum::Count(3));
+    net.pass_ms(20);
+    net.crash(2);
+    net.write(0, key(1), Change::Delete, Quorum::Majority);
+    net.pass_ms(2_000);
+    assert!(net.nodes[0].visible.0.contains_key(&key(1)));
+    net.restart(2);
+    net.pass_ms(1_000);
+    for node in &net.nodes[..REPLICAS] {
+        assert!(node.visible.0.is_empty(), "{:?}", node.visible.0);
+    }
+}
+
 #[cfg(feature = "mutants")]
 mod mutants {
     use tablestore_replication::active::Mutant;
@@ -156,6 +263,16 @@ mod mutants {
         };
         let found = (0..SEEDS_MAX).find(|seed| !run(*seed, settings).oracle.violations.is_empty());
         found.is_some()
+    }
+
+    #[test]
+    fn hint_after_tombstone_gc_is_found() {
+        assert!(is_found(Mutant::HintAfterTombstoneGc));
+    }
+
+    #[test]
+    fn restamped_late_version_is_found() {
+        assert!(is_found(Mutant::RestampedLateVersion));
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //! on a wire, nor of what is done about a message.
 
 use bytes::Bytes;
-use tablestore_placement::Epoch;
+use tablestore_placement::{Epoch, StorageId};
 
+use super::merkle::Node;
 use super::row::{Floor, Row};
 
 /// What a coordinator calls a request. The incarnation keeps answers to an earlier run of its
@@ -109,4 +110,107 @@ pub enum Message {
         /// Why.
         why: Refusal,
     },
+    /// Replica to replica: from now on take nothing at or below this floor but from replicas.
+    Fence {
+        /// What the proof rests on.
+        head: SweepHead,
+        /// The floor that is to be proved.
+        floor: Floor,
+    },
+    /// Answer to `Fence`: so it is, durably.
+    Fenced {
+        /// As in `Fence`.
+        request: RequestNumber,
+    },
+    /// Replica to replica: these are sums of my tree, which of yours differ?
+    Compare {
+        /// Who asks, and from which floor.
+        head: SweepHead,
+        /// Nodes and their sums.
+        nodes: Vec<(Node, u128)>,
+    },
+    /// Answer to `Compare`: these.
+    Differ {
+        /// As in `Compare`.
+        request: RequestNumber,
+        /// Nodes, in the order in which they were asked for.
+        nodes: Vec<Node>,
+    },
+    /// Replica to replica: all my rows of a part of a leaf; what do you have beyond them?
+    Exchange {
+        /// Who asks, and from which floor.
+        head: SweepHead,
+        /// The rows.
+        page: Page,
+    },
+    /// Answer to `Exchange`: yours are durable here, and this you lack.
+    Exchanged {
+        /// As in `Exchange`.
+        request: RequestNumber,
+        /// Of the same leaf, up to the same key or a smaller one.
+        page: Page,
+        /// A row was not taken, as it is too far ahead or at or below the floor.
+        refused: bool,
+    },
+    /// Replica to replica: this floor is proved.
+    Proved {
+        /// In which epoch.
+        epoch: Epoch,
+        /// For whom.
+        proof: Proof,
+    },
+    /// Answer to `Fence`, `Compare` or `Exchange`: not now.
+    NotNow {
+        /// As in the question.
+        request: RequestNumber,
+        /// My epoch: where it is newer, look into the map.
+        epoch: Epoch,
+        /// My floor: where it is newer, adopt it.
+        proof: Proof,
+    },
+}
+
+impl Message {
+    /// Whether it is for the coordinator of a node. The others are for its replica.
+    #[must_use]
+    pub fn is_for_coordinator(&self) -> bool {
+        matches!(
+            self,
+            Self::Written { .. } | Self::Found { .. } | Self::Refused { .. }
+        )
+    }
+}
+
+/// A floor, and for whom it was proved: a replica that is not among them may hold what the others
+/// have deleted and forgotten.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// The floor.
+    pub floor: Floor,
+    /// The replicas that proved equal, ascending.
+    pub members: Vec<StorageId>,
+}
+
+/// What every question of one replica to another begins with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SweepHead {
+    /// Comes back in the answer.
+    pub request: RequestNumber,
+    /// The asker's epoch.
+    pub epoch: Epoch,
+    /// The asker's floor.
+    pub proof: Proof,
+}
+
+/// Rows of a part of a leaf, in the order of their keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The leaf.
+    pub leaf: u32,
+    /// Behind this key; nothing stands for the beginning of the leaf.
+    pub after: Option<Bytes>,
+    /// Up to this key; nothing stands for the end of the leaf.
+    pub until: Option<Bytes>,
+    /// The rows.
+    pub rows: Vec<(Bytes, Row)>,
 }

@@ -32,11 +32,19 @@ pub const UNSYNCED_MAX: usize = 65_536;
 pub const ENTROPY_BYTES_MAX: usize = 256 << 10;
 /// Rows in one message of anti-entropy: bounds the work of one turn.
 pub const ENTROPY_ROWS_MAX: usize = 256;
+/// Sums in one message of anti-entropy: 16 bytes each.
+pub const COMPARE_NODES_MAX: usize = 1024;
+/// The pause between two parts of the scan that builds the tree: 50 000 rows a second at most.
+pub const SCAN_EVERY: Duration = Duration::from_millis(5);
+/// An unanswered question to another replica is repeated so often before the sweep ends.
+pub const SWEEP_RETRIES_MAX: u32 = 5;
 /// The pause between the end of a sweep and the next.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// A floor is proposed this far behind the present at least: hints and repairs that are younger
 /// still arrive.
 pub const FLOOR_AGE: Duration = Duration::from_secs(60);
+/// A floor rises by no less than this: after every rise all rows are looked at.
+pub const FLOOR_STEP: Duration = Duration::from_secs(600);
 
 /// The limits and times of a node's coordinator and replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,10 +73,18 @@ pub struct Settings {
     pub entropy_bytes_max: usize,
     /// See [`ENTROPY_ROWS_MAX`].
     pub entropy_rows_max: usize,
+    /// See [`COMPARE_NODES_MAX`].
+    pub compare_nodes_max: usize,
+    /// See [`SCAN_EVERY`].
+    pub scan_every: Duration,
+    /// See [`SWEEP_RETRIES_MAX`].
+    pub sweep_retries_max: u32,
     /// See [`SWEEP_EVERY`].
     pub sweep_every: Duration,
     /// See [`FLOOR_AGE`].
     pub floor_age: Duration,
+    /// See [`FLOOR_STEP`].
+    pub floor_step: Duration,
     /// The deliberate bug that is switched on.
     #[cfg(feature = "mutants")]
     pub mutant: Option<super::mutant::Mutant>,
@@ -89,8 +105,12 @@ impl Default for Settings {
             unsynced_max: UNSYNCED_MAX,
             entropy_bytes_max: ENTROPY_BYTES_MAX,
             entropy_rows_max: ENTROPY_ROWS_MAX,
+            compare_nodes_max: COMPARE_NODES_MAX,
+            scan_every: SCAN_EVERY,
+            sweep_retries_max: SWEEP_RETRIES_MAX,
             sweep_every: SWEEP_EVERY,
             floor_age: FLOOR_AGE,
+            floor_step: FLOOR_STEP,
             #[cfg(feature = "mutants")]
             mutant: None,
         }
@@ -109,11 +129,14 @@ impl Settings {
             ("unsynced_max", self.unsynced_max),
             ("entropy_bytes_max", self.entropy_bytes_max),
             ("entropy_rows_max", self.entropy_rows_max),
+            ("compare_nodes_max", self.compare_nodes_max),
         ];
         let times = [
             ("resend_after", self.resend_after),
             ("hint_replay_every", self.hint_replay_every),
             ("sweep_every", self.sweep_every),
+            ("scan_every", self.scan_every),
+            ("floor_step", self.floor_step),
             ("bound_reserve", self.bound_reserve),
         ];
         let zero = limits.iter().find(|limit| limit.1 == 0).map(|l| l.0);

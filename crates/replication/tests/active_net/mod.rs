@@ -16,9 +16,10 @@ use bytes::Bytes;
 use tablestore_placement::{Epoch, PartitionId, StorageId, TableId};
 use tablestore_replication::Ticket;
 use tablestore_replication::active::coordinator::{self, Change};
+use tablestore_replication::active::merkle::leaf_of;
 use tablestore_replication::active::replica::{self, Record};
 use tablestore_replication::active::{
-    Coordinator, Message, Moment, Quorum, Replica, ReplicaMeta, Row, Rows, Settings, View,
+    Coordinator, Message, Moment, Place, Quorum, Replica, ReplicaMeta, Row, Rows, Settings, View,
 };
 
 use oracle::Oracle;
@@ -39,6 +40,7 @@ pub fn settings() -> Settings {
         hint_replay_every: Duration::from_millis(10),
         sweep_every: Duration::from_millis(40),
         floor_age: Duration::from_millis(150),
+        floor_step: Duration::from_millis(20),
         ..Settings::default()
     }
 }
@@ -84,6 +86,20 @@ impl Stored {
 impl Rows for Stored {
     fn row(&self, key: &[u8]) -> Row {
         self.0.get(key).cloned().unwrap_or_default()
+    }
+
+    fn rows_behind(&self, place: &Place, rows_max: usize) -> Vec<(Bytes, Row)> {
+        let at = |key: &Bytes| Place {
+            leaf: leaf_of(key),
+            key: Some(key.clone()),
+        };
+        let behind = self.0.iter().filter(|(key, _)| at(key) > *place);
+        let mut behind: Vec<_> = behind
+            .map(|(key, row)| (key.clone(), row.clone()))
+            .collect();
+        behind.sort_by_key(|(key, _)| at(key));
+        behind.truncate(rows_max);
+        behind
     }
 }
 
@@ -143,7 +159,7 @@ impl Net {
             id: member(at),
             is_up: true,
             coordinator: Coordinator::new(settings, member(at), 1, 0),
-            replica: Replica::new(settings, member(at), ReplicaMeta::default()),
+            replica: Replica::new(settings, member(at), 1, ReplicaMeta::default()),
             incarnation: 1,
             offset_ms: 0,
             visible: Stored::default(),
@@ -246,7 +262,10 @@ impl Net {
         node.incarnation += 1;
         let bound_ms = node.durable_bound_ms;
         node.coordinator = Coordinator::new(self.settings, node.id, node.incarnation, bound_ms);
-        node.replica = Replica::new(self.settings, node.id, node.durable_meta.clone());
+        node.replica = {
+            let meta = node.durable_meta.clone();
+            Replica::new(self.settings, node.id, node.incarnation, meta)
+        };
         self.tell_view(at);
     }
 
@@ -304,11 +323,10 @@ impl Net {
             return;
         }
         let from = member(from);
-        match message {
-            Message::Written { .. } | Message::Found { .. } | Message::Refused { .. } => {
-                self.coordinate(to, coordinator::Input::Message { from, message });
-            }
-            _ => self.replicate(to, replica::Input::Message { from, message }),
+        if message.is_for_coordinator() {
+            self.coordinate(to, coordinator::Input::Message { from, message });
+        } else {
+            self.replicate(to, replica::Input::Message { from, message });
         }
     }
 

@@ -3,91 +3,34 @@
 //! [`Output::Persist`] is visible through [`Rows`] as soon as it is carried out, and durable when
 //! [`Input::Persisted`] says so. Knows nothing of quorums, nor of how rows are stored.
 
+mod exchange;
+mod floor;
+mod host;
+mod scan;
+mod status;
+mod sweep;
+
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 use tablestore_placement::{Epoch, StorageId};
 
 use super::clock::{ClockError, Moment, check_drift};
+use super::merkle::Tree;
 use super::message::{Message, Origin, Refusal, RequestNumber};
 use super::mutant::Mutant;
-use super::row::{Floor, Row};
+use super::row::Row;
 use super::settings::Settings;
 use super::view::View;
+use crate::types::Now;
 
-/// The rows of a partition as they are stored, with everything persisted so far, durable or not.
-pub trait Rows {
-    /// The row of this key; an empty one if there is none.
-    fn row(&self, key: &[u8]) -> Row;
-}
+pub use self::host::{Input, Output, Record, ReplicaMeta, Rows};
+pub use self::scan::Place;
+pub use self::status::ReplicaStatus;
 
-/// What a replica keeps durably beside its rows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ReplicaMeta {
-    /// The newest epoch adopted; older ones are refused.
-    pub epoch: Epoch,
-    /// At or below it nothing is taken any more but from other replicas: a proof is under way.
-    /// Never below the floor.
-    pub fence: Floor,
-    /// At or below it nothing is taken any more at all, and deletions are forgotten.
-    pub floor: Floor,
-}
-
-/// What is made durable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Record {
-    /// The row of this key becomes this; an empty one is removed.
-    Row {
-        /// Of the row.
-        key: Bytes,
-        /// As a whole.
-        row: Row,
-    },
-    /// In place of the one before.
-    Meta(ReplicaMeta),
-}
-
-/// What happens to a replica.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// The map says so; older epochs are ignored.
-    View(View),
-    /// A coordinator or another replica says something.
-    Message {
-        /// Who.
-        from: StorageId,
-        /// What.
-        message: Message,
-    },
-    /// Everything up to this token is durable.
-    Persisted {
-        /// Of a `Persist`.
-        token: u64,
-    },
-    /// A deadline has come.
-    Tick,
-}
-
-/// What a replica asks of its host, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Store this at once and make it durable, in this order.
-    Persist {
-        /// Rises by one with every `Persist`.
-        token: u64,
-        /// What.
-        record: Record,
-    },
-    /// Send a message, best effort.
-    Send {
-        /// To whom.
-        to: StorageId,
-        /// What.
-        message: Message,
-    },
-    /// Somebody knows a newer map: read it, and answer `Input::View`.
-    RefreshView,
-}
+use self::floor::Attempt;
+use self::scan::Scan;
+use self::sweep::Sweep;
 
 /// One copy of one partition.
 #[derive(Debug)]
@@ -102,6 +45,20 @@ pub struct Replica {
     synced: u64,
     /// Messages that may leave once what was issued before them is durable.
     held_back: VecDeque<(u64, Output)>,
+    incarnation: u64,
+    /// Of the last question to another replica.
+    number: u64,
+    tree: Tree,
+    /// The tree is built; nothing once it is complete.
+    scan: Option<Scan>,
+    /// The sweep that is under way.
+    sweep: Option<Sweep>,
+    /// With whom to sweep next.
+    planned: VecDeque<StorageId>,
+    next_sweep_at: Now,
+    /// The floor that is being proved.
+    attempt: Option<Attempt>,
+    status: ReplicaStatus,
     at: Moment,
     outputs: VecDeque<Output>,
 }
@@ -109,7 +66,7 @@ pub struct Replica {
 impl Replica {
     /// A replica as its host found it on the disk.
     #[must_use]
-    pub fn new(settings: Settings, me: StorageId, meta: ReplicaMeta) -> Self {
+    pub fn new(settings: Settings, me: StorageId, incarnation: u64, meta: ReplicaMeta) -> Self {
         Self {
             settings,
             me,
@@ -118,6 +75,15 @@ impl Replica {
             issued: 0,
             synced: 0,
             held_back: VecDeque::new(),
+            incarnation,
+            number: 0,
+            tree: Tree::default(),
+            scan: Some(Scan::default()),
+            sweep: None,
+            planned: VecDeque::new(),
+            next_sweep_at: Now::default(),
+            attempt: None,
+            status: ReplicaStatus::default(),
             at: Moment::default(),
             outputs: VecDeque::new(),
         }
@@ -133,8 +99,30 @@ impl Replica {
             Input::View(view) => self.on_view(view),
             Input::Message { from, message } => self.on_message(from, message, rows),
             Input::Persisted { token } => self.on_persisted(token),
-            Input::Tick => {}
+            // Alone: what the scan reads must not be about to change.
+            Input::Tick => self.go_on_scanning(rows),
         }
+        self.go_on_sweeping(rows);
+    }
+
+    /// When `Input::Tick` is due if nothing else happens.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Now> {
+        if let Some(scan) = &self.scan {
+            return Some(scan.next_at);
+        }
+        if !self.view.members().contains(&self.me) {
+            return None;
+        }
+        if let Some(sweep) = &self.sweep {
+            return sweep.deadline();
+        }
+        let attempt = self.attempt.as_ref();
+        Some(
+            attempt
+                .and_then(Attempt::deadline)
+                .unwrap_or(self.next_sweep_at),
+        )
     }
 
     /// The next thing to do, in order.
@@ -157,6 +145,10 @@ impl Replica {
             self.persist_meta();
         }
         self.view = view;
+        self.sweep = None;
+        self.attempt = None;
+        self.planned.clear();
+        self.next_sweep_at = self.at.now + self.settings.sweep_every;
     }
 
     fn on_persisted(&mut self, token: u64) {
@@ -188,11 +180,15 @@ impl Replica {
                 key,
                 durable,
             } => {
-                if let Err(why) = self.check_epoch(epoch) {
+                let mut result = self.check_epoch(epoch);
+                if self.meta.is_rebuilding {
+                    result = result.and(Err(Refusal::Rebuilding));
+                }
+                if let Err(why) = result {
                     self.refuse(from, request, why);
                     return;
                 }
-                let floor = self.meta.floor;
+                let floor = self.meta.proof.floor;
                 let row = rows.row(&key).collected(floor);
                 let found = Message::Found {
                     request,
@@ -205,7 +201,7 @@ impl Replica {
                     self.send(from, found);
                 }
             }
-            _ => {}
+            other => self.on_sweep_message(from, other, rows),
         }
     }
 
@@ -240,11 +236,12 @@ impl Replica {
         self.check_drift(&change)?;
         let held = rows.row(&key);
         let limit = match origin {
-            Origin::DurableRepair => self.meta.floor,
+            Origin::DurableRepair => self.meta.proof.floor,
             _ => self.meta.fence,
         };
         let on_time = change.above(limit, &held);
         let is_late = on_time != change;
+        let whole = change.clone();
         if is_late {
             match origin {
                 Origin::Hint if self.settings.has(Mutant::HintAfterTombstoneGc) => {}
@@ -257,6 +254,11 @@ impl Replica {
                 Origin::Repair | Origin::DurableRepair => change = on_time,
             }
         }
+        let is_late = is_late && {
+            let mut after = held.clone();
+            after.merge(&change);
+            !after.includes(&whole)
+        };
         self.store(key, &held, &change);
         if is_late && matches!(origin, Origin::Repair | Origin::DurableRepair) {
             return Err(Refusal::BelowFloor);
@@ -270,10 +272,15 @@ impl Replica {
         }
         let mut row = held.clone();
         row.merge(change);
-        let row = row.collected(self.meta.floor);
+        let row = row.collected(self.meta.proof.floor);
         if row != *held {
-            self.persist(Record::Row { key, row });
+            self.replace(key, held, row);
         }
+    }
+
+    fn replace(&mut self, key: Bytes, held: &Row, row: Row) {
+        self.note_in_tree(&key, held, &row);
+        self.persist(Record::Row { key, row });
     }
 
     /// What [`Mutant::RestampedLateVersion`] does.
