@@ -54,11 +54,7 @@ pub fn encode_row(row: &Row, to: &mut BytesMut) {
 /// The bytes are no row of this version; nothing else happened.
 pub fn decode_row(mut from: Bytes) -> Result<Row, DecodeError> {
     let row = row(&mut from)?;
-    if from.is_empty() {
-        Ok(row)
-    } else {
-        Err(DecodeError::Surplus)
-    }
+    is_at_end(&from).map(|()| row)
 }
 
 pub(crate) fn row(from: &mut Bytes) -> Result<Row, DecodeError> {
@@ -130,4 +126,32 @@ pub(crate) fn byte(from: &mut Bytes) -> Result<u8, DecodeError> {
         return Err(DecodeError::Short);
     }
     Ok(from.get_u8())
+}
+
+pub(crate) fn flag(from: &mut Bytes) -> Result<bool, DecodeError> {
+    match byte(from)? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(DecodeError::Range),
+    }
+}
+
+pub(crate) fn list<T>(
+    from: &mut Bytes,
+    mut item: impl FnMut(&mut Bytes) -> Result<T, DecodeError>,
+) -> Result<Vec<T>, DecodeError> {
+    let count = number(from)?;
+    // Each item takes at least a byte, so a lie about the count costs nothing.
+    if count > from.len() as u64 {
+        return Err(DecodeError::Range);
+    }
+    (0..count).map(|_| item(from)).collect()
+}
+
+pub(crate) fn is_at_end(from: &Bytes) -> Result<(), DecodeError> {
+    if from.is_empty() {
+        Ok(())
+    } else {
+        Err(DecodeError::Surplus)
+    }
 }

@@ -17,18 +17,19 @@ pub struct RequestNumber {
     pub number: u64,
 }
 
-/// Where a change comes from.
+/// Where a change comes from. The numbers travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Origin {
     /// A client's write.
-    Client,
+    Client = 1,
     /// A write that the replica missed, kept by its coordinator.
-    Hint,
+    Hint = 2,
     /// What a read found at other replicas.
-    Repair,
+    Repair = 3,
     /// What a read found durable at other replicas: as good as anti-entropy, so that it passes a
     /// fence, though not a floor.
-    DurableRepair,
+    DurableRepair = 4,
 }
 
 /// Why a replica refuses. Its state did not change.

@@ -21,6 +21,7 @@ pub mod replica;
 mod row;
 pub mod settings;
 mod view;
+pub mod wire;
 
 pub use clock::{Clock, ClockError, Moment, Version};
 pub use coordinator::Coordinator;

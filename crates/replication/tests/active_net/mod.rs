@@ -12,12 +12,13 @@ pub mod oracle;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tablestore_placement::{Epoch, PartitionId, StorageId, TableId};
 use tablestore_replication::Ticket;
 use tablestore_replication::active::coordinator::{self, Change};
 use tablestore_replication::active::merkle::leaf_of;
 use tablestore_replication::active::replica::{self, Record};
+use tablestore_replication::active::wire::{decode, encode};
 use tablestore_replication::active::{
     Coordinator, Message, Moment, Place, Quorum, Replica, ReplicaMeta, Row, Rows, Settings, View,
 };
@@ -323,6 +324,9 @@ impl Net {
             return;
         }
         let from = member(from);
+        let mut bytes = BytesMut::new();
+        encode(&message, &mut bytes);
+        let message = decode(bytes.freeze()).expect("what is encoded can be decoded");
         if message.is_for_coordinator() {
             self.coordinate(to, coordinator::Input::Message { from, message });
         } else {
