@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use active_net::{HOUR_MS, Net, member, settings};
 use bytes::Bytes;
 use tablestore_placement::StorageId;
+use tablestore_replication::Ticket;
 use tablestore_replication::active::coordinator::Change;
 use tablestore_replication::active::{Quorum, Row, Settings, View};
 
@@ -295,13 +296,21 @@ fn has_caught_up(net: &Net) -> bool {
 }
 
 fn move_to(net: &mut Net, replicas: &[usize]) {
+    begin_move(net, replicas);
+    end_move(net);
+}
+
+fn begin_move(net: &mut Net, replicas: &[usize]) {
     let next: Vec<StorageId> = replicas.iter().map(|at| member(*at)).collect();
     let between = View {
         epoch: net.view.epoch.next(),
-        next: next.clone(),
+        next,
         ..net.view.clone()
     };
     announce(net, between);
+}
+
+fn end_move(net: &mut Net) {
     for waited in 0.. {
         assert!(waited < 20_000, "{:?}", net.nodes[3].replica.status());
         if has_caught_up(net) {
@@ -312,7 +321,7 @@ fn move_to(net: &mut Net, replicas: &[usize]) {
     }
     let after = View {
         epoch: net.view.epoch.next(),
-        current: next,
+        current: net.view.next.clone(),
         next: Vec::new(),
     };
     announce(net, after);
@@ -345,6 +354,88 @@ fn nothing_is_lost_while_replicas_change_and_one_returns_with_old_rows() {
         assert_eq!(net.oracle.violations, Vec::<String>::new(), "seed {seed}");
     }
     assert!(rebuilt > 0);
+}
+
+fn put(net: &mut Net, at: usize, row: u8) -> Ticket {
+    let change = Change::Put(vec![(Bytes::from_static(b"a"), vec![row].into())]);
+    net.write(at, key(row), change, Quorum::Majority)
+}
+
+#[test]
+fn nothing_is_acknowledged_or_read_strongly_before_it_is_synced() {
+    let mut net = Net::new(1, settings(), NODES as usize, REPLICAS);
+    net.pass_ms(20);
+    // The bound of the clock is durable for a while after this.
+    put(&mut net, 3, 8);
+    net.pass_ms(10);
+    net.disks_held = true;
+    let write = put(&mut net, 3, 9);
+    net.pass_ms(20);
+    let strong = net.read(1, key(9), Quorum::Majority, true);
+    let eventual = net.read(1, key(9), Quorum::Majority, false);
+    net.pass_ms(20);
+    assert!(net.oracle.found.contains_key(&eventual));
+    assert!(!net.oracle.written.contains_key(&write));
+    assert!(!net.oracle.found.contains_key(&strong));
+    net.disks_held = false;
+    net.pass_ms(30);
+    assert!(net.oracle.written[&write].is_ok() && net.oracle.found[&strong].is_ok());
+}
+
+#[test]
+fn a_new_replica_has_everything_before_the_change_ends() {
+    let without_hints = Settings {
+        hint_bytes_max: 0,
+        ..settings()
+    };
+    let mut net = Net::new(2, without_hints, NODES as usize, REPLICAS);
+    net.pass_ms(20);
+    net.crash(2);
+    for row in 10..110 {
+        put(&mut net, 0, row);
+        net.pass();
+    }
+    net.pass_ms(200);
+    net.restart(2);
+    net.cut.extend([(0, 2), (1, 2), (0, 3), (1, 3)]);
+    begin_move(&mut net, &[1, 2, 3]);
+    net.pass_ms(300);
+    assert!(!has_caught_up(&net), "it has met nobody who knows");
+    net.cut.clear();
+    end_move(&mut net);
+    net.crash(1);
+    for row in 10..110 {
+        net.read(0, key(row), Quorum::Majority, row % 2 == 0);
+    }
+    net.pass_ms(90);
+    assert!(net.oracle.found.values().filter(|row| row.is_ok()).count() >= 100);
+    assert_eq!(net.oracle.violations, Vec::<String>::new());
+}
+
+#[test]
+fn a_replica_that_returns_does_not_bring_back_what_was_deleted_and_forgotten() {
+    let mut net = Net::new(4, settings(), NODES as usize, REPLICAS);
+    net.pass_ms(20);
+    for row in 10..30 {
+        put(&mut net, 0, row);
+    }
+    net.pass_ms(300);
+    move_to(&mut net, &[1, 2, 3]);
+    for row in 10..30 {
+        net.write(1, key(row), Change::Delete, Quorum::Majority);
+    }
+    net.pass_ms(1_000);
+    assert_eq!(net.nodes[3].visible.0.get(&key(10)), None);
+    assert!(net.nodes[0].visible.0.contains_key(&key(10)));
+    move_to(&mut net, &[0, 1, 3]);
+    net.pass_ms(500);
+    for row in 10..30 {
+        assert_eq!(net.nodes[0].visible.0.get(&key(row)), None);
+        net.read(0, key(row), Quorum::Majority, true);
+    }
+    net.pass_ms(90);
+    check_equal(&mut net, 30);
+    assert_eq!(net.oracle.violations, Vec::<String>::new());
 }
 
 #[cfg(feature = "mutants")]

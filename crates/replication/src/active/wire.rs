@@ -1,7 +1,7 @@
 //! The bytes of a [`Message`] and of a [`ReplicaMeta`]: one byte of kind or format, then the fields
 //! in order, integers variable-length. Knows nothing of frames, connections and files.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tablestore_placement::{Epoch, StorageId};
 
 use super::codec::{DecodeError, byte, bytes, encode_row, flag, is_at_end, list, put_bytes, row};
@@ -98,7 +98,7 @@ fn encode_sweep(message: &Message, to: &mut BytesMut) {
             put_number(to, nodes.len() as u64);
             for (node, sum) in nodes {
                 put_number(to, node.0.into());
-                to.put_u128(*sum);
+                to.put_u128_le(*sum);
             }
         }
         Message::Differ { request, nodes } => {
@@ -330,13 +330,10 @@ fn node(from: &mut Bytes) -> Result<Node, DecodeError> {
 }
 
 fn sum(from: &mut Bytes) -> Result<u128, DecodeError> {
-    const WIDTH: usize = size_of::<u128>();
-    if from.len() < WIDTH {
+    if from.len() < size_of::<u128>() {
         return Err(DecodeError::Short);
     }
-    let field = from.split_to(WIDTH);
-    let fold = |sum: u128, byte: &u8| sum << u8::BITS | u128::from(*byte);
-    Ok(field.iter().fold(0, fold))
+    Ok(from.get_u128_le())
 }
 
 fn origin(from: &mut Bytes) -> Result<Origin, DecodeError> {

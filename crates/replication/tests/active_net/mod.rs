@@ -144,6 +144,8 @@ pub struct Net {
     pub lost: u64,
     pub repeated: u64,
     pub way_ms_max: u64,
+    /// Nothing becomes durable while set.
+    pub disks_held: bool,
     pub oracle: Oracle,
     tickets: u64,
 }
@@ -180,6 +182,7 @@ impl Net {
             lost: 0,
             repeated: 0,
             way_ms_max: 3,
+            disks_held: false,
             oracle: Oracle::new(replicas),
             tickets: 0,
         };
@@ -233,7 +236,7 @@ impl Net {
         }
         for at in 0..self.nodes.len() {
             if self.nodes[at].is_up {
-                if self.random.chance(60) {
+                if !self.disks_held && self.random.chance(60) {
                     self.sync(at);
                 }
                 self.coordinate(at, coordinator::Input::Tick);
