@@ -9,8 +9,8 @@ use active_net::{HOUR_MS, Net, member, settings};
 use bytes::Bytes;
 use tablestore_placement::StorageId;
 use tablestore_replication::Ticket;
-use tablestore_replication::active::coordinator::Change;
-use tablestore_replication::active::{Quorum, Row, Settings, View};
+use tablestore_replication::active::coordinator::{Change, WriteFailed};
+use tablestore_replication::active::{Quorum, Refusal, Row, Settings, View};
 
 /// Runs of each kind; a run takes some ten milliseconds.
 const SEEDS: u64 = 60;
@@ -380,6 +380,36 @@ fn nothing_is_acknowledged_or_read_strongly_before_it_is_synced() {
     net.disks_held = false;
     net.pass_ms(30);
     assert!(net.oracle.written[&write].is_ok() && net.oracle.found[&strong].is_ok());
+}
+
+#[test]
+fn an_unknown_outcome_and_a_write_that_nobody_got_are_told_apart() {
+    let mut net = Net::new(6, settings(), NODES as usize, REPLICAS);
+    net.pass_ms(20);
+    net.nodes[3].offset_ms = 10_000;
+    let ahead = put(&mut net, 3, 1);
+    net.pass_ms(30);
+    let result = net.oracle.written[&ahead];
+    assert!(
+        matches!(
+            result,
+            Err(WriteFailed::NotApplied(Some(Refusal::TooFarAhead { .. })))
+        ),
+        "{result:?}"
+    );
+    net.cut.extend([(0, 1), (0, 2)]);
+    let lonely = put(&mut net, 0, 2);
+    net.pass_ms(150);
+    assert_eq!(
+        net.oracle.written[&lonely],
+        Err(WriteFailed::OutcomeUnknown)
+    );
+    net.cut.clear();
+    net.pass_ms(300);
+    assert!(net.nodes[1].visible.0.contains_key(&key(2)));
+    for node in &net.nodes {
+        assert!(!node.visible.0.contains_key(&key(1)));
+    }
 }
 
 #[test]
