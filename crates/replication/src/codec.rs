@@ -236,7 +236,7 @@ fn history(from: &mut Bytes) -> Result<Vec<EpochStartsAt>, DecodeError> {
     Ok(starts)
 }
 
-fn put_number(to: &mut BytesMut, mut number: u64) {
+pub(crate) fn put_number(to: &mut BytesMut, mut number: u64) {
     while number >= 0x80 {
         to.put_u8((number as u8) | 0x80);
         number >>= 7;
@@ -244,7 +244,7 @@ fn put_number(to: &mut BytesMut, mut number: u64) {
     to.put_u8(number as u8);
 }
 
-fn number(from: &mut Bytes) -> Result<u64, DecodeError> {
+pub(crate) fn number(from: &mut Bytes) -> Result<u64, DecodeError> {
     let mut number = 0u64;
     for shift in (0..64).step_by(7) {
         if from.is_empty() {

@@ -8,6 +8,7 @@
 //! Nothing that must be true rests on time: clocks only decide when something is repeated or
 //! given up. The crate knows no sockets, files, clocks or random numbers.
 
+pub mod active;
 pub mod codec;
 mod entry;
 mod history;
