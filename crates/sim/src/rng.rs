@@ -78,6 +78,8 @@ pub(crate) struct Chances {
     pub(crate) ending: Chance,
     /// What the run is made for.
     pub(crate) themes: Chance,
+    /// How fast clocks go.
+    pub(crate) clocks: Chance,
 }
 
 impl Chances {
@@ -93,6 +95,7 @@ impl Chances {
             agreement: of(7),
             ending: of(8),
             themes: of(9),
+            clocks: of(10),
         }
     }
 }

@@ -7,6 +7,7 @@ use tablestore_store::ReadRows as _;
 use tablestore_store::engine::Scan;
 
 use super::World;
+use super::drift::Drift;
 use super::event::{Life, Slot};
 use super::machine::slot_of;
 use crate::check::{ProcessId, Rest};
@@ -58,7 +59,8 @@ impl World {
     /// The time of a log begins at nothing and goes on no faster than real time, whatever the wall
     /// clocks show: else what is remembered is forgotten early.
     fn judge_time(&mut self, partition: PartitionId, entries: &[Entry]) {
-        let now_ms = self.now / 1_000;
+        // The clocks of several primaries may have added to it, none faster than the fastest.
+        let now_ms = Drift::fastest().shown(self.now) / 1_000;
         let ahead = entries.iter().find_map(|entry| {
             let log_ms = entry.remembered(Outcome::default())?.log_ms;
             (log_ms > now_ms + 1).then_some((entry.index, log_ms))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tablestore_placement::{Incarnation, Office, PartitionId, StorageId};
 use tablestore_store::testing::{SimDisk, SimImage};
 
+use super::drift::Drift;
 use super::durable::LogEnds;
 use super::engine::SimEngine;
 use super::event::Slot;
@@ -28,6 +29,8 @@ pub(crate) struct Machine {
     pub(crate) is_full: bool,
     /// The offset of its wall clock in milliseconds.
     pub(crate) wall_off_ms: i64,
+    /// How fast its clocks go.
+    pub(crate) drift: Drift,
     /// Partitions whose rows it lost while no process ran.
     pub(crate) lost_rows: BTreeSet<PartitionId>,
     /// What its raft log was before it was lost.
@@ -51,7 +54,7 @@ pub(crate) struct DiskCopy {
 }
 
 impl Machine {
-    pub(crate) fn new(slot: Slot, generation: u64, seed: u64, sync_us: u64) -> Self {
+    pub(crate) fn new(slot: Slot, generation: u64, seed: u64, sync_us: u64, drift: Drift) -> Self {
         Self {
             slot,
             storage: storage_id(slot, generation),
@@ -62,6 +65,7 @@ impl Machine {
             sync_us,
             is_full: false,
             wall_off_ms: 0,
+            drift,
             lost_rows: BTreeSet::new(),
             mislaid: None,
             copy: None,
@@ -80,7 +84,8 @@ impl Machine {
 
     /// The wall clock of the machine.
     pub(crate) fn wall_ms(&self, now_us: u64) -> u64 {
-        let ms = i64::try_from(now_us / 1_000).unwrap_or(i64::MAX);
+        let shown_us = self.drift.shown(now_us);
+        let ms = i64::try_from(shown_us / 1_000).unwrap_or(i64::MAX);
         let wall = 1_000_000_000_i64 + ms + self.wall_off_ms;
         u64::try_from(wall).unwrap_or(0)
     }

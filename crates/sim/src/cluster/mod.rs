@@ -6,6 +6,7 @@
 mod agreed;
 mod clients;
 mod core;
+mod drift;
 mod durable;
 mod engine;
 mod event;
@@ -37,6 +38,7 @@ use tablestore_placement::{PartitionId, StorageId};
 use self::agreed::Agreed;
 use self::clients::Clients;
 use self::core::Ending;
+use self::drift::Drift;
 use self::event::{ClusterEvent, Life, Queue, Slot};
 use self::machine::Machine;
 use self::network::Network;
@@ -122,11 +124,14 @@ impl World {
     fn new(scenario: Scenario, mut chance: Chances, options: Options) -> Self {
         let machines = (0..scenario.nodes)
             .map(|slot| {
+                let (disks, clocks) = (&mut chance.disks, &mut chance.clocks);
+                let drift = Drift::of(clocks);
                 Machine::new(
                     slot,
                     0,
-                    chance.disks.below(u64::MAX),
+                    disks.below(u64::MAX),
                     scenario.sync_us_of(slot),
+                    drift,
                 )
             })
             .collect();

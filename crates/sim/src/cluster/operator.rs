@@ -145,7 +145,8 @@ impl World {
         let generation = generation_of(self.machines[slot].storage) + 1;
         let seed = self.chance.disks.below(u64::MAX);
         let sync_us = self.scenario.sync_us_of(slot);
-        self.machines[slot] = Machine::new(slot, generation, seed, sync_us);
+        let drift = self.machines[slot].drift;
+        self.machines[slot] = Machine::new(slot, generation, seed, sync_us, drift);
     }
 
     /// Once a run, while nothing else is wrong: losing more than that needs a person.

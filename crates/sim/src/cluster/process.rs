@@ -14,6 +14,7 @@ use tablestore_store::stopped::StoppedReplicas;
 use tablestore_store::testing::SimMark;
 use tablestore_store::{Journal, JournalReader, JournalSettings, JournalWriter};
 
+use super::drift::Drift;
 use super::durable::LogEnds;
 use super::engine::SimEngine;
 use super::event::{Life, Waiter};
@@ -59,6 +60,8 @@ pub(crate) struct Process {
     pub(crate) life: Life,
     pub(crate) office: Office,
     pub(crate) started_us: u64,
+    /// How fast its clock goes.
+    drift: Drift,
     pub(crate) plane: Plane<SimEngine, Waiter>,
     pub(crate) controller: Controller,
     pub(crate) journal: JournalHost,
@@ -115,6 +118,7 @@ impl Process {
             life,
             office,
             started_us: now,
+            drift: machine.drift,
             plane,
             controller: Controller::new(office, &given.controller, Strategies::built_in().into()),
             journal: JournalHost {
@@ -145,7 +149,8 @@ impl Process {
 
     /// The monotonic clock of the process.
     pub(crate) fn since_start(&self, now: u64) -> Duration {
-        Duration::from_micros(now.saturating_sub(self.started_us))
+        let elapsed = now.saturating_sub(self.started_us);
+        Duration::from_micros(self.drift.shown(elapsed))
     }
 
     /// The time of a turn of the plane.
@@ -159,7 +164,7 @@ impl Process {
     /// A moment of its clock in the time of the run.
     pub(crate) fn at(&self, since_start: Duration) -> u64 {
         let us = u64::try_from(since_start.as_micros()).unwrap_or(u64::MAX / 2);
-        self.started_us.saturating_add(us)
+        self.started_us.saturating_add(self.drift.elapsed(us))
     }
 
     pub(crate) fn is_paused(&self, now: u64) -> bool {
