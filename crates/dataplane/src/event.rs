@@ -105,15 +105,21 @@ impl<W> PlaneEvent<W> {
     /// What came of a proposal for a version: `refusal` is the map's, none if it was carried out or
     /// the answer was lost.
     ///
-    /// A command may be put in twice on its way. If the map has left the version behind, it may
-    /// have been by this very proposal: only the map itself tells.
+    /// A command may be put in twice on its way, and what holds now need not hold for the other
+    /// copy: a joiner that was not up may be, or the version has passed by this very proposal. So
+    /// only what stays refused for as long as the version stands is certain.
     #[must_use]
     pub fn proposed(
         partition: PartitionId,
         version: AssignmentVersion,
         refusal: Option<&Refused>,
     ) -> Self {
-        let is_certain = |refusal: &Refused| !matches!(refusal, Refused::StaleAssignment { .. });
+        let is_certain = |refusal: &Refused| match refusal {
+            Refused::UnknownPartition { .. } | Refused::RuleBroken { .. } => true,
+            // An earlier start never comes back.
+            Refused::StaleIncarnation { current, given, .. } => given < current,
+            _ => false,
+        };
         Self::Proposed {
             partition,
             refused: refusal.is_some_and(is_certain).then_some(version),
@@ -124,7 +130,7 @@ impl<W> PlaneEvent<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tablestore_placement::{Epoch, TableId};
+    use tablestore_placement::{Epoch, Incarnation, StorageId, TableId};
 
     #[test]
     fn a_refusal_because_the_version_has_passed_does_not_say_that_nothing_was_done() {
@@ -145,5 +151,30 @@ mod tests {
         assert_eq!(refused(Some(passed)), None);
         let wrong = Refused::UnknownPartition { partition };
         assert_eq!(refused(Some(wrong)), Some(version));
+    }
+
+    #[test]
+    fn a_refusal_that_another_copy_of_the_command_may_escape_is_not_certain() {
+        let (partition, version) = (PartitionId::new(TableId(1), 2), AssignmentVersion(4));
+        let storage = StorageId(3);
+        let is_certain = |refusal: Refused| {
+            let event = PlaneEvent::<()>::proposed(partition, version, Some(&refusal));
+            matches!(
+                event,
+                PlaneEvent::Proposed {
+                    refused: Some(_),
+                    ..
+                }
+            )
+        };
+        assert!(!is_certain(Refused::NotUp { storage }));
+        assert!(!is_certain(Refused::UnknownMember { storage }));
+        let start = |current, given| Refused::StaleIncarnation {
+            storage,
+            current: Incarnation(current),
+            given: Incarnation(given),
+        };
+        assert!(!is_certain(start(1, 2)), "its registration is on its way");
+        assert!(is_certain(start(2, 1)));
     }
 }

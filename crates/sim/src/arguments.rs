@@ -33,6 +33,7 @@ pub(crate) fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments
             "--mutants" => arguments.mutants = true,
             "--cover" => arguments.cover = true,
             "--twice" => options.twice = true,
+            "--trees" => options.trees = true,
             "--shrink" => arguments.shrink = true,
             "--usual-limits" => options.smaller.has_usual_limits = true,
             _ => {

@@ -50,6 +50,8 @@ pub struct Options {
     pub smaller: Smaller,
     /// Run each hundredth seed twice and compare.
     pub twice: bool,
+    /// Rows are in the trees of a server instead of in memory: slower.
+    pub trees: bool,
     /// Keep a line for everything that happens.
     pub trace: bool,
 }

@@ -1,7 +1,7 @@
 //! Runs seeds from the command line:
 //! `--seeds A..B | --seed N`, `--mutant NAME`, `--mutants`,
 //! `--trace`, `--threads N`, `--shrink`, `--cover`,
-//! `--twice`; and what a run leaves out: `--faults 3,7`, `--until 812ms`, `--nodes N`,
+//! `--twice`, `--trees`; and what a run leaves out: `--faults 3,7`, `--until 812ms`, `--nodes N`,
 //! `--clients N`, `--keys N`, `--usual-limits`.
 
 #![expect(

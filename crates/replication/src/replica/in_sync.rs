@@ -7,6 +7,10 @@ use crate::output::Output;
 use crate::replica::core::Core;
 use crate::types::Now;
 
+/// After so many times `withdraw_after` an addition is withdrawn though its joiner keeps up: the
+/// joiner may be one that the map lets into no set, and other changes wait for this one.
+const OVERDUE_AFTER: u32 = 3;
+
 /// A proposal whose outcome is not known.
 #[derive(Debug)]
 struct Proposal {
@@ -134,6 +138,13 @@ impl InSync {
         self.proposal.as_ref().is_some_and(|proposal| {
             proposal.joiner.is_some() && proposal.began + core.settings.withdraw_after <= core.now
         })
+    }
+
+    /// Whether the map neither takes the pending addition nor refuses it for good.
+    pub(crate) fn is_overdue(&self, core: &Core) -> bool {
+        let after = OVERDUE_AFTER * core.settings.withdraw_after;
+        let proposal = self.proposal.as_ref();
+        proposal.is_some_and(|proposal| proposal.began + after <= core.now)
     }
 
     /// Repeats an unanswered proposal.

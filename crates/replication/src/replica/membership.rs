@@ -40,7 +40,8 @@ impl Primary {
             .get(&joiner)
             .and_then(Follower::waited_for_since)
             .is_some_and(|since| since + core.settings.lag_timeout <= core.now);
-        if (down || lags) && self.in_sync.is_withdrawable(core) {
+        let stuck = down || lags || self.in_sync.is_overdue(core);
+        if stuck && self.in_sync.is_withdrawable(core) {
             self.in_sync.withdraw(core);
         }
     }

@@ -67,8 +67,9 @@ impl World {
             let registered = known.is_some_and(|member| member.incarnation == machine.incarnation);
             let process = machine.process.as_ref();
             let is_sound = process.is_some_and(|process| !process.journal.failed);
-            // What a full disk holds is given away, once the controller hears of it.
-            is_sound && !machine.is_full && machine.storage == *one && registered
+            // Who is cut off, or whose disk is full, may be about to leave the in-sync sets too.
+            let is_left_alone = !machine.is_full && self.is_reached(machine.slot);
+            is_sound && is_left_alone && machine.storage == *one && registered
         };
         let remain = |assignment: &Assignment| {
             let others = assignment.in_sync.iter();
@@ -85,6 +86,13 @@ impl World {
         // What was decided before the death may leave a partition to whoever has died meanwhile.
         let undecided = self.agreement.inner.is_undecided();
         partitions && !meddled && !undecided && !self.is_weakened() && self.can_lose_voter(slot)
+    }
+
+    /// Whether no way from or to a machine is cut.
+    fn is_reached(&self, slot: Slot) -> bool {
+        let mut others = (0..self.machines.len()).filter(|other| *other != slot);
+        let network = &self.network;
+        others.all(|other| network.connects(slot, other) && network.connects(other, slot))
     }
 
     /// Whether a majority of the voters is sound and runs without this machine, of each group that

@@ -11,6 +11,7 @@ use super::durable::LogEnds;
 use super::engine::SimEngine;
 use super::event::Slot;
 use super::process::Process;
+use super::scenario::Scenario;
 
 /// Storage ids of one slot differ by their generation.
 const GENERATIONS: u64 = 1_000;
@@ -54,15 +55,21 @@ pub(crate) struct DiskCopy {
 }
 
 impl Machine {
-    pub(crate) fn new(slot: Slot, generation: u64, seed: u64, sync_us: u64, drift: Drift) -> Self {
+    pub(crate) fn new(
+        slot: Slot,
+        generation: u64,
+        seed: u64,
+        scenario: &Scenario,
+        drift: Drift,
+    ) -> Self {
         Self {
             slot,
             storage: storage_id(slot, generation),
             incarnation: Incarnation(0),
             disk: SimDisk::new(seed),
-            engine: Arc::new(SimEngine::default()),
+            engine: Arc::new(SimEngine::new(scenario.rows_in)),
             begun: Vec::new(),
-            sync_us,
+            sync_us: scenario.sync_us_of(slot),
             is_full: false,
             wall_off_ms: 0,
             drift,

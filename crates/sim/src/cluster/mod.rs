@@ -26,6 +26,7 @@ mod starved;
 mod talk;
 mod tally;
 mod theme;
+mod trees;
 mod turn;
 mod wanted;
 mod wire;
@@ -126,13 +127,7 @@ impl World {
             .map(|slot| {
                 let (disks, clocks) = (&mut chance.disks, &mut chance.clocks);
                 let drift = Drift::of(clocks);
-                Machine::new(
-                    slot,
-                    0,
-                    disks.below(u64::MAX),
-                    scenario.sync_us_of(slot),
-                    drift,
-                )
+                Machine::new(slot, 0, disks.below(u64::MAX), &scenario, drift)
             })
             .collect();
         let mut network = Network::new(&mut chance.network);

@@ -144,9 +144,8 @@ impl World {
     pub(super) fn replace_disks(&mut self, slot: Slot) {
         let generation = generation_of(self.machines[slot].storage) + 1;
         let seed = self.chance.disks.below(u64::MAX);
-        let sync_us = self.scenario.sync_us_of(slot);
         let drift = self.machines[slot].drift;
-        self.machines[slot] = Machine::new(slot, generation, seed, sync_us, drift);
+        self.machines[slot] = Machine::new(slot, generation, seed, &self.scenario, drift);
     }
 
     /// Once a run, while nothing else is wrong: losing more than that needs a person.

@@ -8,6 +8,7 @@ use tablestore_dataplane::Settings;
 use tablestore_replication::Settings as ReplicaSettings;
 
 use super::MS;
+use super::engine::RowsIn;
 use super::process::Given;
 use super::sessions::SOCKET_BYTES;
 use super::theme::Theme;
@@ -174,6 +175,8 @@ pub(crate) struct Scenario {
     pub(crate) has_second_opinion: bool,
     /// A deliberate fault: see [`Mutant::OlderDiskAccepted`].
     pub(crate) accepts_older_disk: bool,
+    /// Where rows are kept.
+    pub(crate) rows_in: RowsIn,
     pub(crate) faults: Vec<Fault>,
     pub(crate) faults_end_us: u64,
 }
@@ -187,6 +190,9 @@ impl Scenario {
         }
         scenario.has_second_opinion = seed.is_multiple_of(OPINION_EVERY);
         scenario.make_smaller(&options.smaller);
+        if options.trees {
+            scenario.rows_in = RowsIn::Trees;
+        }
         let plane = &mut scenario.given.plane;
         plane.link_bytes_max = plane.link_bytes_max.max(plane.on_the_way_max());
         let valid = plane.clone().validated();
@@ -233,6 +239,7 @@ impl Scenario {
             agreement: agreement(chance),
             has_second_opinion: false,
             accepts_older_disk: false,
+            rows_in: RowsIn::Memory,
             faults: faults(planned, faults_end_us),
             faults_end_us,
         }
