@@ -30,6 +30,7 @@ mod system;
 mod tables;
 mod uri;
 mod views;
+mod wire;
 
 pub use backend::{Administration, Backend, Event, RowService, Timeline};
 pub use router::paths;

@@ -13,3 +13,4 @@ mod rows;
 mod scan;
 mod site;
 mod tables;
+mod wire;
