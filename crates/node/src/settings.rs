@@ -53,6 +53,8 @@ pub struct NodeSettings {
     pub new_cluster: bool,
     /// Listen beyond loopback without credentials.
     pub insecure: bool,
+    /// Names under which clients may ask the node, beside its addresses and names without a dot.
+    pub allowed_hosts: Vec<String>,
     /// Drop replicas that an earlier start stopped, and build them anew from their primaries.
     pub rebuild_stopped: bool,
     /// See [`HEARTBEAT_EVERY`].
@@ -129,6 +131,7 @@ impl NodeSettings {
             voters_max: VOTERS_MAX,
             new_cluster: false,
             insecure: false,
+            allowed_hosts: Vec::new(),
             rebuild_stopped: false,
             heartbeat_every: HEARTBEAT_EVERY,
             rereplicate_after: REREPLICATE_AFTER,

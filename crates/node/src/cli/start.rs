@@ -98,6 +98,15 @@ pub(crate) struct StartArguments {
     /// Listen beyond this machine although there are no credentials
     #[arg(long, env = "TABLESTORE_INSECURE", hide_env_values = true)]
     pub(super) insecure: bool,
+    /// A name with a dot under which clients may ask the node; may be repeated
+    #[arg(
+        long,
+        env = "TABLESTORE_ALLOWED_HOST",
+        hide_env_values = true,
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub(super) allowed_host: Vec<String>,
     /// What to log: a level, or a filter such as info,tablestore_consensus=debug [default: info]
     #[arg(
         long,

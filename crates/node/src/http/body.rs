@@ -46,8 +46,8 @@ where
         }
         Ok(Err(Stopped::Broken)) => Err(Problem::invalid(
             "body",
-            "a whole body",
-            "one that broke off",
+            "a whole body, encoded as Content-Encoding says",
+            "another, or one that broke off",
         )),
         Err(_) => {
             let detail = format!("the body did not arrive within {:?}", limit.timeout);

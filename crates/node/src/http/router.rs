@@ -17,11 +17,12 @@ use tower::ServiceExt as _;
 
 use super::backend::Backend;
 use super::body::ReplyBody;
+use super::encoding::{Decoded, Encoding};
 use super::problem::{Kind, Problem};
 use super::rows::Target;
 use super::shared::{Counted, SharedHttp, method_not_allowed};
 use super::uri::RowsPath;
-use super::{batch, cluster, events, rows, scan, system, tables};
+use super::{batch, cluster, events, heads, rows, scan, system, tables};
 
 /// Everything that is not about rows.
 pub(crate) fn router<B: Backend>(shared: Arc<SharedHttp<B>>) -> Router {
@@ -142,6 +143,10 @@ where
     I: Body<Data = Bytes> + Send + Unpin + 'static,
     I::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let request = match admit(shared, request) {
+        Ok(request) => request,
+        Err(problem) => return (Counted::Other, Err(problem)),
+    };
     if RowsPath::parse(request.uri().path()).is_none() {
         let reply = router.clone().oneshot(request.map(AxumBody::new)).await;
         let response = reply.unwrap_or_else(|never| match never {});
@@ -174,6 +179,16 @@ where
             Err(Problem::new(Kind::UnknownPath, "there is nothing here")),
         ),
     }
+}
+
+/// What can be refused for its head is refused; of everything else the body is decoded.
+fn admit<B: Backend, I>(
+    shared: &SharedHttp<B>,
+    request: Request<I>,
+) -> Result<Request<Decoded<I>>, Problem> {
+    heads::check(&request, &shared.settings.allowed_hosts)?;
+    let encoding = Encoding::of(request.headers())?;
+    Ok(request.map(|body| encoding.decode(body)))
 }
 
 fn refuse(problem: &Problem) -> Response<ReplyBody> {

@@ -33,6 +33,8 @@ pub const EVENTS_KEEPALIVE: Duration = Duration::from_secs(15);
 /// What can be set about the HTTP surface of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpSettings {
+    /// Names under which the node may be asked, beside its addresses and names without a dot.
+    pub allowed_hosts: Vec<String>,
     /// See [`CONNECTIONS_MAX`].
     pub connections_max: usize,
     /// See [`HEADER_READ_TIMEOUT`].
@@ -46,6 +48,7 @@ pub struct HttpSettings {
 impl Default for HttpSettings {
     fn default() -> Self {
         Self {
+            allowed_hosts: Vec::new(),
             connections_max: CONNECTIONS_MAX,
             header_read_timeout: HEADER_READ_TIMEOUT,
             body_read_timeout: BODY_READ_TIMEOUT,
