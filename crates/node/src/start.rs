@@ -378,6 +378,7 @@ async fn serve_http(
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let settings = HttpSettings {
         allowed_hosts: node.settings().allowed_hosts.clone(),
+        memory_bytes_max: node.settings().client_memory_bytes,
         ..HttpSettings::default()
     };
     serve(listener, node, settings, stop).await

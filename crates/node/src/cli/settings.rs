@@ -128,6 +128,10 @@ fn merge(arguments: StartArguments, mut config: Config) -> Result<NodeSettings, 
             *target = unit(value);
         }
     }
+    if let Some(mib) = or_file(arguments.client_memory_mib, file, "client-memory-mib")? {
+        let bytes = mib.saturating_mul(1 << 20);
+        settings.client_memory_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    }
     let journal = (arguments.journal_segment_mib, arguments.journal_segments);
     merge_counts(arguments.voters, journal, file, &mut settings)?;
     config.finish(&names_in_file()).map_err(in_file)?;

@@ -163,6 +163,14 @@ pub(crate) struct StartArguments {
         value_name = "N"
     )]
     pub(super) journal_segments: Option<u64>,
+    /// MiB of large bodies and answers that are held for all clients together [default: 256]
+    #[arg(
+        long,
+        env = "TABLESTORE_CLIENT_MEMORY_MIB",
+        hide_env_values = true,
+        value_name = "MIB"
+    )]
+    pub(super) client_memory_mib: Option<u64>,
     /// Exit when standard input is closed, so that a program that starts nodes leaves none behind
     #[arg(long, hide = true)]
     pub(super) exit_with_stdin: bool,

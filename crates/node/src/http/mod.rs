@@ -21,6 +21,7 @@ mod extract;
 pub mod headers;
 mod heads;
 mod keys;
+mod memory;
 pub mod problem;
 mod router;
 mod rows;

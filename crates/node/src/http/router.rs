@@ -24,6 +24,9 @@ use super::shared::{Counted, SharedHttp, method_not_allowed};
 use super::uri::RowsPath;
 use super::{batch, cluster, events, heads, rows, scan, system, tables};
 
+/// What a scan is counted as until its answer is made: as the usual page.
+const SCAN_BYTES: usize = 256 << 10;
+
 /// Everything that is not about rows.
 pub(crate) fn router<B: Backend>(shared: Arc<SharedHttp<B>>) -> Router {
     let mut router = Router::new();
@@ -115,13 +118,23 @@ where
     shared.metrics.under_way.increment();
     let under_way = UnderWay(shared);
     let (counted, reply) = dispatch(shared, router, request).await;
-    let response = match reply {
+    let response = match reply.and_then(|response| counted_body(shared, response)) {
         Ok(response) => response,
         Err(problem) => refuse(&problem),
     };
     shared.metrics.count(counted, response.status(), since);
     drop(under_way);
     response
+}
+
+/// Only answers of reads are so large that they are refused here.
+fn counted_body<B: Backend>(
+    shared: &SharedHttp<B>,
+    response: Response<ReplyBody>,
+) -> Result<Response<ReplyBody>, Problem> {
+    let (parts, body) = response.into_parts();
+    let body = body.counted(&shared.memory)?;
+    Ok(Response::from_parts(parts, body))
 }
 
 /// Counts down also when the client goes away and the request is dropped.
@@ -172,7 +185,11 @@ where
             batch::answer(shared, &parts, table, input).await,
         ),
         Some(RowsPath::Rows { table }) => {
-            (Counted::Scan, scan::answer(shared, &parts, table).await)
+            let reply = match shared.memory.take(SCAN_BYTES) {
+                Ok(_held) => scan::answer(shared, &parts, table).await,
+                Err(problem) => Err(problem),
+            };
+            (Counted::Scan, reply)
         }
         None => (
             Counted::Other,

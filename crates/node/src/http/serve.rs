@@ -25,7 +25,7 @@ use super::backend::Backend;
 use super::body::HttpResult;
 use super::problem::{Kind, Problem};
 use super::router;
-use super::settings::HttpSettings;
+use super::settings::{HttpSettings, READ_BYTES_MAX};
 use super::shared::SharedHttp;
 use super::wire::{Wire, as_answer};
 
@@ -128,7 +128,8 @@ impl<B: Backend> Acceptor<B> {
         http.timer(TokioTimer::new())
             .header_read_timeout(shared.settings.header_read_timeout)
             // A client may close its side and wait for the answer.
-            .half_close(true);
+            .half_close(true)
+            .max_buf_size(READ_BYTES_MAX);
         let connections = Connections {
             max,
             free: Semaphore::new(max),
@@ -203,7 +204,10 @@ impl<B: Backend> Acceptor<B> {
                     HttpResult::Ok(answer)
                 }
             });
-            let connection = http.serve_connection(TokioIo::new(Wire::new(socket)), service);
+            let connection = http.serve_connection(
+                TokioIo::new(Wire::new(socket, shared.settings.write_timeout)),
+                service,
+            );
             let mut connection = std::pin::pin!(connection);
             // An error is the client's: it went away or did not speak HTTP.
             tokio::select! {

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::problem::{Kind, PROBLEM_JSON, Problem};
+use super::settings::TAKEN_BYTES_MIN;
 
 /// How much is read and thrown away after the last answer: closing with unread bytes would reset
 /// the connection, and the client would lose the answer.
@@ -29,6 +30,12 @@ pub(crate) struct Wire<S> {
     /// What takes the place of hyper's refusal, and how much of it is written.
     refusal: Option<(Vec<u8>, usize)>,
     closing: Closing,
+    /// For how long the client may not take what is written.
+    timeout: Duration,
+    /// Until when it must take more; `None` while nothing waits for it.
+    waiting: Option<Pin<Box<Sleep>>>,
+    /// What it has taken since that was set.
+    taken: usize,
 }
 
 /// How far the end of a connection is.
@@ -41,16 +48,48 @@ enum Closing {
 }
 
 impl<S> Wire<S> {
-    pub(crate) fn new(socket: S) -> Self {
+    pub(crate) fn new(socket: S, timeout: Duration) -> Self {
         Self {
             socket,
             refusal: None,
             closing: Closing::No,
+            timeout,
+            waiting: None,
+            taken: 0,
         }
     }
 }
 
 impl<S: AsyncWrite + Unpin> Wire<S> {
+    /// What became of a write, in time or not: a client that takes next to nothing is given up.
+    fn in_time(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Ok(count)) => {
+                self.taken += count;
+                if self.taken >= TAKEN_BYTES_MIN {
+                    self.waiting = None;
+                }
+                written
+            }
+            Poll::Ready(Err(_)) => written,
+            Poll::Pending => {
+                if self.waiting.is_none() {
+                    self.taken = 0;
+                }
+                let timeout = self.timeout;
+                let waiting = self
+                    .waiting
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+                ready!(waiting.as_mut().poll(context));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+
     fn poll_refuse(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some((document, written)) = &mut self.refusal else {
             return Poll::Ready(Ok(()));
@@ -85,15 +124,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         match refusal(bytes) {
-            None => Pin::new(&mut this.socket).poll_write(context, bytes),
+            None => {
+                let written = Pin::new(&mut this.socket).poll_write(context, bytes);
+                this.in_time(context, written)
+            }
             // What is before it are the ends of answers.
             Some((start, _)) if start > 0 => {
-                Pin::new(&mut this.socket).poll_write(context, &bytes[..start])
+                let written = Pin::new(&mut this.socket).poll_write(context, &bytes[..start]);
+                this.in_time(context, written)
             }
             Some((_, problem)) => {
                 this.refusal.get_or_insert_with(|| (as_answer(&problem), 0));
-                ready!(this.poll_refuse(context))?;
-                Poll::Ready(Ok(bytes.len()))
+                let refused = this.poll_refuse(context).map_ok(|()| bytes.len());
+                this.in_time(context, refused)
             }
         }
     }
@@ -108,7 +151,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         if let (Some(only), None) = (filled.next(), filled.next()) {
             return self.poll_write(context, only);
         }
-        Pin::new(&mut self.socket).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
+        self.in_time(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -116,6 +160,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // All is written.
+        self.waiting = None;
         Pin::new(&mut self.socket).poll_flush(context)
     }
 

@@ -10,6 +10,7 @@ mod docs;
 mod encoding;
 mod fake;
 mod heads;
+mod memory;
 mod openapi;
 mod rows;
 mod scan;
