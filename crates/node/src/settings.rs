@@ -30,6 +30,11 @@ pub const UNFLUSHED_BYTES_MAX: u64 = 32 << 20;
 /// Voters of the raft group at most; all other members are learners.
 pub const VOTERS_MAX: usize = tablestore_controller::VOTERS_MAX;
 
+/// Bytes of large bodies and answers that a node holds for all its clients together.
+pub const CLIENT_MEMORY_BYTES: usize = crate::http::settings::MEMORY_BYTES_MAX;
+/// The largest batch must fit, once as it is read.
+const CLIENT_MEMORY_BYTES_MIN: usize = 32 << 20;
+
 /// All settings of one node.
 #[derive(Debug, Clone)]
 pub struct NodeSettings {
@@ -53,6 +58,10 @@ pub struct NodeSettings {
     pub new_cluster: bool,
     /// Listen beyond loopback without credentials.
     pub insecure: bool,
+    /// Names under which clients may ask the node, beside its addresses and names without a dot.
+    pub allowed_hosts: Vec<String>,
+    /// See [`CLIENT_MEMORY_BYTES`].
+    pub client_memory_bytes: usize,
     /// Drop replicas that an earlier start stopped, and build them anew from their primaries.
     pub rebuild_stopped: bool,
     /// See [`HEARTBEAT_EVERY`].
@@ -129,6 +138,8 @@ impl NodeSettings {
             voters_max: VOTERS_MAX,
             new_cluster: false,
             insecure: false,
+            allowed_hosts: Vec::new(),
+            client_memory_bytes: CLIENT_MEMORY_BYTES,
             rebuild_stopped: false,
             heartbeat_every: HEARTBEAT_EVERY,
             rereplicate_after: REREPLICATE_AFTER,
@@ -175,6 +186,13 @@ impl NodeSettings {
                 field: "journal-segments",
                 expected: "3 to 1024",
                 got: self.segments_max.to_string(),
+            });
+        }
+        if self.client_memory_bytes < CLIENT_MEMORY_BYTES_MIN {
+            return Err(SettingsError::Invalid {
+                field: "client-memory-mib",
+                expected: "at least 32",
+                got: (self.client_memory_bytes >> 20).to_string(),
             });
         }
         if self.voters_max == 0 {

@@ -376,5 +376,10 @@ async fn serve_http(
     stop: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    serve(listener, node, HttpSettings::default(), stop).await
+    let settings = HttpSettings {
+        allowed_hosts: node.settings().allowed_hosts.clone(),
+        memory_bytes_max: node.settings().client_memory_bytes,
+        ..HttpSettings::default()
+    };
+    serve(listener, node, settings, stop).await
 }

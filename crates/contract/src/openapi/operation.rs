@@ -19,6 +19,16 @@ use crate::problem::{Details, Kind};
 
 const JSON: &str = "application/json";
 
+/// What is answered whatever is asked: by the connection, or for the head of the request alone.
+const ANY: [Kind; 6] = [
+    Kind::InvalidRequest,
+    Kind::Forbidden,
+    Kind::UriTooLong,
+    Kind::HeadTooLarge,
+    Kind::TooManyConnections,
+    Kind::TooMuchAtOnce,
+];
+
 type Schemas = Vec<(String, RefOr<Schema>)>;
 
 /// See the module.
@@ -41,6 +51,10 @@ impl Operation {
         id: impl Into<String>,
         summary: &'static str,
     ) -> Self {
+        let mut kinds = ANY.to_vec();
+        if !matches!(method, HttpMethod::Get) {
+            kinds.push(Kind::UnsupportedMediaType);
+        }
         Self {
             method,
             path,
@@ -49,8 +63,7 @@ impl Operation {
                 .operation_id(Some(id))
                 .summary(Some(summary)),
             answers: BTreeMap::new(),
-            // A connection too many is answered whatever it asks.
-            kinds: vec![Kind::TooManyConnections],
+            kinds,
             of_rows: false,
             schemas: Vec::new(),
         }

@@ -97,6 +97,7 @@ fn get(form: (&'static str, &str, bool)) -> Operation {
     of_row(HttpMethod::Get, form, "get", "Read a row")
         .takes([
             consistency(),
+            header("If-Match", "versions that the client wants, or `*`"),
             header("If-None-Match", "versions that the client has"),
         ])
         .answers_with(
@@ -106,7 +107,7 @@ fn get(form: (&'static str, &str, bool)) -> Operation {
             &headers,
         )
         .answers_with(304, "the client has this version", &[], &headers)
-        .fails(&[&[Kind::UnknownRow]])
+        .fails(&[&[Kind::UnknownRow, Kind::PreconditionFailed]])
 }
 
 fn batch() -> Operation {

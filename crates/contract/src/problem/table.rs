@@ -16,6 +16,7 @@ pub enum Kind {
     InvalidRequest,
     UnknownField,
     UnknownParameter,
+    Forbidden,
     UnknownPath,
     UnknownTable,
     UnknownRow,
@@ -26,7 +27,10 @@ pub enum Kind {
     Conflict,
     PreconditionFailed,
     TooLarge,
+    UriTooLong,
+    UnsupportedMediaType,
     RequestIdReused,
+    HeadTooLarge,
     Internal,
     NotSupported,
     NotApplied,
@@ -34,6 +38,7 @@ pub enum Kind {
     NoController,
     NotReady,
     TooManyConnections,
+    TooMuchAtOnce,
     StorageFull,
 }
 
@@ -103,7 +108,7 @@ const fn unavailable(
 }
 
 /// The table, in the order of [`Kind`].
-pub const TABLE: [Entry; 22] = [
+pub const TABLE: [Entry; 27] = [
     entry(
         Kind::InvalidRequest,
         400,
@@ -124,6 +129,13 @@ pub const TABLE: [Entry; 22] = [
         "unknown_parameter",
         "a query parameter is not known",
         "leave `field` out; `expected` lists the known ones",
+    ),
+    entry(
+        Kind::Forbidden,
+        403,
+        "forbidden",
+        "the request comes from a page of another site, or by a name that is not ours",
+        "use an address of the node, or give it the name by `--allowed-host`",
     ),
     entry(
         Kind::UnknownPath,
@@ -196,11 +208,32 @@ pub const TABLE: [Entry; 22] = [
         "make what `field` names smaller, or split the batch",
     ),
     entry(
+        Kind::UriTooLong,
+        414,
+        "uri_too_long",
+        "the path and the query are too long",
+        "shorten them",
+    ),
+    entry(
+        Kind::UnsupportedMediaType,
+        415,
+        "unsupported_media_type",
+        "the body is of a kind that is not taken",
+        "send what `expected` says in the header that `field` names",
+    ),
+    entry(
         Kind::RequestIdReused,
         422,
         "request_id_reused",
         "the request id was used before for another request",
         "use a new `Idempotency-Key` for each request",
+    ),
+    entry(
+        Kind::HeadTooLarge,
+        431,
+        "head_too_large",
+        "the headers are too many or too long",
+        "send fewer or shorter ones",
     ),
     Entry {
         kind: Kind::Internal,
@@ -253,6 +286,13 @@ pub const TABLE: [Entry; 22] = [
         Changed::No,
         "the node has as many connections as it may",
         "reuse connections, or use another node",
+    ),
+    unavailable(
+        Kind::TooMuchAtOnce,
+        "too_much_at_once",
+        Changed::No,
+        "clients make the node hold as much as it may",
+        "repeat it after `Retry-After`, in smaller parts, or use another node",
     ),
     entry(
         Kind::StorageFull,

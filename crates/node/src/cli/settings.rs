@@ -83,12 +83,8 @@ fn merge(arguments: StartArguments, mut config: Config) -> Result<NodeSettings, 
         None => next_port(listen)?,
     };
     let mut settings = NodeSettings::new(&name, data_dir, listen, peer_listen);
-    let in_file_join: Option<Vec<String>> = file.take("join").map_err(in_file)?;
-    settings.join = if arguments.join.is_empty() {
-        in_file_join.unwrap_or_default()
-    } else {
-        arguments.join
-    };
+    settings.join = list_or_file(arguments.join, file, "join")?;
+    settings.allowed_hosts = list_or_file(arguments.allowed_host, file, "allowed-host")?;
     if let Some(zone) = or_file(arguments.zone, file, "zone")? {
         settings.zone = zone;
     }
@@ -132,6 +128,10 @@ fn merge(arguments: StartArguments, mut config: Config) -> Result<NodeSettings, 
             *target = unit(value);
         }
     }
+    if let Some(mib) = or_file(arguments.client_memory_mib, file, "client-memory-mib")? {
+        let bytes = mib.saturating_mul(1 << 20);
+        settings.client_memory_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    }
     let journal = (arguments.journal_segment_mib, arguments.journal_segments);
     merge_counts(arguments.voters, journal, file, &mut settings)?;
     config.finish(&names_in_file()).map_err(in_file)?;
@@ -165,6 +165,12 @@ fn or_file<T: FromSetting>(
 ) -> Result<Option<T>, Failure> {
     let in_file_value = file.take(name).map_err(in_file)?;
     Ok(flag.or(in_file_value))
+}
+
+/// The same for a setting that may be repeated.
+fn list_or_file(flags: Vec<String>, file: &mut Config, name: &str) -> Result<Vec<String>, Failure> {
+    let flags = Some(flags).filter(|flags| !flags.is_empty());
+    Ok(or_file(flags, file, name)?.unwrap_or_default())
 }
 
 fn address(
@@ -249,7 +255,7 @@ mod tests {
                 StartArguments::default(),
                 &format!("{name} = [\"x\", \"y\"]"),
             );
-            if name != "join" {
+            if name != "join" && name != "allowed-host" {
                 let message = error.unwrap_err().message;
                 assert!(
                     message.contains(&format!("`{name}`: expected")),

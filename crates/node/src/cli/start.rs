@@ -98,6 +98,15 @@ pub(crate) struct StartArguments {
     /// Listen beyond this machine although there are no credentials
     #[arg(long, env = "TABLESTORE_INSECURE", hide_env_values = true)]
     pub(super) insecure: bool,
+    /// A name with a dot under which clients may ask the node; may be repeated
+    #[arg(
+        long,
+        env = "TABLESTORE_ALLOWED_HOST",
+        hide_env_values = true,
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub(super) allowed_host: Vec<String>,
     /// What to log: a level, or a filter such as info,tablestore_consensus=debug [default: info]
     #[arg(
         long,
@@ -154,6 +163,14 @@ pub(crate) struct StartArguments {
         value_name = "N"
     )]
     pub(super) journal_segments: Option<u64>,
+    /// MiB of large bodies and answers that are held for all clients together [default: 256]
+    #[arg(
+        long,
+        env = "TABLESTORE_CLIENT_MEMORY_MIB",
+        hide_env_values = true,
+        value_name = "MIB"
+    )]
+    pub(super) client_memory_mib: Option<u64>,
     /// Exit when standard input is closed, so that a program that starts nodes leaves none behind
     #[arg(long, hide = true)]
     pub(super) exit_with_stdin: bool,

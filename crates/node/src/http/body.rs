@@ -5,13 +5,15 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
+use super::memory::{Memory, SMALL_BYTES};
 use super::problem::{Kind, Problem};
 
 /// How much of a body that is too large is still read, so that a client that writes before it
@@ -21,33 +23,39 @@ const DRAIN_BYTES_MAX: usize = 32 << 20;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How large a body may be and how long it may take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct BodyLimit {
     /// In bytes.
     pub(crate) bytes_max: usize,
     /// For all of it.
     pub(crate) timeout: Duration,
+    /// Where it is counted.
+    pub(crate) memory: Arc<Memory>,
 }
 
 /// Reads a whole body. The usual one is a single frame and is not copied.
 ///
 /// # Errors
-/// `too_large` as soon as the limit is passed, `request_timeout`, or `invalid_request` when the
-/// connection breaks.
+/// `too_large` as soon as the limit is passed, `request_timeout`, `too_much_at_once`, or
+/// `invalid_request` when the connection breaks or the encoding is another.
 pub(crate) async fn read<B>(mut body: B, limit: BodyLimit) -> Result<Bytes, Problem>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    match tokio::time::timeout(limit.timeout, collect(&mut body, limit.bytes_max)).await {
+    match tokio::time::timeout(limit.timeout, collect(&mut body, &limit)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(Stopped::Over { got })) => {
             drain(&mut body, got, limit.timeout.min(DRAIN_TIMEOUT)).await;
             Err(Problem::too_large("body", limit.bytes_max, got, "bytes"))
         }
+        Ok(Err(Stopped::Refused(problem))) => {
+            drain(&mut body, 0, limit.timeout.min(DRAIN_TIMEOUT)).await;
+            Err(problem)
+        }
         Ok(Err(Stopped::Broken)) => Err(Problem::invalid(
             "body",
-            "a whole body",
-            "one that broke off",
+            "a whole body, encoded as Content-Encoding says",
+            "another, or one that broke off",
         )),
         Err(_) => {
             let detail = format!("the body did not arrive within {:?}", limit.timeout);
@@ -60,14 +68,17 @@ where
 enum Stopped {
     /// It is larger than allowed: this many bytes were announced or read.
     Over { got: usize },
+    /// Too much is held already.
+    Refused(Problem),
     /// The connection broke.
     Broken,
 }
 
-async fn collect<B>(body: &mut B, bytes_max: usize) -> Result<Bytes, Stopped>
+async fn collect<B>(body: &mut B, limit: &BodyLimit) -> Result<Bytes, Stopped>
 where
     B: Body<Data = Bytes> + Unpin,
 {
+    let bytes_max = limit.bytes_max;
     let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if declared > bytes_max {
         return Err(Stopped::Over { got: declared });
@@ -76,17 +87,32 @@ where
     if first.len() <= bytes_max && body.is_end_stream() {
         return Ok(first);
     }
-    let mut whole = BytesMut::with_capacity(declared.max(first.len()));
+    // What is announced and does not come is not held: the room grows with what has come.
+    let mut room = first.len().max(declared.min(SMALL_BYTES));
+    let mut share = limit.memory.take(0).map_err(Stopped::Refused)?;
+    let mut whole = BytesMut::with_capacity(room);
     let mut next = Some(first);
     while let Some(data) = next {
         let got = whole.len() + data.len();
         if got > bytes_max {
             return Err(Stopped::Over { got });
         }
+        if got > room {
+            let most = if declared == 0 { bytes_max } else { declared };
+            room = got.max(most.min(room * 2));
+            whole.reserve(room - whole.len());
+        }
+        if room > SMALL_BYTES {
+            let more = room.saturating_sub(share.bytes());
+            share.grow(more).map_err(Stopped::Refused)?;
+        }
         whole.extend_from_slice(&data);
         next = next_data(body).await?;
     }
-    Ok(whole.freeze())
+    Ok(match share.bytes() {
+        0 => whole.freeze(),
+        _ => share.around(whole.freeze()),
+    })
 }
 
 async fn next_data<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Result<Option<Bytes>, Stopped> {
@@ -125,11 +151,32 @@ pub(crate) enum ReplyBody {
     Whole(Option<Bytes>),
     /// One frame after the other.
     Stream(axum::body::Body),
+    /// The same; what is not taken yet is counted.
+    Counted(axum::body::Body, Arc<Memory>),
 }
 
 impl ReplyBody {
     pub(crate) fn empty() -> Self {
         Self::Whole(None)
+    }
+
+    /// The same, counted until it is taken.
+    ///
+    /// # Errors
+    /// `too_much_at_once`
+    pub(crate) fn counted(self, memory: &Arc<Memory>) -> Result<Self, Problem> {
+        match self {
+            Self::Whole(Some(bytes)) => Ok(Self::Whole(Some(memory.hold(bytes)?))),
+            Self::Whole(None) | Self::Counted(..) => Ok(self),
+            Self::Stream(body) => {
+                let exact = body.size_hint().exact().unwrap_or(0);
+                if exact > SMALL_BYTES as u64 {
+                    // Refused now rather than broken off; its frames are counted as they go.
+                    drop(memory.take(usize::try_from(exact).unwrap_or(usize::MAX))?);
+                }
+                Ok(Self::Counted(body, Arc::clone(memory)))
+            }
+        }
     }
 }
 
@@ -150,20 +197,34 @@ impl Body for ReplyBody {
         match &mut *self {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Stream(body) => Pin::new(body).poll_frame(context),
+            Self::Counted(body, memory) => {
+                let Some(frame) = ready!(Pin::new(body).poll_frame(context)?) else {
+                    return Poll::Ready(None);
+                };
+                Poll::Ready(Some(match frame.into_data() {
+                    Ok(data) => match memory.hold(data) {
+                        Ok(data) => Ok(Frame::data(data)),
+                        Err(problem) => Err(axum::Error::new(std::io::Error::other(
+                            problem.detail.clone(),
+                        ))),
+                    },
+                    Err(other) => Ok(other),
+                }))
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
-            Self::Stream(body) => body.is_end_stream(),
+            Self::Stream(body) | Self::Counted(body, _) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Self::Stream(body) => body.size_hint(),
+            Self::Stream(body) | Self::Counted(body, _) => body.size_hint(),
         }
     }
 }
@@ -196,10 +257,15 @@ mod tests {
         }
     }
 
+    fn memory() -> Arc<Memory> {
+        Memory::new(4 * SMALL_BYTES, &crate::metrics::Metrics::new())
+    }
+
     async fn read_frames(frames: &[&'static [u8]], bytes_max: usize) -> Result<Bytes, Problem> {
         let limit = BodyLimit {
             bytes_max,
             timeout: Duration::from_secs(30),
+            memory: memory(),
         };
         read(Frames(frames.iter().copied().collect(), true), limit).await
     }
@@ -221,10 +287,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn large_bodies_have_one_limit_together() {
+        static PIECE: [u8; 2 * SMALL_BYTES] = [0; 2 * SMALL_BYTES];
+        let limit = BodyLimit {
+            bytes_max: 100 * SMALL_BYTES,
+            timeout: Duration::from_secs(30),
+            memory: memory(),
+        };
+        let piece = &PIECE[..SMALL_BYTES];
+        let read = |count| {
+            let frames = std::iter::repeat_n(piece, count).collect();
+            read(Frames(frames, true), limit.clone())
+        };
+        let first = read(3).await.expect("there is room");
+        let problem = read(2).await.err();
+        assert_eq!(problem.map(|p| p.kind), Some(Kind::TooMuchAtOnce));
+        assert!(read(1).await.is_ok(), "a small one is read all the same");
+        assert_eq!(first.len(), 3 * SMALL_BYTES);
+        drop(first);
+        assert!(read(2).await.is_ok());
+    }
+
+    #[tokio::test]
     async fn a_body_that_does_not_end_is_given_up() {
         let limit = BodyLimit {
             bytes_max: 9,
             timeout: Duration::ZERO,
+            memory: memory(),
         };
         let problem = read(Frames([&b"ab"[..]].into(), false), limit).await.err();
         assert_eq!(problem.map(|p| p.kind), Some(Kind::RequestTimeout));
@@ -235,6 +324,7 @@ mod tests {
         let limit = BodyLimit {
             bytes_max: 3,
             timeout: Duration::ZERO,
+            memory: memory(),
         };
         let problem = read(Frames([&b"abcd"[..]].into(), false), limit)
             .await

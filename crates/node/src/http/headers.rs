@@ -127,6 +127,25 @@ pub(crate) fn condition(headers: &HeaderMap) -> Result<Condition, Problem> {
     }
 }
 
+/// The versions of which a read wants one by `If-Match`; `None` if any will do.
+///
+/// # Errors
+/// Names the header.
+pub(crate) fn wanted(headers: &HeaderMap) -> Result<Option<Vec<u64>>, Problem> {
+    let value = match headers.get(header::IF_MATCH) {
+        None => return Ok(None),
+        Some(value) if value.as_bytes() == b"*" => return Ok(None),
+        Some(value) => value,
+    };
+    let tags = value.to_str().unwrap_or_default().split(',');
+    let versions: Option<Vec<u64>> = tags.map(|tag| parse_version(tag.trim())).collect();
+    if versions.is_none() {
+        let expected = "versions in double quotes as ETag gave them, or *";
+        return Err(Problem::invalid("If-Match", expected, format!("{value:?}")));
+    }
+    Ok(versions)
+}
+
 /// Whether the client has this version of a row already.
 pub(crate) fn has_version(headers: &HeaderMap, version_now: u64) -> bool {
     let Some(value) = headers.get(header::IF_NONE_MATCH) else {

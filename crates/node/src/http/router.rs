@@ -17,11 +17,15 @@ use tower::ServiceExt as _;
 
 use super::backend::Backend;
 use super::body::ReplyBody;
+use super::encoding::{Decoded, Encoding};
 use super::problem::{Kind, Problem};
 use super::rows::Target;
 use super::shared::{Counted, SharedHttp, method_not_allowed};
 use super::uri::RowsPath;
-use super::{batch, cluster, events, rows, scan, system, tables};
+use super::{batch, cluster, events, heads, rows, scan, system, tables};
+
+/// What a scan is counted as until its answer is made: as the usual page.
+const SCAN_BYTES: usize = 256 << 10;
 
 /// Everything that is not about rows.
 pub(crate) fn router<B: Backend>(shared: Arc<SharedHttp<B>>) -> Router {
@@ -114,13 +118,23 @@ where
     shared.metrics.under_way.increment();
     let under_way = UnderWay(shared);
     let (counted, reply) = dispatch(shared, router, request).await;
-    let response = match reply {
+    let response = match reply.and_then(|response| counted_body(shared, response)) {
         Ok(response) => response,
         Err(problem) => refuse(&problem),
     };
     shared.metrics.count(counted, response.status(), since);
     drop(under_way);
     response
+}
+
+/// Only answers of reads are so large that they are refused here.
+fn counted_body<B: Backend>(
+    shared: &SharedHttp<B>,
+    response: Response<ReplyBody>,
+) -> Result<Response<ReplyBody>, Problem> {
+    let (parts, body) = response.into_parts();
+    let body = body.counted(&shared.memory)?;
+    Ok(Response::from_parts(parts, body))
 }
 
 /// Counts down also when the client goes away and the request is dropped.
@@ -142,6 +156,10 @@ where
     I: Body<Data = Bytes> + Send + Unpin + 'static,
     I::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let request = match admit(shared, request) {
+        Ok(request) => request,
+        Err(problem) => return (Counted::Other, Err(problem)),
+    };
     if RowsPath::parse(request.uri().path()).is_none() {
         let reply = router.clone().oneshot(request.map(AxumBody::new)).await;
         let response = reply.unwrap_or_else(|never| match never {});
@@ -167,13 +185,27 @@ where
             batch::answer(shared, &parts, table, input).await,
         ),
         Some(RowsPath::Rows { table }) => {
-            (Counted::Scan, scan::answer(shared, &parts, table).await)
+            let reply = match shared.memory.take(SCAN_BYTES) {
+                Ok(_held) => scan::answer(shared, &parts, table).await,
+                Err(problem) => Err(problem),
+            };
+            (Counted::Scan, reply)
         }
         None => (
             Counted::Other,
             Err(Problem::new(Kind::UnknownPath, "there is nothing here")),
         ),
     }
+}
+
+/// What can be refused for its head is refused; of everything else the body is decoded.
+fn admit<B: Backend, I>(
+    shared: &SharedHttp<B>,
+    request: Request<I>,
+) -> Result<Request<Decoded<I>>, Problem> {
+    heads::check(&request, &shared.settings.allowed_hosts)?;
+    let encoding = Encoding::of(request.headers())?;
+    Ok(request.map(|body| encoding.decode(body)))
 }
 
 fn refuse(problem: &Problem) -> Response<ReplyBody> {

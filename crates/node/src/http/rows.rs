@@ -91,6 +91,7 @@ async fn get<B: Backend>(
 ) -> Result<Response<ReplyBody>, Problem> {
     let [consistency] = uri::parameters(parts.uri.query(), &[parameters::CONSISTENCY])?;
     let consistency = parse_consistency(consistency)?;
+    let wanted = headers::wanted(&parts.headers)?;
     let (table, key) = locate(shared, target, context).await?;
     let (row, served) = shared
         .backend
@@ -107,6 +108,15 @@ async fn get<B: Backend>(
             .collect();
         return Err(problem);
     };
+    if wanted.is_some_and(|versions| !versions.contains(&row.version)) {
+        let reply = WriteReply {
+            version: row.version,
+            effect: Some(Effect::ConditionFailed),
+            repeated: false,
+            served,
+        };
+        return written(shared, &reply, Condition::None, false);
+    }
     let mut reply = if headers::has_version(&parts.headers, row.version) {
         let mut reply = Response::new(ReplyBody::empty());
         *reply.status_mut() = StatusCode::NOT_MODIFIED;

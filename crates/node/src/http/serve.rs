@@ -23,10 +23,11 @@ use tokio::time::Instant;
 
 use super::backend::Backend;
 use super::body::HttpResult;
-use super::problem::{Kind, PROBLEM_JSON, Problem};
+use super::problem::{Kind, Problem};
 use super::router;
-use super::settings::HttpSettings;
+use super::settings::{HttpSettings, READ_BYTES_MAX};
 use super::shared::SharedHttp;
+use super::wire::{Wire, as_answer};
 
 /// Pause after the system refused to accept (usually: no file descriptors left), so that the loop
 /// does not spin on the same error.
@@ -126,7 +127,9 @@ impl<B: Backend> Acceptor<B> {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(shared.settings.header_read_timeout)
-            .pipeline_flush(true);
+            // A client may close its side and wait for the answer.
+            .half_close(true)
+            .max_buf_size(READ_BYTES_MAX);
         let connections = Connections {
             max,
             free: Semaphore::new(max),
@@ -201,7 +204,10 @@ impl<B: Backend> Acceptor<B> {
                     HttpResult::Ok(answer)
                 }
             });
-            let connection = http.serve_connection(TokioIo::new(socket), service);
+            let connection = http.serve_connection(
+                TokioIo::new(Wire::new(socket, shared.settings.write_timeout)),
+                service,
+            );
             let mut connection = std::pin::pin!(connection);
             // An error is the client's: it went away or did not speak HTTP.
             tokio::select! {
@@ -264,17 +270,7 @@ async fn tell(mut socket: TcpStream) -> io::Result<()> {
         Kind::TooManyConnections,
         "no more connections are taken now",
     );
-    let body = problem.body();
-    let entry = problem.kind.entry();
-    let head = format!(
-        "HTTP/1.1 {} Service Unavailable\r\ncontent-type: {PROBLEM_JSON}\r\n\
-         content-length: {}\r\nretry-after: {}\r\nconnection: close\r\n\r\n",
-        entry.status,
-        body.len(),
-        entry.retry_after.unwrap_or_default(),
-    );
-    socket.write_all(head.as_bytes()).await?;
-    socket.write_all(&body).await?;
+    socket.write_all(&as_answer(&problem)).await?;
     socket.shutdown().await?;
     // Closing with unread bytes would reset the connection and the answer would be lost.
     let mut scrap = [0; 1024];

@@ -30,15 +30,31 @@ pub const TIMEOUT_MAX: Duration = Duration::from_millis(limits::TIMEOUT_MS_MAX);
 /// How often an idle event stream shows that it lives.
 pub const EVENTS_KEEPALIVE: Duration = Duration::from_secs(15);
 
+/// What a connection reads ahead at most, and the longest head of a request.
+pub const READ_BYTES_MAX: usize = 128 << 10;
+/// Time for a client to take the next [`TAKEN_BYTES_MIN`] of an answer, or the rest of it.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Less than this in [`WRITE_TIMEOUT`] is as good as nothing.
+pub const TAKEN_BYTES_MIN: usize = 64 << 10;
+/// Bytes of large bodies and answers that are held for all clients together: sixteen batches of
+/// the largest size, and a fraction of the memory of the smallest machine that serves many.
+pub const MEMORY_BYTES_MAX: usize = 256 << 20;
+
 /// What can be set about the HTTP surface of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpSettings {
+    /// Names under which the node may be asked, beside its addresses and names without a dot.
+    pub allowed_hosts: Vec<String>,
     /// See [`CONNECTIONS_MAX`].
     pub connections_max: usize,
     /// See [`HEADER_READ_TIMEOUT`].
     pub header_read_timeout: Duration,
     /// See [`BODY_READ_TIMEOUT`].
     pub body_read_timeout: Duration,
+    /// See [`WRITE_TIMEOUT`].
+    pub write_timeout: Duration,
+    /// See [`MEMORY_BYTES_MAX`].
+    pub memory_bytes_max: usize,
     /// See [`SHUTDOWN_GRACE`].
     pub shutdown_grace: Duration,
 }
@@ -46,9 +62,12 @@ pub struct HttpSettings {
 impl Default for HttpSettings {
     fn default() -> Self {
         Self {
+            allowed_hosts: Vec::new(),
             connections_max: CONNECTIONS_MAX,
             header_read_timeout: HEADER_READ_TIMEOUT,
             body_read_timeout: BODY_READ_TIMEOUT,
+            write_timeout: WRITE_TIMEOUT,
+            memory_bytes_max: MEMORY_BYTES_MAX,
             shutdown_grace: SHUTDOWN_GRACE,
         }
     }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::backend::Backend;
 use super::body::BodyLimit;
 use super::catalog::{Catalog, Directory, TableEntry};
+use super::memory::Memory;
 use super::problem::{Kind, Problem};
 use super::settings::HttpSettings;
 use crate::api::RequestError;
@@ -89,6 +90,7 @@ pub(crate) struct SharedHttp<B> {
     pub(crate) backend: B,
     pub(crate) settings: HttpSettings,
     pub(crate) metrics: HttpMetrics,
+    pub(crate) memory: Arc<Memory>,
     /// Becomes true when the node is about to stop: streams without an end then end.
     pub(crate) stopping: watch::Receiver<bool>,
     catalog: Catalog,
@@ -101,11 +103,13 @@ impl<B: Backend> SharedHttp<B> {
         stopping: watch::Receiver<bool>,
     ) -> Arc<Self> {
         let metrics = HttpMetrics::new(backend.metrics());
+        let memory = Memory::new(settings.memory_bytes_max, backend.metrics());
         let catalog = Catalog::new(backend.map());
         Arc::new(Self {
             backend,
             settings,
             metrics,
+            memory,
             stopping,
             catalog,
         })
@@ -143,6 +147,7 @@ impl<B: Backend> SharedHttp<B> {
         BodyLimit {
             bytes_max,
             timeout: self.settings.body_read_timeout,
+            memory: Arc::clone(&self.memory),
         }
     }
 }

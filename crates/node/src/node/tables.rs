@@ -67,16 +67,24 @@ impl Node {
         }
     }
 
-    /// Drops a table with its rows.
+    /// Drops a table with its rows. Whoever asks this node afterwards does not find it.
     ///
     /// # Errors
-    /// `UnknownTable`, `NoController`.
+    /// `UnknownTable`, `NoController`; `OutcomeUnknown` also if it is dropped and this node has not
+    /// seen it in time.
     pub async fn drop_table(&self, name: &str, deadline: Instant) -> Result<(), RequestError> {
         let command = Command::DropTable {
             name: name.to_owned(),
             at_ms: wall_ms(),
         };
-        Ok(self.propose(command, deadline).await?)
+        let consensus = &self.shared.consensus;
+        let applied = consensus.propose_until(command, deadline).await?;
+        let mut maps = consensus.watch_map();
+        let seen = maps.wait_for(|map| map.version >= applied.map_version);
+        match tokio::time::timeout_at(deadline, seen).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(RequestError::OutcomeUnknown { partition: None }),
+        }
     }
 
     /// Begins to move everything off a node.

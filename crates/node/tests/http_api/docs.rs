@@ -74,6 +74,18 @@ fn the_limits_on_the_page_are_those_of_the_code() {
             settings::CONNECTIONS_MAX.to_string(),
         ),
         (
+            "head of a request",
+            format!("{} KiB", settings::READ_BYTES_MAX >> 10),
+        ),
+        (
+            "time for a client to take 64 KiB of an answer",
+            format!("{} s", settings::WRITE_TIMEOUT.as_secs()),
+        ),
+        (
+            "bodies and answers above 64 KiB that a node holds at once",
+            format!("{} MiB", settings::MEMORY_BYTES_MAX >> 20),
+        ),
+        (
             "time of a request",
             format!("{} s", settings::TIMEOUT.as_secs()),
         ),

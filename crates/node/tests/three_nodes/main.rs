@@ -11,4 +11,5 @@
 
 mod cluster;
 mod differing;
+mod dropped;
 mod wiped;
