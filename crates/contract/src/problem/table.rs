@@ -29,6 +29,7 @@ pub enum Kind {
     RequestIdReused,
     Internal,
     NotSupported,
+    UnsupportedByStrategy,
     NotApplied,
     OutcomeUnknown,
     NoController,
@@ -103,7 +104,7 @@ const fn unavailable(
 }
 
 /// The table, in the order of [`Kind`].
-pub const TABLE: [Entry; 22] = [
+pub const TABLE: [Entry; 23] = [
     entry(
         Kind::InvalidRequest,
         400,
@@ -218,6 +219,13 @@ pub const TABLE: [Entry; 22] = [
         "not_supported",
         "this is not supported",
         "do without it",
+    ),
+    entry(
+        Kind::UnsupportedByStrategy,
+        501,
+        "unsupported_by_strategy",
+        "the strategy of the table does not do this",
+        "do what `expected` says instead of what `field` names",
     ),
     unavailable(
         Kind::NotApplied,
