@@ -4,6 +4,10 @@
 
 /// How fresh a read must be: see [`Consistency`](crate::Consistency).
 pub const CONSISTENCY: &str = "consistency";
+/// Of an active table: how many replicas a read asks.
+pub const R: &str = "r";
+/// Of an active table: how many replicas must have a write.
+pub const W: &str = "w";
 /// Attributes that a patch takes away, separated by commas.
 pub const REMOVE: &str = "remove";
 /// Only rows of this partition key.

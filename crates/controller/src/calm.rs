@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use tablestore_health::Belief;
 use tablestore_placement::plan::{self, CopyCaps, OfficeCaps, Plan};
-use tablestore_placement::{ClusterMap, Decision, DecisionKind, MemberState, StorageId};
+use tablestore_placement::{
+    Assignment, ClusterMap, Decision, DecisionKind, MemberState, StorageId, TableDefinition,
+};
 
 use crate::looked::Search;
 use crate::stopped::reports;
@@ -80,7 +82,11 @@ impl Controller {
         if self.looked.is_absent(map, &Search::Vacant) {
             return None;
         }
-        if map.partitions().all(|(_, _, a)| map.is_filled(a.primary)) {
+        let is_vacant = |definition: &TableDefinition, assignment: &Assignment| {
+            definition.data_path().has_offices() && !map.is_filled(assignment.primary)
+        };
+        let mut all = map.partitions();
+        if !all.any(|(_, table, a)| is_vacant(&table.definition, a)) {
             self.looked.none_found(map, Search::Vacant);
             return None;
         }

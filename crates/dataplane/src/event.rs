@@ -8,6 +8,7 @@ use tablestore_placement::{
     AssignmentVersion, ClusterMap, Office, PartitionId, Refused, StorageId,
 };
 
+use crate::active::ActiveRequest;
 use crate::job::Done;
 use crate::request::Operation;
 use crate::wire::Frame;
@@ -32,6 +33,16 @@ pub enum PlaneEvent<W> {
         operation: Operation,
         /// When it is answered with a failure at the latest.
         deadline: Duration,
+        /// Who waits.
+        waiter: W,
+    },
+    /// A client of this node asks for a row of an active table; `waiter` comes back with the
+    /// answer.
+    Active {
+        /// Which partition is asked.
+        partition: PartitionId,
+        /// What is asked of it.
+        request: ActiveRequest,
         /// Who waits.
         waiter: W,
     },

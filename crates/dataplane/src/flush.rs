@@ -42,7 +42,9 @@ impl<E: Engine, W> Plane<E, W> {
         let engine = &self.engine;
         let works = |id: &PartitionId| {
             let hosted = self.replicas.get(id);
-            hosted.is_some_and(|hosted| hosted.stopped.is_none())
+            let active = || self.active.hosted.get(id).map(|hosted| &hosted.stopped);
+            let stopped = hosted.map(|hosted| &hosted.stopped).or_else(active);
+            stopped.is_some_and(Option::is_none)
         };
         let unflushed = self.flushing.unflushed().filter(works);
         unflushed
@@ -67,7 +69,7 @@ impl<E: Engine, W> Plane<E, W> {
 
     fn flush(&mut self, partition: PartitionId) {
         let Some(hosted) = self.replicas.get_mut(&partition) else {
-            return self.flushing.forget(partition);
+            return self.flush_active(partition);
         };
         let results: Vec<Remembered> = hosted
             .replica
@@ -100,12 +102,27 @@ impl<E: Engine, W> Plane<E, W> {
         self.begin(Work::Flush { partition });
     }
 
+    fn flush_active(&mut self, partition: PartitionId) {
+        let Some((key, value)) = self.active_side(partition) else {
+            return self.flushing.forget(partition);
+        };
+        let value = Some(value.as_ref());
+        let side = [RowWrite { key, value }];
+        if let Err(error) = self.engine.seal(partition.to_u64(), &side) {
+            self.flushing.ended(partition);
+            return self.met(partition, &error, "rows could not be sealed");
+        }
+        self.begin(Work::Flush { partition });
+    }
+
     pub(crate) fn flushed(&mut self, partition: PartitionId, flushed: Result<(), EngineError>) {
         self.flushing.ended(partition);
         let number = partition.to_u64();
         if self.engine.checkpointed(number) >= self.engine.applied(number) {
             self.flushing.all_flushed(partition);
-        } else if self.replicas.contains_key(&partition) {
+        } else if self.replicas.contains_key(&partition)
+            || self.active.hosted.contains_key(&partition)
+        {
             let bytes = self.engine.memory_bytes_of(number);
             self.flushing.applied(partition, bytes);
         }
@@ -125,6 +142,14 @@ impl<E: Engine, W> Plane<E, W> {
                 continue;
             }
             checkpoints.insert(id.to_u64(), flushed.min(needed.saturating_sub(1)));
+        }
+        for (id, hosted) in &self.active.hosted {
+            // Of one that stopped the others have all that was acknowledged.
+            let flushed = match hosted.stopped {
+                Some(_) => u64::MAX,
+                None => self.engine.checkpointed(id.to_u64()),
+            };
+            checkpoints.insert(id.to_u64(), flushed);
         }
         self.record(Record::Recycle { checkpoints });
         self.flush_what_is_due();

@@ -80,6 +80,11 @@ impl<E: Engine, W> Plane<E, W> {
         room.with_room(others) >= table.definition.min_in_sync as usize
     }
 
+    /// Whether this node's own disk is full.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        self.room.full
+    }
+
     /// Whether messages of other replicas are taken in. A full node ignores what it is not
     /// counted on for; it catches up when it has room.
     pub(crate) fn follows(&self, partition: PartitionId) -> bool {

@@ -74,6 +74,9 @@ impl<E: Engine, W> Plane<E, W> {
         for (partition, token) in newest {
             self.feed(partition, Input::Persisted { token });
         }
+        if self.active.waits_for_disk() {
+            self.active_persisted(position);
+        }
     }
 
     /// The journal let go of entries.

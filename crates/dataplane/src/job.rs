@@ -14,6 +14,7 @@ use tablestore_store::JournalReader;
 use tablestore_store::engine::{Checksums, EngineError, Page, Replacement, Scan, Snapshot};
 use tablestore_store::stopped::StoppedReplicas;
 
+use crate::active::OpenedActive;
 use crate::apply::Pieces;
 use crate::copies::{CopyId, CopyPage, Source};
 use crate::transfer::Pairs;
@@ -55,6 +56,10 @@ pub struct Job(pub(crate) Work);
 pub(crate) enum Work {
     /// Make a partition usable in the engine.
     Open {
+        partition: PartitionId,
+    },
+    /// The same for an active one, with all that its log has.
+    OpenActive {
         partition: PartitionId,
     },
     ReadLog {
@@ -139,6 +144,10 @@ pub(crate) enum Outcome {
         partition: PartitionId,
         opened: Result<(), EngineError>,
     },
+    ActiveOpened {
+        partition: PartitionId,
+        opened: Result<Box<OpenedActive>, String>,
+    },
     LogRead {
         partition: PartitionId,
         life: u64,
@@ -208,7 +217,7 @@ impl Job {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match &self.0 {
-            Work::Open { .. } => "open",
+            Work::Open { .. } | Work::OpenActive { .. } => "open",
             Work::ReadLog { .. } => "read log",
             Work::Scan { .. } => "scan",
             Work::Checksum { .. } => "checksum",

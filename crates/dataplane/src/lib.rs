@@ -8,6 +8,7 @@
 //! or for [`Plane::next_deadline`]. The crate knows no socket, file, thread or clock, so that the
 //! simulation runs the very code that a server runs.
 
+mod active;
 mod apply;
 mod checksum;
 mod copies;
@@ -43,6 +44,7 @@ mod unsynced;
 mod upkeep;
 mod wire;
 
+pub use active::ActiveRequest;
 pub use counts::Counts;
 pub use effects::{Effects, LinkOrder, Notice, Proposal};
 pub use event::{Now, PlaneEvent};

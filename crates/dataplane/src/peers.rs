@@ -21,6 +21,9 @@ impl<E: Engine, W> Plane<E, W> {
                     self.feed(partition, Input::Message { from, message });
                 }
             }
+            DataMessage::Active { partition, message } => {
+                self.active_message(from.member, partition, message);
+            }
             DataMessage::Forward {
                 correlation,
                 partition,
@@ -119,6 +122,7 @@ impl<E: Engine, W> Plane<E, W> {
             };
             self.feed(partition, input);
         }
+        self.active_peer_changed(peer, up);
         self.retry_after_peer(peer, up);
     }
 

@@ -8,6 +8,7 @@ use tablestore_placement::{ClusterMap, Office, PartitionId, StorageId};
 use tablestore_replication::{Input, Output};
 use tablestore_store::Engine;
 
+use crate::active::Active;
 use crate::apply::apply_entries;
 use crate::checksum::Checksums;
 use crate::counts::Counts;
@@ -54,6 +55,7 @@ pub struct Plane<E, W> {
     pub(crate) neighbours: Neighbours,
     pub(crate) requests: Requests<W>,
     pub(crate) lanes: Lanes,
+    pub(crate) active: Active<E, W>,
     /// Records on their way to the disk.
     pub(crate) unsynced: Unsynced,
     pub(crate) map_reads: MapReads,
@@ -97,6 +99,7 @@ impl<E: Engine, W> Plane<E, W> {
             neighbours: Neighbours::default(),
             requests: Requests::default(),
             lanes: Lanes::new(&settings),
+            active: Active::new(me, &settings, stored.clock_bound_ms),
             unsynced: Unsynced::new(&settings),
             map_reads: MapReads::default(),
             transfers: Transfers::default(),
@@ -131,6 +134,11 @@ impl<E: Engine, W> Plane<E, W> {
                 deadline,
                 waiter,
             } => self.admit_from_client(partition, operation, deadline, waiter),
+            PlaneEvent::Active {
+                partition,
+                request,
+                waiter,
+            } => self.admit_active(partition, request, waiter),
             PlaneEvent::Frame { from, frame } => self.frame(from, frame),
             PlaneEvent::Inbound(peer) => self.session_begins(peer),
             PlaneEvent::InboundEnded(peer) => self.connection_ended(peer),
@@ -167,6 +175,7 @@ impl<E: Engine, W> Plane<E, W> {
             self.feed(partition, input);
         }
         self.tell_the_time();
+        self.end_active_turn();
         self.release_held_back();
         self.expire();
         self.upkeep();
@@ -192,8 +201,12 @@ impl<E: Engine, W> Plane<E, W> {
         let now = self.now.since_start;
         let soon = !self.later.is_empty() || self.requests.wants_a_turn();
         let release = self.is_crowded().then_some(self.release_at);
-        [self.timers.next(), self.requests.next_deadline(), release]
+        let active = self.active.next_deadline();
+        let timers = [self.timers.next(), active];
+        let requests = [self.requests.next_deadline(), release];
+        timers
             .into_iter()
+            .chain(requests)
             .flatten()
             .chain(soon.then_some(now))
             .fold(self.upkeep_at, Duration::min)
@@ -303,6 +316,7 @@ impl<E: Engine, W> Plane<E, W> {
                 Ok(sums) => self.checksum_taken(partition, id, index, sums),
                 Err(error) => self.met(partition, &error, "a checksum failed"),
             },
+            Outcome::ActiveOpened { partition, opened } => self.active_opened(partition, opened),
             Outcome::Flushed { partition, flushed } => self.flushed(partition, flushed),
             Outcome::Discarded { partition } => self.is_gone(partition),
             Outcome::PutAside { partition, place } => self.put_aside(partition, place),
@@ -344,21 +358,6 @@ impl<E: Engine, W> Plane<E, W> {
         }
     }
 
-    fn tell_the_time(&mut self) {
-        let now = self.now.since_start;
-        while let Some(partition) = self.timers.due(now) {
-            let Some(hosted) = self.replicas.get_mut(&partition) else {
-                continue;
-            };
-            hosted.wakes_at = None;
-            if hosted.replica.next_deadline().is_some_and(|at| at <= now) {
-                self.feed(partition, Input::Tick);
-            } else if !std::mem::replace(&mut hosted.touched, true) {
-                self.touched.push(partition);
-            }
-        }
-    }
-
     /// Whether so much is on its way to somebody that it is to be looked at again.
     fn is_crowded(&self) -> bool {
         !self.held_back.is_empty() || self.links.is_any_crowded()
@@ -379,19 +378,6 @@ impl<E: Engine, W> Plane<E, W> {
             if let Some(hosted) = self.replicas.get_mut(&partition) {
                 hosted.held_back = false;
                 self.feed(partition, Input::Tick);
-            }
-        }
-    }
-
-    fn set_timers(&mut self) {
-        while let Some(partition) = self.touched.pop() {
-            if let Some(hosted) = self.replicas.get_mut(&partition) {
-                hosted.touched = false;
-                if !std::mem::replace(&mut hosted.moved, true) {
-                    self.moved.push(partition);
-                }
-                let wanted = hosted.replica.next_deadline();
-                self.timers.want(partition, &mut hosted.wakes_at, wanted);
             }
         }
     }

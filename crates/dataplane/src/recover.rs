@@ -8,6 +8,7 @@ use tablestore_store::engine::EngineError;
 use tablestore_store::journal::ReadError;
 use tablestore_store::{Engine, JournalReader, Meta};
 
+use crate::active::CLOCK_PARTITION;
 use crate::apply::{Pieces, apply_entries, decode_remembered};
 use crate::mutant::{Mutant, Sabotage};
 use crate::seen::Watched;
@@ -17,6 +18,8 @@ use crate::seen::Watched;
 pub struct Stored {
     /// By number of the partition.
     pub(crate) partitions: BTreeMap<u64, RecoveredPartition>,
+    /// Nothing was stamped above it for an active table.
+    pub(crate) clock_bound_ms: u64,
     /// What tests see of the replay.
     pub(crate) watched: Watched,
 }
@@ -155,7 +158,9 @@ fn read_stored<E: Engine>(
 ) -> Result<Stored, RecoverError> {
     let mut partitions = BTreeMap::new();
     let known = reader.partitions().into_iter().chain(engine.partitions());
+    let known = known.filter(|partition| *partition != CLOCK_PARTITION);
     let known: BTreeSet<u64> = known.chain(broken.keys().copied()).collect();
+    let clock = reader.meta(CLOCK_PARTITION);
     for partition in known {
         let meta = reader.meta(partition);
         let adopted = Epoch(meta.as_ref().map_or(0, |meta| meta.adopted));
@@ -184,6 +189,7 @@ fn read_stored<E: Engine>(
     let watched = replay.run(reader)?;
     Ok(Stored {
         partitions,
+        clock_bound_ms: clock.map_or(0, |meta| meta.adopted),
         watched,
     })
 }

@@ -126,6 +126,8 @@ pub struct Settings {
     pub copies_max: usize,
     /// Drop replicas that an earlier start stopped, and build them anew from their primaries.
     pub rebuild_stopped: bool,
+    /// Of the coordinator and of each replica of active tables.
+    pub active: tablestore_replication::active::Settings,
     /// Of each replica.
     pub replica: tablestore_replication::Settings,
     /// The deliberate fault, if any.
@@ -165,6 +167,10 @@ impl Default for Settings {
             upkeep_max: UPKEEP_MAX,
             copies_max: COPIES_MAX,
             rebuild_stopped: false,
+            active: tablestore_replication::active::Settings {
+                requests_max: WAITING_MAX,
+                ..tablestore_replication::active::Settings::default()
+            },
             replica: tablestore_replication::Settings::default(),
             #[cfg(feature = "mutants")]
             mutant: None,
@@ -215,6 +221,7 @@ impl Settings {
     /// Names the first rule that is broken.
     pub fn validated(self) -> Result<Self, SettingsError> {
         self.replica.validated()?;
+        self.active.validated()?;
         let limits = [
             ("waiting_max", self.waiting_max),
             ("waiting_bytes_max", self.waiting_bytes_max),

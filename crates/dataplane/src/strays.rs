@@ -14,6 +14,7 @@ use tablestore_store::journal::ReadError;
 use tablestore_store::mutation::ApplyError;
 use tablestore_store::{Engine, JournalReader};
 
+use crate::active::{EntryError, apply_active_entries, is_active_entry};
 use crate::apply::apply_entries;
 use crate::effects::Notice;
 use crate::job::Work;
@@ -183,6 +184,8 @@ pub(crate) enum TailError {
     Read(#[from] ReadError),
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    #[error(transparent)]
+    Active(#[from] EntryError),
 }
 
 /// Applies all that the log has, known to be committed or not: whoever looks at rows that were
@@ -205,6 +208,11 @@ pub(crate) fn apply_tail<E: Engine>(
             break;
         };
         from = last.index + 1;
+        if read.iter().all(|one| is_active_entry(&one.data)) {
+            let entries = read.into_iter().map(|one| (one.index, one.data));
+            apply_active_entries(engine, partition, entries)?;
+            continue;
+        }
         let entries: Vec<Entry> = read
             .into_iter()
             .map(|one| Entry {

@@ -7,6 +7,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tablestore_placement::PartitionId;
+use tablestore_replication::Input;
+use tablestore_store::Engine;
+
+use crate::plane::Plane;
 
 /// The deadlines of all replicas.
 #[derive(Debug, Default)]
@@ -52,6 +56,36 @@ impl Timers {
     /// The next time at which somebody is due.
     pub(crate) fn next(&self) -> Option<Duration> {
         self.0.first().map(|(at, _)| *at)
+    }
+}
+
+impl<E: Engine, W> Plane<E, W> {
+    pub(crate) fn tell_the_time(&mut self) {
+        let now = self.now.since_start;
+        while let Some(partition) = self.timers.due(now) {
+            let Some(hosted) = self.replicas.get_mut(&partition) else {
+                continue;
+            };
+            hosted.wakes_at = None;
+            if hosted.replica.next_deadline().is_some_and(|at| at <= now) {
+                self.feed(partition, Input::Tick);
+            } else if !std::mem::replace(&mut hosted.touched, true) {
+                self.touched.push(partition);
+            }
+        }
+    }
+
+    pub(crate) fn set_timers(&mut self) {
+        while let Some(partition) = self.touched.pop() {
+            if let Some(hosted) = self.replicas.get_mut(&partition) {
+                hosted.touched = false;
+                if !std::mem::replace(&mut hosted.moved, true) {
+                    self.moved.push(partition);
+                }
+                let wanted = hosted.replica.next_deadline();
+                self.timers.want(partition, &mut hosted.wakes_at, wanted);
+            }
+        }
     }
 }
 

@@ -46,6 +46,11 @@ impl<E: Engine, W> Plane<E, W> {
         let down = unreachable(now);
         let members_changed = unreachable(before) != down;
         for (partition, table, assignment) in now.partitions() {
+            if !table.definition.data_path().has_offices() {
+                let changed = before.assignment(partition) != Some(assignment);
+                self.follow_active(partition, assignment, changed);
+                continue;
+            }
             let changed = members_changed || before.assignment(partition) != Some(assignment);
             self.follow_one(now, &down, partition, table, assignment, changed);
         }
@@ -59,6 +64,8 @@ impl<E: Engine, W> Plane<E, W> {
         for partition in gone {
             self.close(partition, now);
         }
+        self.close_active(now);
+        self.deliver_to_itself();
         self.clear_strays(now);
     }
 
@@ -101,6 +108,9 @@ impl<E: Engine, W> Plane<E, W> {
         let map = Arc::clone(&self.map);
         let table = map.tables.get(&partition.table);
         match table.zip(map.assignment(partition)) {
+            Some((table, assignment)) if !table.definition.data_path().has_offices() => {
+                self.follow_active(partition, assignment, false);
+            }
             Some((table, assignment)) if assignment.replicas.contains(&self.me.member) => {
                 let down = unreachable(&map);
                 self.follow_one(&map, &down, partition, table, assignment, false);

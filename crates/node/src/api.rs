@@ -4,7 +4,9 @@
 
 use bytes::Bytes;
 pub use tablestore_contract::Consistency;
-use tablestore_placement::{Epoch, PartitionId, StorageId, Table, TableDefinition, TableId};
+use tablestore_placement::{
+    ACTIVE, DataPath, Epoch, PartitionId, StorageId, Table, TableDefinition, TableId,
+};
 use tablestore_store::Effect;
 use tablestore_store::key::KeyValue;
 use tokio::time::Instant;
@@ -16,6 +18,8 @@ pub struct RequestContext {
     pub deadline: Instant,
     /// The client's request id (from `Idempotency-Key`), if it gave one.
     pub request: Option<u128>,
+    /// How many replicas of an active table must answer, if the client said.
+    pub quorum: Option<u32>,
 }
 
 /// A table that was looked up: what of it decides where a row goes.
@@ -23,6 +27,8 @@ pub struct RequestContext {
 pub struct TableTarget {
     pub(crate) id: TableId,
     pub(crate) partitions: u32,
+    pub(crate) replicas: u32,
+    pub(crate) data_path: DataPath,
 }
 
 impl TableTarget {
@@ -32,7 +38,25 @@ impl TableTarget {
         Self {
             id,
             partitions: definition.partitions,
+            replicas: definition.replicas,
+            data_path: definition.data_path(),
         }
+    }
+
+    /// Whether requests may ask for what takes an order of all writes.
+    ///
+    /// # Errors
+    /// `UnsupportedByStrategy` with the name of what was asked for.
+    pub(crate) fn needs_order(self, what: &'static str) -> Result<(), RequestError> {
+        if self.data_path.has_offices() {
+            return Ok(());
+        }
+        Err(RequestError::UnsupportedByStrategy {
+            strategy: ACTIVE,
+            what,
+            remedy: "single rows by PUT, PATCH, DELETE and GET without conditions; or a table of \
+                     the strategy primary-backup",
+        })
     }
 
     /// The table's id: no later table of the same name has it.
@@ -223,6 +247,16 @@ pub enum RequestError {
     Unsupported {
         /// What was asked for.
         what: String,
+    },
+    /// The strategy of the table does not do this. Nothing changed.
+    #[error("{what}: not with the strategy {strategy}, which takes {remedy}")]
+    UnsupportedByStrategy {
+        /// The strategy.
+        strategy: &'static str,
+        /// What was asked for.
+        what: &'static str,
+        /// What to do instead.
+        remedy: &'static str,
     },
     /// The cluster map cannot be changed now. Nothing changed.
     #[error("no controller was found in time")]

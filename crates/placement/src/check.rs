@@ -39,6 +39,11 @@ pub enum Rule {
     NoDuplicateReplicas,
     /// There are replicas, and not more than the table may have while one is replaced.
     ReplicaCount,
+    /// Where every replica takes writes nobody holds an office.
+    NoOffice,
+    /// The replicas of an active table stay: to change them takes a step in which both sets answer,
+    /// which is not built.
+    ActiveReplicasStay,
 }
 
 impl fmt::Display for Rule {
@@ -63,6 +68,8 @@ impl Rule {
             Self::MinInSyncKept => "min_in_sync_kept",
             Self::NoDuplicateReplicas => "no_duplicate_replicas",
             Self::ReplicaCount => "replica_count",
+            Self::NoOffice => "no_office",
+            Self::ActiveReplicasStay => "active_replicas_stay",
         }
     }
 }
@@ -126,6 +133,7 @@ pub fn transition(
     stopped: &[StorageId],
 ) -> Result<(), Rule> {
     shape(definition, after)?;
+    active_stays(definition, before, after)?;
     let primary_changes = after.primary != before.primary;
     let epoch = if primary_changes {
         before.epoch.next()
@@ -189,7 +197,9 @@ pub fn creation(
         (first.epoch, first.version) == numbers,
         Rule::EpochRisesByOne,
     )?;
-    ensure(map.is_filled(first.primary), Rule::PrimaryIsLive)?;
+    let has_office = definition.data_path().has_offices();
+    let is_served = !has_office || map.is_filled(first.primary);
+    ensure(is_served, Rule::PrimaryIsLive)?;
     ensure(first.in_sync.len() == replicas, Rule::MinInSyncKept)?;
     let up = |storage: &StorageId| {
         map.members
@@ -219,6 +229,7 @@ pub fn in_sync_change(
         ..before.clone()
     };
     shape(definition, &after)?;
+    active_stays(definition, before, &after)?;
     let newcomers: Vec<_> = in_sync
         .iter()
         .filter(|s| !before.in_sync.contains(s))
@@ -253,7 +264,20 @@ fn shape(definition: &TableDefinition, after: &Assignment) -> Result<(), Rule> {
     ensure(
         primary.is_none_or(|storage| in_sync.contains(&storage)),
         Rule::PrimaryInSync,
-    )
+    )?;
+    let may_have_primary = definition.data_path().has_offices();
+    ensure(may_have_primary || primary.is_none(), Rule::NoOffice)
+}
+
+/// Two majorities meet only if they are of the same replicas.
+fn active_stays(
+    definition: &TableDefinition,
+    before: &Assignment,
+    after: &Assignment,
+) -> Result<(), Rule> {
+    let stays = before.replicas == after.replicas && before.in_sync == after.in_sync;
+    let may_change = definition.data_path().has_offices();
+    ensure(may_change || stays, Rule::ActiveReplicasStay)
 }
 
 fn min_in_sync(

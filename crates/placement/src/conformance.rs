@@ -47,7 +47,7 @@ pub enum Requirement {
     SameAnswer,
     /// What is asked again after the answer was carried out needs nothing more, soon.
     Settles,
-    /// Where an in-sync member lives and has reported, somebody serves.
+    /// Where an in-sync member lives and has reported, somebody serves, if there are offices.
     OfficesFilled,
     /// Who is to hold no office gives it back if an in-sync member that is up could have it.
     OfficesGivenBack,

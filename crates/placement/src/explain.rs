@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::health::{PartitionHealth, Summary, summary};
+use crate::health::{PartitionHealth, Summary, copies, summary};
 use crate::{
     ClusterMap, Command, Decision, DecisionKind, Epoch, Incarnation, PartitionId, StorageId,
     Strategies, plan,
@@ -90,6 +90,7 @@ pub fn if_fails(strategies: &Strategies, map: &ClusterMap, failed: &[StorageId])
         }
         let before = PartitionHealth::of(map, &table.definition, now);
         let after = PartitionHealth::of(&then, &table.definition, next);
+        let copies_after = copies(&table.definition, next, after);
         let next_primary = next.primary_member().filter(|_| after.has_primary);
         if let Some(gains) = next_primary.filter(|_| next.primary != now.primary) {
             explanation.failovers += 1;
@@ -102,9 +103,9 @@ pub fn if_fails(strategies: &Strategies, map: &ClusterMap, failed: &[StorageId])
             next_primary,
             epoch: next.epoch,
             in_sync: next.in_sync.clone(),
-            copies_before: before.in_sync_live,
-            copies_after: after.in_sync_live,
-            failures_left: after.in_sync_live.saturating_sub(1),
+            copies_before: copies(&table.definition, now, before),
+            copies_after,
+            failures_left: copies_after.saturating_sub(1),
             readable: after.is_readable(),
             writable: after.is_writable(),
         });

@@ -3,12 +3,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Assignment, ClusterMap, TableDefinition};
+use crate::{Assignment, ClusterMap, DataPath, TableDefinition};
 
 /// How well one partition is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionHealth {
-    /// Whether the current start of a live member holds the office.
+    /// Whether the current start of a live member holds the office; of an active table, whose
+    /// partitions have none, whether a majority of the replicas lives.
     pub has_primary: bool,
     /// How many members of the in-sync set live.
     pub in_sync_live: u32,
@@ -16,7 +17,8 @@ pub struct PartitionHealth {
     pub replicas_live: u32,
     /// How many replicas there should be.
     pub replicas_wanted: u32,
-    /// How many live in-sync members a write needs.
+    /// How many live in-sync members a write needs; of an active table a majority of its
+    /// replicas.
     pub min_in_sync: u32,
 }
 
@@ -27,12 +29,20 @@ impl PartitionHealth {
         let live = |of: &[crate::StorageId]| {
             u32::try_from(of.iter().filter(|s| map.is_live(**s)).count()).unwrap_or(u32::MAX)
         };
+        let replicas_live = live(&assignment.replicas);
+        let (has_primary, min_in_sync) = match definition.data_path() {
+            DataPath::Active => {
+                let majority = majority(assignment);
+                (replicas_live >= majority, majority)
+            }
+            _ => (map.is_filled(assignment.primary), definition.min_in_sync),
+        };
         Self {
-            has_primary: map.is_filled(assignment.primary),
+            has_primary,
             in_sync_live: live(&assignment.in_sync),
-            replicas_live: live(&assignment.replicas),
+            replicas_live,
             replicas_wanted: definition.replicas,
-            min_in_sync: definition.min_in_sync,
+            min_in_sync,
         }
     }
 
@@ -55,12 +65,37 @@ impl PartitionHealth {
     }
 }
 
+/// How many live members at least have every acknowledged write.
+pub(crate) fn copies(
+    definition: &TableDefinition,
+    assignment: &Assignment,
+    health: PartitionHealth,
+) -> u32 {
+    match definition.data_path() {
+        // A majority has it, and the dead may be among them.
+        DataPath::Active => {
+            let dead = replicas(assignment).saturating_sub(health.replicas_live);
+            majority(assignment).saturating_sub(dead)
+        }
+        _ => health.in_sync_live,
+    }
+}
+
+fn replicas(assignment: &Assignment) -> u32 {
+    u32::try_from(assignment.replicas.len()).unwrap_or(u32::MAX)
+}
+
+fn majority(assignment: &Assignment) -> u32 {
+    replicas(assignment) / 2 + 1
+}
+
 /// Numbers over all partitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// All partitions.
     pub partitions: u32,
-    /// Without a live primary: neither strong reads nor writes.
+    /// Without a live primary, or a live majority where there is none: neither strong reads nor
+    /// writes.
     pub without_primary: u32,
     /// With a primary, but with fewer live in-sync members than a write needs: strong reads only.
     pub below_min_in_sync: u32,

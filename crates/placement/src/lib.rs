@@ -35,9 +35,11 @@ pub use map::{
     MemberState, Office, Table, TableDefinition,
 };
 pub use strategy::{
-    DataPath, Happening, NewTable, PrimaryBackup, Reaction, Reports, Strategies, Strategy,
+    Active, DataPath, Happening, NewTable, PrimaryBackup, Reaction, Reports, Strategies, Strategy,
     StrategyUnknown,
 };
 
+/// The name of the strategy in which every replica takes reads and writes.
+pub const ACTIVE: &str = "active";
 /// The name of the default strategy.
 pub const PRIMARY_BACKUP: &str = "primary-backup";

@@ -1,6 +1,7 @@
 //! What a failover strategy answers: which data path it uses, and who. It never sends, never
 //! waits, and may be wrong: the framework checks whatever it returns (see [`crate::check`]).
 
+mod active;
 mod primary_backup;
 
 use std::collections::BTreeMap;
@@ -8,10 +9,11 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::{
-    ClusterMap, Epoch, NextAssignment, PRIMARY_BACKUP, PartitionId, StorageId, Table,
+    ACTIVE, ClusterMap, Epoch, NextAssignment, PRIMARY_BACKUP, PartitionId, StorageId, Table,
     TableDefinition, TableId,
 };
 
+pub use active::Active;
 pub use primary_backup::PrimaryBackup;
 
 /// The ways in which rows are replicated; they are part of the framework, not of a strategy.
@@ -24,6 +26,26 @@ pub enum DataPath {
     Active,
     /// One owner over shared storage.
     SingleOwner,
+}
+
+impl DataPath {
+    /// Whether one member serves each partition, by an office that moves when it fails.
+    #[must_use]
+    pub fn has_offices(self) -> bool {
+        self != Self::Active
+    }
+}
+
+impl TableDefinition {
+    /// How the table's rows are replicated. It follows from the name of its strategy alone, so
+    /// that nodes agree on it whatever strategies they have registered.
+    #[must_use]
+    pub fn data_path(&self) -> DataPath {
+        match self.strategy.as_str() {
+            ACTIVE => DataPath::Active,
+            _ => DataPath::PrimaryBackup,
+        }
+    }
 }
 
 /// Decides who serves a table. Pure: the same answer to the same question on every node.
@@ -104,6 +126,7 @@ impl Strategies {
     #[must_use]
     pub fn built_in() -> Self {
         let mut strategies = Self::default();
+        strategies.register(ACTIVE, Arc::new(Active));
         strategies.register(PRIMARY_BACKUP, Arc::new(PrimaryBackup));
         strategies
     }

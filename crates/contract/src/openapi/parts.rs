@@ -47,6 +47,7 @@ pub(super) const REQUEST: &[Kind] = &[Kind::InvalidRequest, Kind::UnknownParamet
 /// What a request for a table may meet.
 pub(super) const TABLE: &[Kind] = &[
     Kind::UnknownTable,
+    Kind::UnsupportedByStrategy,
     Kind::NotApplied,
     Kind::NoController,
     Kind::OutcomeUnknown,
@@ -62,6 +63,9 @@ pub(super) const MAP: &[Kind] = &[
     Kind::NotSupported,
     Kind::Internal,
 ];
+
+/// As many replicas as a table may have.
+const REPLICAS_ASKED_MAX: u64 = 7;
 
 /// An object of the user's: a row, or what has no type of its own.
 pub(super) fn object() -> RefOr<Schema> {
@@ -126,6 +130,12 @@ pub(super) fn flag(name: &str, description: &str) -> Parameter {
 pub(super) fn limit(max: usize, description: &str) -> Parameter {
     let schema = whole(u64::try_from(max).expect("a limit is small"));
     parameter(ParameterIn::Query, parameters::LIMIT, description, schema)
+}
+
+/// How many replicas of an active table answer.
+pub(super) fn quorum(name: &str, description: &str) -> Parameter {
+    let schema = whole(REPLICAS_ASKED_MAX);
+    parameter(ParameterIn::Query, name, description, schema)
 }
 
 pub(super) fn consistency() -> Parameter {

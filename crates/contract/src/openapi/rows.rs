@@ -5,7 +5,7 @@ use utoipa::openapi::HttpMethod;
 use super::operation::Operation;
 use super::parts::{
     BODY, ETAG, NEXT_CURSOR, REQUEST, SERVED, TABLE, WRITTEN, consistency, flag, header, limit,
-    object, path, query, request_id, table, text, timeout,
+    object, path, query, quorum, request_id, table, text, timeout,
 };
 use crate::limits::SCAN_LIMIT_MAX;
 use crate::problem::Kind;
@@ -56,6 +56,10 @@ fn conditional(operation: Operation) -> Operation {
         .takes([
             header("If-Match", "a version in double quotes, or `*`"),
             header("If-None-Match", "`*`"),
+            quorum(
+                parameters::W,
+                "of an active table: replicas that must have it; a majority if absent",
+            ),
         ])
         .fails(&[WRITE]);
     let schema = operation.schema::<Written>();
@@ -97,6 +101,10 @@ fn get(form: (&'static str, &str, bool)) -> Operation {
     of_row(HttpMethod::Get, form, "get", "Read a row")
         .takes([
             consistency(),
+            quorum(
+                parameters::R,
+                "of an active table: replicas that are asked, without `consistency=strong`",
+            ),
             header("If-Match", "versions that the client wants, or `*`"),
             header("If-None-Match", "versions that the client has"),
         ])

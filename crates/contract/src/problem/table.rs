@@ -33,6 +33,7 @@ pub enum Kind {
     HeadTooLarge,
     Internal,
     NotSupported,
+    UnsupportedByStrategy,
     NotApplied,
     OutcomeUnknown,
     NoController,
@@ -108,7 +109,7 @@ const fn unavailable(
 }
 
 /// The table, in the order of [`Kind`].
-pub const TABLE: [Entry; 27] = [
+pub const TABLE: [Entry; 28] = [
     entry(
         Kind::InvalidRequest,
         400,
@@ -251,6 +252,13 @@ pub const TABLE: [Entry; 27] = [
         "not_supported",
         "this is not supported",
         "do without it",
+    ),
+    entry(
+        Kind::UnsupportedByStrategy,
+        501,
+        "unsupported_by_strategy",
+        "the strategy of the table does not do this",
+        "do what `expected` says instead of what `field` names",
     ),
     unavailable(
         Kind::NotApplied,

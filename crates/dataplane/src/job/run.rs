@@ -8,6 +8,7 @@ use tablestore_store::engine::{EngineError, Replacement, checksum_of};
 use tablestore_store::{Engine, JournalReader};
 
 use super::{Done, Host, Installed, Job, Outcome, Work};
+use crate::active;
 use crate::apply::{Pieces, decode_remembered};
 use crate::copies::store;
 use crate::strays::apply_tail;
@@ -62,6 +63,10 @@ fn run_housekeeping<E: Engine>(work: Work, host: &Host<'_, E>) -> Outcome {
         Work::Open { partition } => Outcome::Opened {
             partition,
             opened: host.engine.open_partition(partition.to_u64()),
+        },
+        Work::OpenActive { partition } => Outcome::ActiveOpened {
+            partition,
+            opened: active::open(host.engine, host.journal, partition).map(Box::new),
         },
         Work::Flush { partition } => Outcome::Flushed {
             partition,

@@ -7,6 +7,7 @@
 mod copy;
 mod field;
 mod frame;
+mod reply;
 
 pub(crate) use copy::CopyStep;
 pub(crate) use frame::{DataMessage, encode_message};

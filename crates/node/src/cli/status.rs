@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use serde_json::json;
 use tablestore_client::{Client, ClusterView, Decision, NodeView, PartitionView};
+use tablestore_placement::ACTIVE;
 
 use crate::terminal::{Exit, Failure, Screen, Tone, columns, date_time};
 
@@ -89,7 +90,13 @@ fn assess(seen: &Seen) -> Vec<String> {
         }
     }
     for (table, partitions) in &seen.partitions {
-        reasons.extend(assess_table(table, partitions, copies_wanted(seen, table)));
+        let wanted = copies_wanted(seen, table);
+        reasons.extend(assess_table(
+            table,
+            partitions,
+            wanted,
+            has_primaries(seen, table),
+        ));
     }
     reasons
 }
@@ -101,12 +108,23 @@ fn copies_wanted(seen: &Seen, table: &str) -> usize {
     shown.map_or(0, |shown| usize::try_from(shown.replicas).unwrap_or(0))
 }
 
-fn assess_table(table: &str, partitions: &[PartitionView], wanted: usize) -> Vec<String> {
+/// Whether its partitions have primaries: those of an active table have none.
+fn has_primaries(seen: &Seen, table: &str) -> bool {
+    let mut tables = seen.cluster.tables.iter();
+    !tables.any(|shown| shown.name == table && shown.strategy == ACTIVE)
+}
+
+fn assess_table(
+    table: &str,
+    partitions: &[PartitionView],
+    wanted: usize,
+    has_primaries: bool,
+) -> Vec<String> {
     let mut reasons = Vec::new();
     let of = partitions.len();
     let without = partitions
         .iter()
-        .filter(|p| p.assignment.primary.is_none())
+        .filter(|p| has_primaries && p.assignment.primary.is_none())
         .count();
     if without > 0 {
         reasons.push(format!(
@@ -245,7 +263,10 @@ fn tables(screen: &Screen, seen: &Seen) -> String {
                 name.clone(),
                 partitions.len().to_string(),
                 copies.to_string(),
-                serving.to_string(),
+                match has_primaries(seen, name) {
+                    true => serving.to_string(),
+                    false => "–".to_owned(),
+                },
                 full.to_string(),
             ]
         })

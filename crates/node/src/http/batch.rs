@@ -55,6 +55,7 @@ where
     }
     let name = uri::decode_segment("table", table)?;
     let table = shared.table(&name, context.deadline).await?;
+    table.target.needs_order("a batch")?;
     let bytes = body::read(input, shared.body_limit(BATCH_BODY_BYTES_MAX)).await?;
     let items = parse(&table, &bytes)?;
     drop(bytes);

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use tablestore_contract::limits::{MIN_IN_SYNC, PARTITIONS, REPLICAS};
 use tablestore_contract::{self as contract, TableView};
 use tablestore_placement::{
-    KeyDefinition, KeyType, Layout, PARTITIONS_MAX, PRIMARY_BACKUP, REPLICAS_MAX, Table,
+    ACTIVE, KeyDefinition, KeyType, Layout, PARTITIONS_MAX, PRIMARY_BACKUP, REPLICAS_MAX, Table,
     TableDefinition,
 };
 
@@ -50,12 +50,18 @@ pub(crate) fn parse(body: &[u8]) -> Result<TableDefinition, Problem> {
         return Err(Problem::invalid("sort_key.name", expected, "the same name"));
     }
     let replicas = number(&fields, "replicas", REPLICAS, REPLICAS_MAX)?;
-    let min_in_sync = number(
-        &fields,
-        "min_in_sync",
-        MIN_IN_SYNC.min(replicas),
-        REPLICAS_MAX,
-    )?;
+    let strategy = text(&fields, "strategy")?
+        .unwrap_or(PRIMARY_BACKUP)
+        .to_owned();
+    let default = match strategy.as_str() {
+        ACTIVE => replicas / 2 + 1,
+        _ => MIN_IN_SYNC.min(replicas),
+    };
+    let min_in_sync = number(&fields, "min_in_sync", default, REPLICAS_MAX)?;
+    if strategy == ACTIVE && min_in_sync != default {
+        let expected = format!("{default}, a majority: requests say otherwise by w");
+        return Err(Problem::invalid("min_in_sync", expected, min_in_sync));
+    }
     if min_in_sync > replicas {
         let expected = format!("at most replicas ({replicas})");
         return Err(Problem::invalid("min_in_sync", expected, min_in_sync));
@@ -65,9 +71,6 @@ pub(crate) fn parse(body: &[u8]) -> Result<TableDefinition, Problem> {
         let expected = format!("a power of two from 1 to {PARTITIONS_MAX}");
         return Err(Problem::invalid("partitions", expected, partitions));
     }
-    let strategy = text(&fields, "strategy")?
-        .unwrap_or(PRIMARY_BACKUP)
-        .to_owned();
     let layout = Layout::Row;
     Ok(TableDefinition {
         partition_key,
@@ -90,14 +93,19 @@ fn supported(fields: &Map<String, Value>) -> Result<(), Problem> {
                 "an empty one",
             ));
         }
-        Some(strategy @ ("active" | "partition")) => {
+        Some(strategy @ "partition") => {
             let detail = format!("the strategy {strategy} is not built yet");
-            return Err(Problem::new(Kind::NotSupported, detail).about("strategy", PRIMARY_BACKUP));
+            return Err(Problem::new(Kind::NotSupported, detail)
+                .about("strategy", "primary-backup, active"));
         }
         _ => {}
     }
     match text(fields, "layout")? {
         None | Some("row") => Ok(()),
+        Some("column") if text(fields, "strategy")? == Some(ACTIVE) => {
+            let detail = "the strategy active has no layout column";
+            Err(Problem::new(Kind::UnsupportedByStrategy, detail).about("layout", "row"))
+        }
         Some("column") => {
             let detail = "the layout column is not built yet";
             Err(Problem::new(Kind::NotSupported, detail).about("layout", "row"))
@@ -305,7 +313,17 @@ mod tests {
             (r#"{"partitions":2048,"#, "invalid_request", "partitions"),
             (r#"{"layout":"heap","#, "invalid_request", "layout"),
             (r#"{"layout":"column","#, "not_supported", "layout"),
-            (r#"{"strategy":"active","#, "not_supported", "strategy"),
+            (r#"{"strategy":"partition","#, "not_supported", "strategy"),
+            (
+                r#"{"strategy":"active","layout":"column","#,
+                "unsupported_by_strategy",
+                "layout",
+            ),
+            (
+                r#"{"strategy":"active","min_in_sync":3,"#,
+                "invalid_request",
+                "min_in_sync",
+            ),
             (r#"{"strategy":7,"#, "invalid_request", "strategy"),
             (r#"{"read_quorum":2,"#, "unknown_field", "read_quorum"),
             (r#"{"colour":"red","#, "unknown_field", "colour"),

@@ -39,6 +39,7 @@ pub(crate) fn context(headers: &HeaderMap) -> Result<RequestContext, Problem> {
     Ok(RequestContext {
         deadline: deadline(headers)?,
         request: request_id(headers)?,
+        quorum: None,
     })
 }
 

@@ -89,8 +89,15 @@ async fn get<B: Backend>(
     target: Target<'_>,
     context: RequestContext,
 ) -> Result<Response<ReplyBody>, Problem> {
-    let [consistency] = uri::parameters(parts.uri.query(), &[parameters::CONSISTENCY])?;
-    let consistency = parse_consistency(consistency)?;
+    let known = [parameters::CONSISTENCY, parameters::R];
+    let [consistency, replicas] = uri::parameters(parts.uri.query(), &known)?;
+    let quorum = parse_quorum(parameters::R, replicas)?;
+    // Whoever names a number of replicas does not ask for the majority.
+    let consistency = match (consistency, quorum) {
+        (None, Some(_)) => Consistency::Eventual,
+        _ => parse_consistency(consistency)?,
+    };
+    let context = RequestContext { quorum, ..context };
     let wanted = headers::wanted(&parts.headers)?;
     let (table, key) = locate(shared, target, context).await?;
     let (row, served) = shared
@@ -117,7 +124,9 @@ async fn get<B: Backend>(
         };
         return written(shared, &reply, Condition::None, false);
     }
-    let mut reply = if headers::has_version(&parts.headers, row.version) {
+    // Two nodes may show the same number for writes of one millisecond.
+    let is_exact = table.target.data_path.has_offices();
+    let mut reply = if is_exact && headers::has_version(&parts.headers, row.version) {
         let mut reply = Response::new(ReplyBody::empty());
         *reply.status_mut() = StatusCode::NOT_MODIFIED;
         reply
@@ -146,16 +155,19 @@ where
 {
     let condition = headers::condition(&parts.headers)?;
     let (table, key) = locate(shared, target, context).await?;
+    let replicas;
     let mutation = match parts.method {
         Method::DELETE => {
-            uri::parameters(parts.uri.query(), &[])?;
+            [replicas] = uri::parameters(parts.uri.query(), &[parameters::W])?;
             Mutation::Delete {
                 key: keys::encode(&key),
                 condition,
             }
         }
         Method::PATCH => {
-            let [remove] = uri::parameters(parts.uri.query(), &[parameters::REMOVE])?;
+            let remove;
+            [remove, replicas] =
+                uri::parameters(parts.uri.query(), &[parameters::REMOVE, parameters::W])?;
             let remove = parse_remove(&table, remove)?;
             let set = read_item(shared, &table, &key, input).await?;
             Mutation::Patch {
@@ -166,7 +178,7 @@ where
             }
         }
         _ => {
-            uri::parameters(parts.uri.query(), &[])?;
+            [replicas] = uri::parameters(parts.uri.query(), &[parameters::W])?;
             let item = read_item(shared, &table, &key, input).await?;
             Mutation::Put {
                 key: keys::encode_with(&key, &item)?,
@@ -175,6 +187,8 @@ where
             }
         }
     };
+    let quorum = parse_quorum(parameters::W, replicas)?;
+    let context = RequestContext { quorum, ..context };
     let deletes = matches!(mutation, Mutation::Delete { .. });
     let reply = shared
         .backend
@@ -226,6 +240,21 @@ pub(crate) fn parse_consistency(text: Option<&str>) -> Result<Consistency, Probl
         let expected = "strong or eventual";
         Problem::invalid(parameters::CONSISTENCY, expected, format!("{word:?}"))
     })
+}
+
+/// How many replicas must answer.
+///
+/// # Errors
+/// Names the parameter.
+fn parse_quorum(name: &'static str, text: Option<&str>) -> Result<Option<u32>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(Some(count)),
+        _ => {
+            let expected = "a whole number from 1 to the table's replicas";
+            Err(Problem::invalid(name, expected, format!("{text:?}")))
+        }
+    }
 }
 
 fn written<B: Backend>(

@@ -304,6 +304,7 @@ impl<B: Backend> Pages<B> {
         let context = RequestContext {
             deadline,
             request: None,
+            quorum: None,
         };
         let request = self.scan.request.clone();
         let page = self

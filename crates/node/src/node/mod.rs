@@ -4,6 +4,7 @@
 //! the deadline, and turns failures into errors that say whether anything changed. Knows nothing
 //! of HTTP; the work is done by the data thread.
 
+mod active;
 mod backend;
 mod events;
 mod request_id;
@@ -19,7 +20,7 @@ use rand::RngExt;
 use tablestore_consensus::Consensus;
 use tablestore_contract::Resources;
 use tablestore_dataplane::{Answer, Failure, Operation, Reply};
-use tablestore_placement::{ClusterMap, Office, PartitionId, StorageId, Strategies};
+use tablestore_placement::{ClusterMap, DataPath, Office, PartitionId, StorageId, Strategies};
 use tablestore_store::{Effect, Mutation};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -157,6 +158,10 @@ impl Node {
         mutation: &Mutation,
         context: RequestContext,
     ) -> Result<WriteReply, RequestError> {
+        if table.data_path == DataPath::Active {
+            return self.write_active(table, row, mutation, context).await;
+        }
+        active::refuse_quorum("w", context)?;
         let payload = Bytes::from(mutation.encode());
         let id = context.request.unwrap_or_else(|| rand::rng().random());
         let request = request_of(id, mutation.key(), 0);
@@ -211,6 +216,10 @@ impl Node {
         consistency: Consistency,
         context: RequestContext,
     ) -> Result<(Option<Row>, Served), RequestError> {
+        if table.data_path == DataPath::Active {
+            return self.get_active(table, row, consistency, context).await;
+        }
+        active::refuse_quorum("r", context)?;
         let partition = table.partition_of(&row.partition);
         let key = encoded(row).into();
         let operation = Operation::Get {
@@ -233,6 +242,7 @@ impl Node {
         scan: ScanRequest,
         context: RequestContext,
     ) -> Result<ScanPage, RequestError> {
+        table.needs_order("a scan")?;
         let (mut partition, last) = match &scan.partition_key {
             Some(key) => {
                 let partition = table.partition_of(key).partition;
@@ -284,6 +294,9 @@ impl Node {
         items: Vec<BatchItem>,
         context: RequestContext,
     ) -> Vec<Result<WriteReply, RequestError>> {
+        if let Err(refused) = table.needs_order("a batch") {
+            return items.iter().map(|_| Err(refused.clone())).collect();
+        }
         let id = context.request.unwrap_or_else(|| rand::rng().random());
         let mut of_row: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
         let writes = items.into_iter().map(|item| {

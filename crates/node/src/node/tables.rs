@@ -34,6 +34,13 @@ impl Node {
                 .join(", "),
             got: unknown.name,
         })?;
+        let strategy = self.shared.strategies.named(&definition.strategy);
+        let planned = strategy.map(|strategy| strategy.data_path());
+        if planned.is_ok_and(|path| path != definition.data_path()) {
+            return Err(RequestError::Unsupported {
+                what: "a strategy under a name that stands for another data path".to_owned(),
+            });
+        }
         let command = Command::CreateTable {
             name: name.to_owned(),
             definition: definition.clone(),
@@ -130,6 +137,7 @@ impl Node {
         table: TableTarget,
         context: RequestContext,
     ) -> Result<Vec<PartitionChecksums>, RequestError> {
+        table.needs_order("a checksum")?;
         let mut all = Vec::new();
         for partition in 0..table.partitions {
             let partition = PartitionId {

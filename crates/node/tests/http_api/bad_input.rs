@@ -187,9 +187,9 @@ async fn definitions_are_checked_field_by_field() {
         (r#""replcas":3"#, 400, "unknown_field", "replcas"),
         (
             r#""strategy":"active","write_quorum":2"#,
-            501,
-            "not_supported",
-            "strategy",
+            400,
+            "unknown_field",
+            "write_quorum",
         ),
         (
             r#""strategy":"partition""#,

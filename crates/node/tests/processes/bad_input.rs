@@ -253,9 +253,9 @@ async fn definitions_that_make_no_sense_are_refused_by_their_field() {
             ("replcas", "replicas"),
         ),
         (
-            r#","strategy":"active""#,
-            missing,
-            ("strategy", "primary-backup"),
+            r#","strategy":"active","layout":"column""#,
+            (501, "unsupported_by_strategy"),
+            ("layout", "row"),
         ),
         (
             r#","strategy":"partition""#,

@@ -9,6 +9,7 @@
 )]
 
 mod account;
+mod active;
 mod bad_input;
 mod broken;
 mod catch_up;

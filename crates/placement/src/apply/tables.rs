@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Applied, Assignment, ClusterMap, Decision, DecisionKind, Layout, PRIMARY_BACKUP,
+    ACTIVE, Applied, Assignment, ClusterMap, Decision, DecisionKind, Layout, PRIMARY_BACKUP,
     PartitionChange, PartitionId, Refused, Rule, Table, TableDefinition, TableId, check,
 };
 
@@ -114,7 +114,7 @@ pub fn validate_name(name: &str) -> Result<(), Refused> {
 
 /// Whether a table may be defined like this.
 pub fn validate_definition(definition: &TableDefinition) -> Result<(), Refused> {
-    if definition.strategy != PRIMARY_BACKUP {
+    if ![ACTIVE, PRIMARY_BACKUP].contains(&definition.strategy.as_str()) {
         return Err(unsupported(format!("strategy {}", definition.strategy)));
     }
     if definition.layout != Layout::Row {

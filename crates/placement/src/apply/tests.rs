@@ -354,11 +354,16 @@ fn definitions_outside_the_limits_are_refused_with_the_field() {
         layout: Layout::Column,
         ..good.clone()
     };
+    let partition = TableDefinition {
+        strategy: "partition".to_owned(),
+        ..good.clone()
+    };
     let active = TableDefinition {
         strategy: "active".to_owned(),
         ..good.clone()
     };
-    for definition in [column, active] {
+    assert_eq!(validate_definition(&active), Ok(()));
+    for definition in [column, partition] {
         assert!(matches!(
             validate_definition(&definition),
             Err(Refused::Unsupported { .. })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Requirement, strategy};
 use crate::{
-    ClusterMap, DataPath, Happening, NewTable, NextAssignment, PartitionId, PrimaryBackup,
+    Active, ClusterMap, DataPath, Happening, NewTable, NextAssignment, PartitionId, PrimaryBackup,
     Reaction, Rule, Strategies, Strategy, Table,
 };
 
@@ -14,7 +14,39 @@ fn the_built_in_strategy_passes() {
     assert!(passed.clusters >= 200 && passed.happenings > 2_000);
     assert_eq!(PrimaryBackup.data_path(), DataPath::PrimaryBackup);
     let built_in = Strategies::built_in();
-    assert_eq!(built_in.names().collect::<Vec<_>>(), ["primary-backup"]);
+    let names: Vec<_> = built_in.names().collect();
+    assert_eq!(names, ["active", "primary-backup"]);
+}
+
+#[test]
+fn the_active_strategy_passes_with_offices_nowhere_and_replicas_that_stay() {
+    let passed = strategy(&Arc::new(Active)).expect("it keeps all requirements");
+    assert!(passed.clusters >= 200 && passed.happenings > 2_000);
+    assert_eq!(Active.data_path(), DataPath::Active);
+}
+
+/// The active strategy with a primary of its own.
+#[derive(Debug)]
+struct WithOffice;
+
+impl Strategy for WithOffice {
+    fn data_path(&self) -> DataPath {
+        DataPath::Active
+    }
+
+    fn assign(&self, map: &ClusterMap, table: &NewTable<'_>) -> Vec<NextAssignment> {
+        PrimaryBackup.assign(map, table)
+    }
+
+    fn react(&self, _: &ClusterMap, _: &Table, _: &Happening<'_>) -> Vec<Reaction> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn an_office_in_an_active_table_is_refused_by_name() {
+    let broken = strategy(&Arc::new(WithOffice)).expect_err("it is bad");
+    assert_eq!(broken.requirement, Requirement::Framework(Rule::NoOffice));
 }
 
 type Spoil = fn(&ClusterMap, &Table, Vec<Reaction>) -> Vec<Reaction>;

@@ -8,9 +8,9 @@ use super::dice::Dice;
 use super::{Broken, Requirement};
 use crate::testing::{catch_up_where, cluster, definition};
 use crate::{
-    Assignment, ClusterMap, Command, Decision, DecisionKind, Epoch, Happening, Incarnation,
-    MemberState, NewTable, PartitionId, Reports, StorageId, Strategies, Strategy, Table,
-    TableDefinition, TableId, check, plan,
+    Assignment, ClusterMap, Command, DataPath, Decision, DecisionKind, Epoch, Happening,
+    Incarnation, MemberState, NewTable, PartitionId, Reports, StorageId, Strategies, Strategy,
+    Table, TableDefinition, TableId, check, plan,
 };
 
 /// One answer to what happened, one to what follows from it, and as many again for strategies that
@@ -37,14 +37,21 @@ impl Trial {
         let members: Vec<(&str, u32)> = (0..1 + dice.below(7))
             .map(|_| (ZONES[dice.below(zones)], 1 + dice.below(3) as u32))
             .collect();
+        let mut strategies = Strategies::default();
+        let name = match strategy.data_path() {
+            DataPath::Active => crate::ACTIVE,
+            _ => crate::PRIMARY_BACKUP,
+        };
+        strategies.register(name, Arc::clone(&strategy));
         let mut definitions = Vec::new();
         for _ in 0..2 {
             let replicas = 1 + dice.below(4) as u32;
             let min_in_sync = 1 + dice.below(replicas as usize) as u32;
-            definitions.push(definition(1 << dice.below(5), replicas, min_in_sync));
+            definitions.push(TableDefinition {
+                strategy: name.to_owned(),
+                ..definition(1 << dice.below(5), replicas, min_in_sync)
+            });
         }
-        let mut strategies = Strategies::default();
-        strategies.register(crate::PRIMARY_BACKUP, Arc::clone(&strategy));
         let mut trial = Self {
             strategy,
             strategies,
@@ -204,6 +211,10 @@ impl Trial {
         let live = self.map.live_members();
         let reports: Reports = live.map(|m| (m.storage, ends.clone())).collect();
         self.react(&Happening::ColdStart(&reports))?;
+        // Where there are no offices, every replica that lives serves.
+        if !self.strategy.data_path().has_offices() {
+            return Ok(());
+        }
         for (_, _, assignment) in self.map.partitions() {
             let survives = assignment.in_sync.iter().any(|s| self.map.is_live(*s));
             if survives && !self.map.is_filled(assignment.primary) {

@@ -28,7 +28,7 @@ pub struct OfficeCaps {
 #[must_use]
 pub fn balance_primaries(map: &ClusterMap, caps: &OfficeCaps) -> Plan {
     let mut draft = Draft::new(map);
-    for table in draft.tables() {
+    for table in draft.movable_tables() {
         let moves_left = caps.moves_max.saturating_sub(draft.len());
         if moves_left == 0 {
             break;
@@ -92,7 +92,7 @@ pub fn balance_replicas(map: &ClusterMap, caps: CopyCaps) -> Plan {
         return draft.finish();
     }
     let loads = Loads::of(map);
-    for table in draft.tables() {
+    for table in draft.movable_tables() {
         let Some(target) = Target::of(map, &loads, table, &BTreeSet::new()) else {
             continue;
         };

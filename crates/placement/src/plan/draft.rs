@@ -57,6 +57,12 @@ impl<'a> Draft<'a> {
         self.original.tables.values()
     }
 
+    /// Those of them whose replicas may be moved: an active table keeps its own.
+    pub(crate) fn movable_tables(&self) -> impl Iterator<Item = &'a Table> + use<'a> {
+        let tables = self.original.tables.values();
+        tables.filter(|table| table.definition.data_path().has_offices())
+    }
+
     /// All partitions as they were, to go through them while the draft changes.
     pub(crate) fn partitions(&self) -> Vec<(PartitionId, &'a TableDefinition)> {
         self.original

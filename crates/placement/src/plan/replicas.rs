@@ -102,7 +102,7 @@ pub fn drain(
 pub fn fill(map: &ClusterMap, caps: CopyCaps) -> Plan {
     let mut draft = Draft::new(map);
     let mut adding = Adding::new(map, BTreeSet::new(), caps);
-    for table in draft.tables() {
+    for table in draft.movable_tables() {
         for (partition, _) in partitions_of(table) {
             adding.add(&mut draft, table, partition);
         }
@@ -131,7 +131,7 @@ pub(super) fn copies(map: &ClusterMap) -> usize {
 fn replace(draft: &mut Draft<'_>, leaving: &BTreeSet<StorageId>, caps: CopyCaps) {
     let mut adding = Adding::new(draft.map(), leaving.clone(), caps);
     let mut stuck = 0u32;
-    for table in draft.tables() {
+    for table in draft.movable_tables() {
         for (partition, current) in partitions_of(table) {
             if !current.replicas.iter().any(|s| leaving.contains(s)) {
                 continue;
@@ -142,6 +142,13 @@ fn replace(draft: &mut Draft<'_>, leaving: &BTreeSet<StorageId>, caps: CopyCaps)
                 draft.because("a replica is dropped, because enough others are in sync");
             }
         }
+    }
+    let stays = |(_, table, current): (PartitionId, &Table, &Assignment)| {
+        !table.definition.data_path().has_offices()
+            && current.replicas.iter().any(|s| leaving.contains(s))
+    };
+    if draft.map().partitions().any(stays) {
+        draft.because("replicas of active tables stay where they are: they cannot be moved yet");
     }
     if stuck > 0 {
         draft.because(&format!(

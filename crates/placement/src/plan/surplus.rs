@@ -18,7 +18,7 @@ use crate::{
 pub fn drop_surplus(map: &ClusterMap) -> Plan {
     let mut draft = Draft::new(map);
     let loads = OnceCell::new();
-    for table in draft.tables() {
+    for table in draft.movable_tables() {
         let mut leaving = leaving_by_place(map, table);
         if leaving.is_empty() {
             continue;

@@ -136,6 +136,7 @@ impl World {
 fn way_of(event: &PlaneEvent<Waiter>) -> &'static str {
     match event {
         PlaneEvent::Request { .. } => "event: request",
+        PlaneEvent::Active { .. } => "event: request for an active table",
         PlaneEvent::Frame { .. } => "event: frame",
         PlaneEvent::Inbound(_) => "event: inbound",
         PlaneEvent::InboundEnded(_) => "event: inbound ended",

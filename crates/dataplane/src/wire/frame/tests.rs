@@ -9,6 +9,7 @@ use tablestore_replication::{EpochStartsAt, SnapshotMeta};
 use tablestore_store::testing::golden::{Golden, bytes, hex};
 
 use super::*;
+use crate::request::{Answer, Failure};
 use crate::settings::MESSAGE_BYTES_MAX;
 use crate::transfer::{Chunk, Ended, Totals};
 
@@ -181,6 +182,16 @@ fn messages() -> Vec<(String, DataMessage)> {
         operation: Operation::Checksum,
     };
     messages.push(("relay, checksum".to_owned(), relay));
+    let written = DataMessage::Active {
+        partition: partition(),
+        message: active::Message::Written {
+            request: active::RequestNumber {
+                incarnation: 6,
+                number: 300,
+            },
+        },
+    };
+    messages.push(("active, written".to_owned(), written));
     messages
 }
 

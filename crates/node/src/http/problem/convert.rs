@@ -49,6 +49,9 @@ impl From<RequestError> for Problem {
             }
             RequestError::StorageFull => Self::new(Kind::StorageFull, detail),
             RequestError::Unsupported { .. } => Self::new(Kind::NotSupported, detail),
+            RequestError::UnsupportedByStrategy { what, remedy, .. } => {
+                Self::new(Kind::UnsupportedByStrategy, detail).about(what, remedy)
+            }
             RequestError::NoController => Self::new(Kind::NoController, detail),
             RequestError::Internal(_) => Self::new(Kind::Internal, detail),
         }
@@ -117,6 +120,15 @@ mod tests {
                 RequestError::Unsupported { what: name() },
                 501,
                 "not_supported",
+            ),
+            (
+                RequestError::UnsupportedByStrategy {
+                    strategy: "active",
+                    what: "a scan",
+                    remedy: "single rows",
+                },
+                501,
+                "unsupported_by_strategy",
             ),
             (RequestError::NoController, 503, "no_controller"),
             (RequestError::Internal(name()), 500, "internal"),

@@ -1,0 +1,136 @@
+//! Active replicas follow the map: they are opened, told who serves, and closed with their table.
+//! Knows nothing of requests.
+
+use std::sync::Arc;
+
+use tablestore_placement::{Assignment, ClusterMap, Epoch, PartitionId};
+use tablestore_replication::active::View;
+use tablestore_replication::active::coordinator::Input as Asked;
+use tablestore_replication::active::replica::Input;
+use tablestore_store::Engine;
+
+use super::hosted::HostedActive;
+use super::open::OpenedActive;
+use crate::job::Work;
+use crate::plane::Plane;
+use crate::progress::ReplicaProgress;
+
+fn view(assignment: &Assignment) -> View {
+    let mut current = assignment.replicas.clone();
+    current.sort_unstable();
+    View {
+        epoch: assignment.epoch,
+        current,
+        next: Vec::new(),
+    }
+}
+
+impl<E: Engine, W> Plane<E, W> {
+    /// Opens and informs one replica as the map says, and the coordinator in any case.
+    pub(crate) fn follow_active(
+        &mut self,
+        partition: PartitionId,
+        assignment: &Assignment,
+        changed: bool,
+    ) {
+        if changed {
+            let view = view(assignment);
+            self.coordinate(Asked::View { partition, view });
+        }
+        let is_mine = assignment.replicas.contains(&self.me.member);
+        if !is_mine || self.shelf.busy.contains(&partition) {
+            return;
+        }
+        if self.active.hosted.contains_key(&partition) {
+            if changed {
+                self.feed_active(partition, Input::View(view(assignment)));
+            }
+            return;
+        }
+        if self.active.unusable.contains(&partition) {
+            return;
+        }
+        let found = self.shelf.found.remove(&partition.to_u64());
+        if let Some(stopped) = found.and_then(|found| found.stopped) {
+            return self.active_opened(partition, Err(stopped.why));
+        }
+        self.shelf.busy.insert(partition);
+        self.begin(Work::OpenActive { partition });
+    }
+
+    /// A replica was opened, or could not be: then this start does without it.
+    pub(crate) fn active_opened(
+        &mut self,
+        partition: PartitionId,
+        opened: Result<Box<OpenedActive>, String>,
+    ) {
+        self.shelf.busy.remove(&partition);
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(why) => {
+                tracing::error!(%partition, why, "an active replica cannot be used");
+                self.active.unusable.insert(partition);
+                let shown = ReplicaProgress {
+                    stopped: Some(why),
+                    ..ReplicaProgress::default()
+                };
+                return self.out.progress.push((partition, Some(shown)));
+            }
+        };
+        let life = self.unsynced.next_life();
+        let engine = Arc::clone(&self.engine);
+        let settings = self.settings.active;
+        let hosted = HostedActive::new(settings, self.me, partition, (engine, life), *opened);
+        self.active.hosted.insert(partition, hosted);
+        let number = partition.to_u64();
+        if self.engine.applied(number) > self.engine.checkpointed(number) {
+            let bytes = self.engine.memory_bytes_of(number);
+            self.flushing.applied(partition, bytes);
+        }
+        let map = Arc::clone(&self.map);
+        match map.assignment(partition) {
+            Some(assignment) => {
+                self.feed_active(partition, Input::View(view(assignment)));
+                let shown = ReplicaProgress {
+                    epoch: assignment.epoch,
+                    ..ReplicaProgress::default()
+                };
+                self.out.progress.push((partition, Some(shown)));
+                self.deliver_to_itself();
+            }
+            None => self.close_active(&map),
+        }
+    }
+
+    /// Closes the replicas of tables that are no more.
+    pub(crate) fn close_active(&mut self, now: &ClusterMap) {
+        let has_none = self.active.hosted.is_empty() && self.active.unusable.is_empty();
+        if has_none || self.map_may_lag(now) {
+            return;
+        }
+        let me = self.me.member;
+        let is_gone = |id: &PartitionId| {
+            let assignment = now.assignment(*id);
+            assignment.is_none_or(|assignment| !assignment.replicas.contains(&me))
+        };
+        let unusable: Vec<_> = self
+            .active
+            .unusable
+            .extract_if(.., |id| is_gone(id))
+            .collect();
+        for partition in unusable {
+            self.out.progress.push((partition, None));
+            self.let_go(partition, now, Epoch(0), true);
+        }
+        let gone: Vec<_> = self.active.hosted.keys().copied().filter(is_gone).collect();
+        for partition in gone {
+            let Some(hosted) = self.active.hosted.remove(&partition) else {
+                continue;
+            };
+            self.active.timers.forget(partition, hosted.wakes_at);
+            self.out.progress.push((partition, None));
+            let adopted = hosted.replica.meta().epoch;
+            self.let_go(partition, now, adopted, hosted.stopped.is_some());
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! An active replica as the plane holds it. Knows nothing of what a replica decides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tablestore_replication::active::{Replica, ReplicaMeta, Settings};
+use tablestore_store::Engine;
+
+use super::open::OpenedActive;
+use super::rows::ActiveRows;
+use tablestore_placement::{Office, PartitionId};
+
+/// A replica of an active partition that this node holds.
+#[derive(Debug)]
+pub(crate) struct HostedActive<E> {
+    pub(super) replica: Replica,
+    pub(super) rows: ActiveRows<E>,
+    /// The index of the last entry of its log.
+    pub(super) end: u64,
+    /// Unlike that of any other replica that this process has hosted.
+    pub(super) life: u64,
+    pub(super) wakes_at: Option<Duration>,
+    pub(super) touched: bool,
+    /// Why it stopped for good.
+    pub(crate) stopped: Option<String>,
+}
+
+impl<E: Engine> HostedActive<E> {
+    pub(super) fn new(
+        settings: Settings,
+        me: Office,
+        partition: PartitionId,
+        (engine, life): (Arc<E>, u64),
+        opened: OpenedActive,
+    ) -> Self {
+        let meta = opened.meta.clone();
+        let rows = ActiveRows::new(engine, partition.to_u64(), opened.order, opened.meta);
+        Self {
+            replica: Replica::new(settings, me.member, me.incarnation.0, meta),
+            rows,
+            end: opened.end,
+            life,
+            wakes_at: None,
+            touched: false,
+            stopped: None,
+        }
+    }
+
+    /// What a checkpoint keeps beside the rows.
+    pub(crate) fn durable_meta(&self) -> &ReplicaMeta {
+        self.rows.durable_meta()
+    }
+}

@@ -1,0 +1,332 @@
+//! Three planes with journals of their own over one active table, in virtual time.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tablestore_placement::testing::{cluster, create_table, definition};
+use tablestore_placement::{
+    ACTIVE, ClusterMap, Incarnation, Office, PartitionId, StorageId, TableDefinition, TableId,
+};
+use tablestore_replication::active::Quorum;
+use tablestore_store::item::codec;
+use tablestore_store::journal::{Journal, JournalSettings};
+use tablestore_store::stopped::StoppedReplicas;
+use tablestore_store::testing::SimDisk;
+use tablestore_store::{
+    Condition, Item, JournalReader, JournalWriter, MemoryEngine, Mutation, Value,
+};
+
+use super::ActiveRequest;
+use crate::request::{Answer, Failure, Reply};
+use crate::{Frame, GroupCommit, Host, LinkOrder, Now, Plane, PlaneEvent, Settings, recover};
+
+const PARTITION: PartitionId = PartitionId {
+    table: TableId(1),
+    partition: 0,
+};
+const TURN: Duration = Duration::from_millis(10);
+
+struct Node {
+    me: Office,
+    disk: SimDisk,
+    engine: Arc<MemoryEngine>,
+    writer: JournalWriter,
+    reader: JournalReader,
+    plane: Plane<MemoryEngine, u32>,
+    persisted: u64,
+    links: BTreeMap<StorageId, u64>,
+}
+
+fn notes() -> StoppedReplicas {
+    StoppedReplicas::at(Path::new("/nowhere"))
+}
+
+impl Node {
+    fn start(me: Office, disk: SimDisk) -> Self {
+        let settings = JournalSettings::default();
+        let (writer, reader) =
+            Journal::open_on(Arc::new(disk.clone()), "j", &settings, &mut |_| {}).unwrap();
+        let engine = Arc::new(MemoryEngine::new());
+        let none = BTreeMap::new();
+        let place = |_| String::new();
+        let stored = recover(engine.as_ref(), &reader, &none, &none, &place).unwrap();
+        let plane = Plane::new(me, Settings::default(), Arc::clone(&engine), stored);
+        Self {
+            me,
+            disk,
+            engine,
+            writer,
+            reader,
+            plane,
+            persisted: 0,
+            links: BTreeMap::new(),
+        }
+    }
+}
+
+struct Bench {
+    nodes: BTreeMap<StorageId, Node>,
+    disks: BTreeMap<StorageId, SimDisk>,
+    map: ClusterMap,
+    now: Duration,
+    mail: Vec<(Office, StorageId, Bytes)>,
+    answers: BTreeMap<u32, Reply>,
+    asked: u32,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let mut map = cluster(&[("a", 1), ("b", 1), ("c", 1)]);
+        let active = TableDefinition {
+            strategy: ACTIVE.to_owned(),
+            ..definition(1, 3, 2)
+        };
+        create_table(&mut map, "rows", &active).unwrap();
+        let mut bench = Self {
+            nodes: BTreeMap::new(),
+            disks: BTreeMap::new(),
+            map,
+            now: Duration::from_secs(1),
+            mail: Vec::new(),
+            answers: BTreeMap::new(),
+            asked: 0,
+        };
+        (1..=3).for_each(|number| bench.start(StorageId(number)));
+        bench.run(20);
+        bench
+    }
+
+    fn start(&mut self, member: StorageId) {
+        let mut shown = self.map.members[&member].incarnation;
+        let disk = self.disks.remove(&member);
+        if disk.is_some() {
+            shown = Incarnation(shown.0 + 1);
+            self.map.members.get_mut(&member).unwrap().incarnation = shown;
+            self.map.version = self.map.version.next();
+        }
+        let disk = disk.unwrap_or_else(|| SimDisk::new(member.0));
+        let me = Office {
+            member,
+            incarnation: shown,
+        };
+        self.nodes.insert(member, Node::start(me, disk));
+        let map = Arc::new(self.map.clone());
+        let starts: Vec<Office> = self.nodes.values().map(|node| node.me).collect();
+        for node in self.nodes.values_mut() {
+            node.plane.handle(PlaneEvent::Map(Arc::clone(&map)));
+            let is_new = node.me.member == member;
+            for peer in starts.iter().filter(|peer| peer.member != node.me.member) {
+                if is_new || peer.member == member {
+                    node.plane.handle(PlaneEvent::Inbound(*peer));
+                }
+            }
+        }
+    }
+
+    fn kill(&mut self, member: StorageId) {
+        let dead = self.nodes.remove(&member).unwrap();
+        self.disks.insert(member, dead.disk.crash());
+        for node in self.nodes.values_mut() {
+            node.plane.handle(PlaneEvent::InboundEnded(dead.me));
+            if let Some(link) = node.links.get(&member).copied() {
+                node.plane
+                    .handle(PlaneEvent::PeerDown { peer: member, link });
+            }
+        }
+    }
+
+    fn run(&mut self, turns: u32) {
+        (0..turns).for_each(|_| self.turn());
+    }
+
+    fn turn(&mut self) {
+        self.now += TURN;
+        let now = Now {
+            since_start: self.now,
+            wall_ms: 1_000_000 + u64::try_from(self.now.as_millis()).unwrap(),
+        };
+        let up: Vec<StorageId> = self.nodes.keys().copied().collect();
+        let mail = std::mem::take(&mut self.mail);
+        for node in self.nodes.values_mut() {
+            node.plane.begin_turn(now);
+            node.plane.handle(PlaneEvent::Persisted(node.persisted));
+            for (from, _, bytes) in mail.iter().filter(|letter| letter.1 == node.me.member) {
+                let frame = Frame::decode(bytes.clone(), usize::MAX).unwrap();
+                node.plane.handle(PlaneEvent::Frame { from: *from, frame });
+            }
+            for peer in &up {
+                // A dial succeeds while the other is there.
+                if let Some(link) = node.links.get(peer).copied() {
+                    let peer = *peer;
+                    if !node.plane.links.is_up(peer) {
+                        node.plane.handle(PlaneEvent::PeerUp { peer, link });
+                    }
+                }
+            }
+            node.plane.end_turn();
+            let effects = node.plane.effects();
+            for order in effects.links.drain(..) {
+                match order {
+                    LinkOrder::Dial { peer, link, .. } => node.links.insert(peer, link),
+                    LinkOrder::Close { peer } => node.links.remove(&peer),
+                };
+            }
+            let mut group = GroupCommit::default();
+            for record in effects.journal.drain(..) {
+                group.push(&mut node.writer, record);
+            }
+            let me = node.me;
+            let frames = effects.frames.drain(..);
+            self.mail.extend(frames.map(|(to, frame)| (me, to, frame)));
+            for (waiter, _, reply) in effects.answers.drain(..) {
+                self.answers.insert(waiter, reply);
+            }
+            let jobs: Vec<_> = effects.jobs.drain(..).collect();
+            node.persisted += group.commit(&mut node.writer).unwrap().records;
+            node.disk.settle();
+            for job in jobs {
+                let notes = notes();
+                let host = Host {
+                    engine: node.engine.as_ref(),
+                    journal: &node.reader,
+                    notes: &notes,
+                };
+                let done = job.run(&host);
+                node.plane.handle(PlaneEvent::Done(done));
+            }
+        }
+    }
+
+    fn ask(&mut self, at: u64, request: ActiveRequest) -> u32 {
+        self.asked += 1;
+        let waiter = self.asked;
+        let node = self.nodes.get_mut(&StorageId(at)).unwrap();
+        node.plane.handle(PlaneEvent::Active {
+            partition: PARTITION,
+            request,
+            waiter,
+        });
+        waiter
+    }
+
+    fn put(&mut self, at: u64, key: u32, value: &str) -> u32 {
+        let mutation = Mutation::Put {
+            key: key_of(key),
+            item: Item::from([("v".to_owned(), Value::String(value.to_owned()))]),
+            condition: Condition::None,
+        };
+        let request = ActiveRequest::write(mutation, Quorum::Majority).unwrap();
+        self.ask(at, request)
+    }
+
+    fn read(&mut self, at: u64, key: u32, quorum: Quorum) -> Option<Value> {
+        let asked = self.ask(
+            at,
+            ActiveRequest::Read {
+                key: key_of(key).into(),
+                quorum,
+                strong: quorum == Quorum::Majority,
+            },
+        );
+        self.run(6);
+        match self.answers.remove(&asked).unwrap().result.unwrap() {
+            Answer::Row(row) => {
+                let (_, mut item) = codec::decode_row(&row?).unwrap();
+                item.remove("v")
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn is_acknowledged(&self, waiter: u32) -> bool {
+        matches!(&self.answers[&waiter].result, Ok(Answer::Written { .. }))
+    }
+}
+
+fn key_of(number: u32) -> Vec<u8> {
+    format!("\x02key{number:03}").into_bytes()
+}
+
+fn text(value: &str) -> Option<Value> {
+    Some(Value::String(value.to_owned()))
+}
+
+#[test]
+fn what_one_node_writes_all_others_read_also_without_one_of_them() {
+    let mut bench = Bench::new();
+    let asked: Vec<u32> = (0..30)
+        .map(|key| bench.put(1 + u64::from(key % 3), key, "first"))
+        .collect();
+    bench.run(10);
+    assert!(asked.iter().all(|waiter| bench.is_acknowledged(*waiter)));
+    bench.kill(StorageId(3));
+    let asked: Vec<u32> = (0..30)
+        .map(|key| bench.put(1 + u64::from(key % 2), key, "second"))
+        .collect();
+    bench.run(6);
+    assert!(asked.iter().all(|waiter| bench.is_acknowledged(*waiter)));
+    for key in 0..30 {
+        assert_eq!(bench.read(1, key, Quorum::Majority), text("second"));
+        assert_eq!(bench.read(2, key, Quorum::Majority), text("second"));
+    }
+    assert_eq!(bench.nodes[&StorageId(1)].plane.counts().writes, 25);
+}
+
+#[test]
+fn a_node_that_was_killed_has_what_it_acknowledged_and_gets_what_it_missed() {
+    let mut bench = Bench::new();
+    for key in 0..10 {
+        bench.put(1, key, "before");
+    }
+    bench.run(10);
+    bench.kill(StorageId(3));
+    for key in 10..20 {
+        bench.put(2, key, "missed");
+    }
+    bench.run(300);
+    bench.start(StorageId(3));
+    bench.run(300);
+    // Alone it can say only what it has itself.
+    bench.kill(StorageId(1));
+    bench.kill(StorageId(2));
+    for key in 0..10 {
+        assert_eq!(bench.read(3, key, Quorum::Count(1)), text("before"));
+    }
+    for key in 10..20 {
+        assert_eq!(bench.read(3, key, Quorum::Count(1)), text("missed"));
+    }
+    let asked = bench.put(3, 0, "alone");
+    bench.run(300);
+    let refused = &bench.answers[&asked].result;
+    assert!(matches!(refused, Err(Failure::Unknown)), "{refused:?}");
+}
+
+#[test]
+fn all_that_was_acknowledged_survives_that_all_are_killed() {
+    let mut bench = Bench::new();
+    let asked = bench.put(2, 5, "kept");
+    bench.run(10);
+    assert!(bench.is_acknowledged(asked));
+    (1..=3).for_each(|number| bench.kill(StorageId(number)));
+    (1..=3).for_each(|number| bench.start(StorageId(number)));
+    bench.run(30);
+    assert_eq!(bench.read(1, 5, Quorum::Majority), text("kept"));
+    let newer = bench.put(3, 5, "newer");
+    bench.run(10);
+    assert!(bench.is_acknowledged(newer));
+    assert_eq!(bench.read(1, 5, Quorum::Majority), text("newer"));
+}
+
+#[test]
+fn a_write_with_a_condition_is_none_for_an_active_table() {
+    let mutation = Mutation::Delete {
+        key: key_of(1),
+        condition: Condition::IfPresent,
+    };
+    assert!(ActiveRequest::write(mutation, Quorum::Majority).is_none());
+}
