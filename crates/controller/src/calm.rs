@@ -147,23 +147,17 @@ impl Controller {
             .or_else(|| self.even_copies(map))
     }
 
-    /// Offices for an even spread. That they are spread evenly is found once a map: it costs as
-    /// much as there are partitions.
+    /// Offices for an even spread.
     fn even_offices(&mut self, map: &ClusterMap) -> Proposed {
-        let seen = (map.version, self.unfit(map));
-        if self.even.as_ref() == Some(&seen) {
-            return None;
-        }
-        let caps = OfficeCaps {
-            moves_max: MOVES_MAX,
-            resting: BTreeSet::new(),
-            unfit: seen.1.clone(),
-        };
-        let plan = plan::balance_primaries(map, &caps);
-        if plan.is_empty() {
-            self.even = Some(seen);
-            return None;
-        }
+        let unfit = self.unfit(map);
+        let plan = self.sought(Search::UnevenOffices(unfit.clone()), map, |_| {
+            let caps = OfficeCaps {
+                moves_max: MOVES_MAX,
+                resting: BTreeSet::new(),
+                unfit,
+            };
+            plan::balance_primaries(map, &caps)
+        });
         self.made(plan, DecisionKind::Rebalance, "primaries are spread evenly")
     }
 

@@ -11,7 +11,7 @@ use tablestore_health::{
     AccrualDetector, Belief, Detector, DetectorSettings, Evidence, Probe, Work,
 };
 use tablestore_placement::plan::{Plan, Settling};
-use tablestore_placement::{ClusterMap, Incarnation, MapVersion, Office, StorageId, Strategies};
+use tablestore_placement::{ClusterMap, Incarnation, Office, StorageId, Strategies};
 
 use crate::looked::Looked;
 use crate::timer::Timer;
@@ -79,8 +79,6 @@ pub struct Controller {
     pub(crate) copying_refused: bool,
     /// Whether balancing comes to rest.
     pub(crate) settling: Settling,
-    /// The map, and who was unfit, when offices were last found to be spread evenly.
-    pub(crate) even: Option<(MapVersion, BTreeSet<StorageId>)>,
     /// What is known not to be there on the map.
     pub(crate) looked: Looked,
     /// Balancing did not; said once.
@@ -123,7 +121,6 @@ impl Controller {
             changed_at: Duration::ZERO,
             copying_refused: false,
             settling: Settling::default(),
-            even: None,
             looked: Looked::default(),
             balancing_refused: false,
             balancing: None,

@@ -5,6 +5,10 @@ use std::collections::BTreeSet;
 
 use tablestore_placement::{ClusterMap, MapVersion, StorageId};
 
+/// So many are remembered: far more than a cluster has members. Who is unfit may go to and fro on a
+/// map that stands for days; what is forgotten is only looked for once more.
+const ABSENT_MAX: usize = 4_096;
+
 /// What follows from the map alone, and from what is named with it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Search {
@@ -20,6 +24,8 @@ pub(crate) enum Search {
     Surplus,
     /// Copies that are spread unevenly.
     Uneven,
+    /// Offices that are spread unevenly, if these members are unfit for more.
+    UnevenOffices(BTreeSet<StorageId>),
     /// Offices of an earlier start of this member.
     Restarted(StorageId),
 }
@@ -50,7 +56,11 @@ impl Looked {
 
     /// There is none on this map.
     pub(crate) fn none_found(&mut self, map: &ClusterMap, search: Search) {
-        self.at(map).absent.insert(search);
+        let absent = &mut self.at(map).absent;
+        if absent.len() >= ABSENT_MAX {
+            absent.clear();
+        }
+        absent.insert(search);
     }
 
     /// Members that are outside of the in-sync set of a partition that they have a copy of.
