@@ -51,6 +51,11 @@ impl Unsynced {
         self.last
     }
 
+    /// Whether nobody waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     pub(crate) fn push(&mut self, waiting: Waiting) {
         self.waiting.push_back(waiting);
     }

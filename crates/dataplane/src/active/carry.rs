@@ -68,13 +68,9 @@ impl<E: Engine, W> Plane<E, W> {
         while let Some((_, ms)) = active.bounds.pop_front_if(|(at, _)| *at <= position) {
             bound = Some(ms);
         }
-        let mut newest = std::collections::BTreeMap::new();
-        while let Some(one) = active.unsynced.pop_front_if(|one| one.position <= position) {
-            let hosted = active.hosted.get(&one.partition);
-            if hosted.is_some_and(|hosted| hosted.life == one.life) {
-                newest.insert(one.partition, one.token);
-            }
-        }
+        let hosted = &active.hosted;
+        let life_of = |partition| hosted.get(&partition).map(|hosted| hosted.life);
+        let newest = active.unsynced.reached(position, life_of);
         if let Some(bound_ms) = bound {
             self.coordinate(Asked::BoundPersisted { bound_ms });
         }
@@ -161,7 +157,7 @@ impl<E: Engine, W> Plane<E, W> {
                         index: hosted.end,
                         data,
                     });
-                    self.active.unsynced.push_back(Waiting {
+                    self.active.unsynced.push(Waiting {
                         position: self.unsynced.next_position(),
                         partition,
                         life: hosted.life,

@@ -22,7 +22,7 @@ use tablestore_replication::active::{Coordinator, Message};
 
 use crate::settings::Settings;
 use crate::timers::Timers;
-use crate::unsynced::Waiting;
+use crate::unsynced::Unsynced;
 
 pub(crate) use self::entry::{EntryError, apply_active_entries, is_active_entry};
 pub(crate) use self::hosted::HostedActive;
@@ -44,8 +44,8 @@ pub(crate) struct Active<E, W> {
     /// requests may wait on a node.
     waiting: BTreeMap<u64, (PartitionId, W)>,
     last_ticket: u64,
-    /// Records on their way to the disk, for replicas here.
-    unsynced: VecDeque<Waiting>,
+    /// Records on their way to the disk, for replicas here; the plane gives them their places.
+    unsynced: Unsynced,
     /// Bounds of the clock on their way to the disk, by position; the core asks for few at once.
     bounds: VecDeque<(u64, u64)>,
     /// Messages of this node to itself; empty after each call.
@@ -64,7 +64,7 @@ impl<E, W> Active<E, W> {
             coordinator,
             waiting: BTreeMap::new(),
             last_ticket: 0,
-            unsynced: VecDeque::new(),
+            unsynced: Unsynced::new(settings),
             bounds: VecDeque::new(),
             inbox: VecDeque::new(),
             timers: Timers::default(),

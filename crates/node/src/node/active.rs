@@ -1,14 +1,14 @@
 //! Rows of active tables: this node coordinates, whoever has the copies, so that a request goes to
 //! no other node. Knows nothing of versions and of how replicas are asked.
 
-use tablestore_dataplane::{ActiveRequest, Answer, PlaneEvent, Reply};
+use tablestore_dataplane::{ActiveRequest, Answer, PlaneEvent};
 use tablestore_placement::PartitionId;
 use tablestore_replication::active::Quorum;
 use tablestore_store::{Effect, Mutation};
 use tokio::sync::oneshot;
 
 use super::target::encoded;
-use super::{Node, error_of, split, unexpected};
+use super::{Node, answer_of, split, unexpected};
 use crate::api::{
     Consistency, NotAppliedReason, RequestContext, RequestError, Row, RowKey, Served, TableTarget,
     WriteReply,
@@ -94,23 +94,12 @@ impl Node {
             request,
             waiter,
         };
-        if self.shared.data.offer(DataEvent::Plane(asked)).is_err() {
-            return Err(RequestError::NotApplied {
-                reason: NotAppliedReason::Busy,
-                partition: Some(partition),
-            });
-        }
+        self.offer(partition, DataEvent::Plane(asked))?;
         let answered = tokio::time::timeout_at(context.deadline, reply).await;
-        let Ok(Ok((by, Reply { epoch, result }))) = answered else {
+        let Ok(Ok((by, reply))) = answered else {
             return Err(late);
         };
-        let answer = result.map_err(|failure| error_of(failure, partition))?;
-        let served = Served {
-            by,
-            partition,
-            epoch,
-        };
-        Ok((answer, served))
+        answer_of(partition, by, reply)
     }
 }
 

@@ -127,24 +127,21 @@ impl Node {
             deadline: context.deadline,
             waiter,
         };
+        self.offer(partition, DataEvent::Asked(asked))?;
+        let unknown = RequestError::OutcomeUnknown {
+            partition: Some(partition),
+        };
+        let (by, reply) = reply.await.map_err(|_| unknown)?;
+        answer_of(partition, by, reply)
+    }
+
+    /// Hands a request to the data thread, if that takes one more.
+    fn offer(&self, partition: PartitionId, asked: DataEvent) -> Result<(), RequestError> {
         let busy = RequestError::NotApplied {
             reason: NotAppliedReason::Busy,
             partition: Some(partition),
         };
-        if self.shared.data.offer(DataEvent::Asked(asked)).is_err() {
-            return Err(busy);
-        }
-        let unknown = RequestError::OutcomeUnknown {
-            partition: Some(partition),
-        };
-        let (by, Reply { epoch, result }) = reply.await.map_err(|_| unknown)?;
-        let answer = result.map_err(|failure| error_of(failure, partition))?;
-        let served = Served {
-            by,
-            partition,
-            epoch,
-        };
-        Ok((answer, served))
+        self.shared.data.offer(asked).map_err(|_| busy)
     }
 
     /// Carries out one mutation, once.
@@ -324,6 +321,23 @@ fn split(value: Bytes) -> Result<Row, RequestError> {
 
 fn unexpected() -> RequestError {
     RequestError::Internal("an answer of another kind than was asked for".to_owned())
+}
+
+/// What a node answered about a partition, and who it was.
+fn answer_of(
+    partition: PartitionId,
+    by: StorageId,
+    reply: Reply,
+) -> Result<(Answer, Served), RequestError> {
+    let answer = reply
+        .result
+        .map_err(|failure| error_of(failure, partition))?;
+    let served = Served {
+        by,
+        partition,
+        epoch: reply.epoch,
+    };
+    Ok((answer, served))
 }
 
 fn error_of(failure: Failure, partition: PartitionId) -> RequestError {
