@@ -11,7 +11,7 @@ use tablestore_health::{
     AccrualDetector, Belief, Detector, DetectorSettings, Evidence, Probe, Work,
 };
 use tablestore_placement::plan::{Plan, Settling};
-use tablestore_placement::{ClusterMap, Incarnation, Office, StorageId, Strategies};
+use tablestore_placement::{ClusterMap, Incarnation, Member, Office, StorageId, Strategies};
 
 use crate::looked::Looked;
 use crate::timer::Timer;
@@ -62,6 +62,8 @@ pub struct Controller {
     pub(crate) gone: Gone,
     /// Whom the voters hear, also while another node leads.
     pub(crate) hearing: Hearing,
+    /// Which start of each voter answered last.
+    pub(crate) starts: BTreeMap<StorageId, Incarnation>,
     /// Since when this node has not heard a majority.
     pub(crate) alone_since: Option<Duration>,
     /// When this node last gave the leadership away because of a broken connection.
@@ -111,6 +113,7 @@ impl Controller {
             detector: AccrualDetector::new(detector),
             gone: Gone::default(),
             hearing: Hearing::default(),
+            starts: BTreeMap::new(),
             alone_since: None,
             handed_over: None,
             whole_since: BTreeMap::new(),
@@ -236,7 +239,8 @@ impl Controller {
         let suspect_after = self.detector.settings().suspect_after_max;
         for (node, heard) in self.hearing.last_heard() {
             let member = self.map.members.get(&node);
-            let Some(member) = member.filter(|member| member.is_live()) else {
+            let is_known = |member: &&Member| member.is_live() && self.hears_start_of(member);
+            let Some(member) = member.filter(is_known) else {
                 continue;
             };
             let heard = heard.max(now.saturating_sub(suspect_after));
@@ -259,7 +263,9 @@ impl Controller {
                 incarnation,
                 hears,
             } => {
-                if let Some(incarnation) = incarnation.map(seen) {
+                if let Some(start) = incarnation {
+                    self.starts.insert(node, start);
+                    let incarnation = seen(start);
                     let evidence = Evidence::Heard { node, incarnation };
                     self.detector.take(now, evidence);
                 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tablestore_health::{Detector, Evidence};
-use tablestore_placement::{Decision, DecisionKind, StorageId};
+use tablestore_placement::{Decision, DecisionKind, Member, StorageId};
 
 use crate::{Controller, HEARD_WITHIN, Job, Output, Planned};
 
@@ -29,14 +29,24 @@ impl Controller {
     }
 
     /// Live members, by the map, that have neither answered this leader nor, as voters, been heard
-    /// by this node lately.
+    /// by this node lately, in the start that the map shows: another one may have lost its rows.
     pub(crate) fn unheard(&self) -> BTreeSet<StorageId> {
         let heard = self.hearing.heard(self.at());
-        let is_heard = |member: &StorageId| {
-            *member == self.me || self.answers.contains_key(member) || heard.contains(member)
+        let is_heard = |member: &Member| {
+            let answer = self.answers.get(&member.storage);
+            member.storage == self.me
+                || answer.is_some_and(|answer| answer.incarnation == member.incarnation)
+                || (heard.contains(&member.storage) && self.hears_start_of(member))
         };
-        let live = self.map.live_members().map(|member| member.storage);
-        live.filter(|member| !is_heard(member)).collect()
+        let live = self.map.live_members();
+        live.filter(|member| !is_heard(member))
+            .map(|member| member.storage)
+            .collect()
+    }
+
+    /// Whether what was last heard of a voter came from the start that the map shows.
+    pub(crate) fn hears_start_of(&self, member: &Member) -> bool {
+        self.starts.get(&member.storage) == Some(&member.incarnation)
     }
 
     /// Tells the detector the time, unless nobody is heard: then it is this node that is cut off,
