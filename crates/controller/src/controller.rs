@@ -74,6 +74,8 @@ pub struct Controller {
     /// Proposals under way.
     pub(crate) jobs: BTreeSet<Job>,
     pub(crate) lead: Option<Lead>,
+    /// The map when it began to lead.
+    pub(crate) led_from: Arc<ClusterMap>,
     /// What the members last answered to this leader.
     pub(crate) answers: BTreeMap<StorageId, SignOfWork>,
     pub(crate) changed_at: Duration,
@@ -113,13 +115,14 @@ impl Controller {
             detector: AccrualDetector::new(detector),
             gone: Gone::default(),
             hearing: Hearing::default(),
-            starts: BTreeMap::new(),
+            starts: BTreeMap::from([(me.member, me.incarnation)]),
             alone_since: None,
             handed_over: None,
             whole_since: BTreeMap::new(),
             ticked: Duration::ZERO,
             jobs: BTreeSet::new(),
             lead: None,
+            led_from: Arc::new(ClusterMap::empty()),
             answers: BTreeMap::new(),
             changed_at: Duration::ZERO,
             copying_refused: false,
@@ -207,6 +210,7 @@ impl Controller {
         }
         let since = self.at();
         self.lead = Some(Lead { since, term });
+        self.led_from = Arc::clone(&self.map);
         self.whole_since.clear();
         self.answers.clear();
         let settings = self.detector.settings().clone();
@@ -330,9 +334,10 @@ impl Controller {
     }
 
     fn map_changed(&mut self, map: Arc<ClusterMap>) {
-        self.map = map;
+        let before = std::mem::replace(&mut self.map, map);
         self.know_members();
         if self.lead.is_some() {
+            self.ask_new_starts(&before);
             self.act_on_deaths();
             self.act_on_restarts();
         }

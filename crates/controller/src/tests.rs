@@ -7,8 +7,8 @@ use std::time::Duration;
 use tablestore_health::{Probe, Work};
 use tablestore_placement::testing::{catch_up, cluster, create_table, definition, registration};
 use tablestore_placement::{
-    ClusterMap, Command, DecisionKind, Incarnation, MemberState, Office, StorageId, Strategies,
-    TableDefinition, plan,
+    ClusterMap, Command, DecisionKind, Epoch, Incarnation, MemberState, Office, StorageId,
+    Strategies, TableDefinition, plan,
 };
 
 use crate::{
@@ -615,6 +615,62 @@ fn a_start_that_the_map_shows_is_not_heard_because_a_later_one_is() {
         bench.run(ms(50));
         bench.decide();
     }
+}
+
+#[test]
+fn of_two_that_are_gone_neither_is_given_what_the_other_had() {
+    let mut bench = Bench::with(&definition(8, 2, 1));
+    bench.run(ms(250));
+    bench.hint(SECOND);
+    bench.hint(THIRD);
+    bench.lead(1);
+    let proposals = bench.proposals();
+    assert_eq!(proposals.len(), 2, "both are heard until a moment ago");
+    for (_, proposal) in proposals {
+        let change = proposal.change(&Strategies::built_in(), &bench.map);
+        let given = change.expect("a member is gone").assignments;
+        let mut given = given.iter().filter_map(|change| change.next.primary);
+        assert!(given.all(|primary| primary == ME));
+    }
+}
+
+#[test]
+fn a_replica_that_has_stopped_is_not_left_alone_in_the_set() {
+    let mut bench = Bench::with(&definition(8, 2, 1));
+    bench.run(ms(250));
+    bench.lead(1);
+    let stopped: Vec<_> = bench
+        .map
+        .partitions()
+        .filter(|(_, _, a)| a.primary_member() == Some(SECOND) && a.in_sync.contains(&THIRD))
+        .map(|(partition, ..)| partition)
+        .collect();
+    assert!(!stopped.is_empty());
+    let replicas = stopped.iter().map(|partition| ReplicaProgress {
+        partition: *partition,
+        epoch: Epoch(1),
+        end: 0,
+        stopped: Some("its rows are lost".to_owned()),
+    });
+    let answer = SignOfWork {
+        incarnation: START,
+        replicas: replicas.collect(),
+        ..SignOfWork::default()
+    };
+    // In the same moment: the others are not taken from the sets yet.
+    let (node, sent) = (THIRD, bench.at);
+    bench.handle(Input::Answered { node, sent, answer });
+    bench.hint(SECOND);
+    let proposals = bench.proposals();
+    let down = proposals.iter().find(|(_, p)| p.job == Job::Down(SECOND));
+    let (_, down) = down.expect("the second is gone");
+    let change = down.change(&Strategies::built_in(), &bench.map);
+    let given = change.expect("a member is gone").assignments;
+    assert!(
+        given
+            .iter()
+            .all(|change| !stopped.contains(&change.partition))
+    );
 }
 
 #[test]

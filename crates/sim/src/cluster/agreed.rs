@@ -217,6 +217,7 @@ impl World {
     }
 
     pub(super) fn decide(&mut self, life: Life, proposal: Decided) {
+        self.tell(|| format!("n{} decides {proposal:?}", life.slot));
         let waits = For::Decision(life, proposal.job);
         let decision = agreement::Proposal::Decision {
             term: proposal.term,
