@@ -41,7 +41,8 @@ impl Mutant {
             // A map that lost entries may as well never come to rest.
             Self::ShortenedLogAccepted => &["Consensus", "End", "Liveness"],
             Self::DeposedControllerDecides => &["Consensus"],
-            Self::OlderDiskAccepted => &["Stopped", "Liveness", "Durable", "Start"],
+            // What it had acknowledged and lost, others may replace by something else.
+            Self::OlderDiskAccepted => &["Stopped", "Liveness", "Durable", "Start", "agreement"],
         }
     }
 }

@@ -80,6 +80,8 @@ pub(crate) struct Chances {
     pub(crate) themes: Chance,
     /// How fast clocks go.
     pub(crate) clocks: Chance,
+    /// What a run is made for that was made for nothing so far.
+    pub(crate) more_themes: Chance,
 }
 
 impl Chances {
@@ -96,6 +98,7 @@ impl Chances {
             ending: of(8),
             themes: of(9),
             clocks: of(10),
+            more_themes: of(11),
         }
     }
 }

@@ -187,6 +187,8 @@ impl Scenario {
         let mut scenario = Self::new(&mut chance.sizes, &mut chance.faults);
         if let Some(theme) = Theme::of(&mut chance.themes) {
             scenario.dedicate(theme, &mut chance.themes);
+        } else if let Some(theme) = Theme::of_others(&mut chance.more_themes) {
+            scenario.dedicate(theme, &mut chance.more_themes);
         }
         scenario.has_second_opinion = seed.is_multiple_of(OPINION_EVERY);
         scenario.make_smaller(&options.smaller);

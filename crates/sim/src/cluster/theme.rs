@@ -1,4 +1,4 @@
-//! Situations that chance alone brings about too seldom: one run in two is made for one of them.
+//! Situations that chance alone brings about too seldom: six runs in ten are made for one of them.
 //! Knows nothing of what comes of it.
 
 use std::time::Duration;
@@ -26,6 +26,8 @@ pub(crate) enum Theme {
     Crowds,
     /// Rows are lost that the journal has let go of.
     Losses,
+    /// Machines get disks from before a start that the cluster knows.
+    OlderDisks,
     /// Tables and machines come and go under nodes that are behind.
     Strangers,
 }
@@ -47,9 +49,24 @@ impl Theme {
         Self::Strangers,
     ];
 
+    /// Those of runs that were given none of them: what is drawn for the others stays as it is.
+    const OTHERS: [Self; 5] = [
+        Self::OlderDisks,
+        Self::OlderDisks,
+        Self::Deafness,
+        Self::Outage,
+        Self::Outage,
+    ];
+
     /// Half of the runs have one.
     pub(crate) fn of(chance: &mut Chance) -> Option<Self> {
         let themes = chance.happens(500).then_some(&Self::ALL[..]);
+        chance.pick(themes.unwrap_or_default())
+    }
+
+    /// One in five of the runs that were given none has one of these.
+    pub(crate) fn of_others(chance: &mut Chance) -> Option<Self> {
+        let themes = chance.happens(200).then_some(&Self::OTHERS[..]);
         chance.pick(themes.unwrap_or_default())
     }
 }
@@ -67,6 +84,7 @@ impl Scenario {
             Theme::Returns => self.come_back(chance),
             Theme::Crowds => self.crowd(chance),
             Theme::Losses => self.lose(chance),
+            Theme::OlderDisks => self.age_disks(chance),
             Theme::Strangers => self.mix_strangers_in(chance),
         }
         self.faults.sort_by_key(|fault| fault.at_us);
@@ -110,34 +128,46 @@ impl Scenario {
     }
 
     fn hold_commits_up(&mut self, chance: &mut Chance) {
-        // With four nodes a quarter of the partitions is where two of three may be down: as many
-        // as there are flushes at a time, which cannot be flushed and hold the journal up.
+        // What waits to be committed cannot be flushed: where that is as much as there are flushes
+        // at a time, it holds the journal up. With four nodes a quarter of the partitions is where
+        // two of three may be down; where the disks of all others are slow, all wait.
         (self.nodes, self.replicas, self.min_in_sync) = (4, 3, 2);
         self.many_clients(chance);
         self.keys = 100;
         self.value_bytes = 3_000;
+        self.writes_per_mille = 700;
         self.clients *= 2;
-        self.given.segments_max = chance.between(3, 5) as usize;
-        self.given.plane.unflushed_bytes_max = 1 << 20;
-        self.plan(chance, &[Kind::DownTwo], 3, &[500 * MS, 1_200 * MS]);
+        // A flush is over long before a commit.
+        self.quick_lanes = true;
+        self.sync_us = self.sync_us.max(MS);
+        self.faults_end_us = 2_500 * MS;
+        self.given.segments_max = 3;
+        self.given.controller.rereplicate_after = Duration::from_millis(3_000);
+        let plane = &mut self.given.plane;
+        plane.unflushed_bytes_max = 1 << 20;
+        // Whoever is slow is waited for.
+        plane.replica.lag_timeout = Duration::from_millis(400);
+        let kinds = [Kind::SlowOthers, Kind::SlowOthers, Kind::DownTwo];
+        self.plan(chance, &kinds, 6, &[500 * MS, 1_200 * MS]);
     }
 
     fn deafen_often(&mut self, chance: &mut Chance) {
         self.many_clients(chance);
         // A write at the deaf one holds its client up: most read, so that some still ask it.
-        self.clients *= 4;
+        self.clients *= 6;
         self.writes_per_mille = 150;
         (self.nodes, self.replicas, self.min_in_sync) = (3, 2, 1);
-        self.keys = 3;
+        self.keys = 2;
         self.faults_end_us = 3_000 * MS;
-        // Some adopt an epoch late: until then they answer as before.
-        self.agreement.wrongs.burst = 200;
+        // Some adopt an epoch late: until then they answer as before. Their successors do not.
+        self.agreement.wrongs.burst = 50;
         let replica = &mut self.given.plane.replica;
         replica.confirm_after = Duration::from_millis(chance.between(5, 15));
         replica.confirm_give_up_after = Duration::from_millis(chance.between(20, 60));
         // A successor commits when the deaf one is out, which is before connections break.
         replica.lag_timeout = Duration::from_millis(110);
-        self.plan(chance, &[Kind::Deafen], 12, &[200 * MS, 260 * MS, 290 * MS]);
+        let lasts_us = [200 * MS, 260 * MS, 290 * MS];
+        self.plan(chance, &[Kind::Deafen], 16, &lasts_us);
     }
 
     fn start_quickly(&mut self, chance: &mut Chance) {
@@ -155,17 +185,23 @@ impl Scenario {
     }
 
     fn depose(&mut self, chance: &mut Chance) {
-        self.agreement.wrongs.told_late = 700;
+        self.agreement.wrongs.told_late = 900;
         self.given.controller.rereplicate_after = Duration::from_millis(300);
-        for _ in 0..3 {
+        self.faults_end_us = 4_000 * MS;
+        for _ in 0..5 {
             let whom = chance.below(u64::MAX);
-            let at_us = chance.between(200 * MS, self.faults_end_us);
+            let at_us = chance.between(200 * MS, self.faults_end_us - 700 * MS);
             let kind = chance.pick(&[Kind::PauseLeader, Kind::IsolateLeader]);
+            // So long that another one is elected.
             let kind = kind.unwrap_or(Kind::PauseLeader);
-            self.plan_one(at_us, kind, 500 * MS, whom);
-            let kind = chance.pick(&[Kind::Kill, Kind::PowerOff]);
-            let at_us = at_us + chance.between(300 * MS, 600 * MS);
-            self.plan_one(at_us, kind.unwrap_or(Kind::Kill), 900 * MS, whom);
+            self.plan_one(at_us, kind, 600 * MS, whom);
+            // Whoever is back and takes itself for the leader has something to decide.
+            for _ in 0..2 {
+                let whom = chance.below(u64::MAX);
+                let kind = chance.pick(&[Kind::Kill, Kind::PowerOff]);
+                let at_us = at_us + chance.between(600 * MS, 750 * MS);
+                self.plan_one(at_us, kind.unwrap_or(Kind::Kill), 150 * MS, whom);
+            }
         }
     }
 
@@ -220,6 +256,17 @@ impl Scenario {
         self.agreement.wrongs.burst = 300;
         let kinds = [Kind::DropTable, Kind::Restart, Kind::Isolate, Kind::Drain];
         self.plan(chance, &kinds, 8, &[20 * MS, 400 * MS]);
+    }
+
+    fn age_disks(&mut self, chance: &mut Chance) {
+        self.many_clients(chance);
+        // Disks are restored only where everything works and two others have all that counts.
+        self.faults.clear();
+        self.nodes = self.nodes.max(5);
+        (self.replicas, self.min_in_sync) = (3, 2);
+        self.faults_end_us = 2_500 * MS;
+        let lasts_us = [150 * MS, 300 * MS, 500 * MS];
+        self.plan(chance, &[Kind::OlderDisk], 5, &lasts_us);
     }
 
     fn many_clients(&mut self, chance: &mut Chance) {
