@@ -64,6 +64,8 @@ pub struct Controller {
     pub(crate) hearing: Hearing,
     /// Which start of each voter answered last.
     pub(crate) starts: BTreeMap<StorageId, Incarnation>,
+    /// The starts whose connection has ended, and which have not answered since.
+    pub(crate) lost: BTreeMap<StorageId, Incarnation>,
     /// Since when this node has not heard a majority.
     pub(crate) alone_since: Option<Duration>,
     /// When this node last gave the leadership away because of a broken connection.
@@ -115,6 +117,7 @@ impl Controller {
             detector: AccrualDetector::new(detector),
             gone: Gone::default(),
             hearing: Hearing::default(),
+            lost: BTreeMap::new(),
             starts: BTreeMap::from([(me.member, me.incarnation)]),
             alone_since: None,
             handed_over: None,
@@ -269,6 +272,7 @@ impl Controller {
             } => {
                 if let Some(start) = incarnation {
                     self.starts.insert(node, start);
+                    self.lost.remove(&node);
                     let incarnation = seen(start);
                     let evidence = Evidence::Heard { node, incarnation };
                     self.detector.take(now, evidence);
@@ -287,6 +291,7 @@ impl Controller {
                 storage: node,
                 incarnation,
             } => {
+                self.lost.insert(node, incarnation);
                 let incarnation = seen(incarnation);
                 let evidence = Evidence::ConnectionLost { node, incarnation };
                 self.detector.take(now, evidence);

@@ -40,7 +40,9 @@ impl Controller {
             // leader's first map the last leader knew.
             let before = self.led_from.members.get(&member.storage);
             let is_older = before.is_some_and(|before| before.incarnation == member.incarnation);
-            let is_near = member.storage == self.me || heard.contains(&member.storage);
+            let is_lost = self.lost.get(&member.storage) == Some(&member.incarnation);
+            let is_near =
+                member.storage == self.me || (heard.contains(&member.storage) && !is_lost);
             answers || (is_older && is_near && self.hears_start_of(member))
         };
         let is_gone = |member: &Member| {

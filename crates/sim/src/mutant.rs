@@ -40,7 +40,7 @@ impl Mutant {
             Self::Plane(mutant) => of_plane(mutant),
             // A map that lost entries may as well never come to rest.
             Self::ShortenedLogAccepted => &["Consensus", "End", "Liveness"],
-            Self::DeposedControllerDecides => &["Consensus"],
+            Self::DeposedControllerDecides => &["Consensus", "Liveness"],
             // What it had acknowledged and lost, others may replace by something else.
             Self::OlderDiskAccepted => &["Stopped", "Liveness", "Durable", "Start", "agreement"],
         }

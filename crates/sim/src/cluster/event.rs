@@ -7,7 +7,7 @@ use std::fmt;
 use bytes::Bytes;
 use tablestore_controller::{Look, SignOfWork};
 use tablestore_dataplane::{Lane, Reply};
-use tablestore_placement::{Incarnation, StorageId};
+use tablestore_placement::{Incarnation, Office, StorageId};
 
 /// The place of a machine.
 pub(crate) type Slot = usize;
@@ -64,7 +64,8 @@ pub(crate) enum Told {
     /// The connection to a process that died was refused twice.
     Refused {
         slot: Slot,
-        incarnation: Incarnation,
+        /// Whose the directory was, and which start of it.
+        office: Office,
     },
 }
 

@@ -167,7 +167,9 @@ impl World {
             .members
             .values()
             .all(|member| member.state == MemberState::Up);
-        let calm = self.network.is_whole() && all_work && up;
+        // What is undecided may leave a partition to fewer copies than the map shows.
+        let decided = !self.agreement.inner.is_undecided();
+        let calm = self.network.is_whole() && all_work && up && decided;
         first && calm && has_others && self.scenario.min_in_sync > 1 && self.can_lose_voter(slot)
     }
 

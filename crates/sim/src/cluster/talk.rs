@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tablestore_controller::{Input, LinkNews, Look, Output, ReplicaProgress, Sign, SignOfWork};
 use tablestore_health::{Probe, Work};
-use tablestore_placement::{Incarnation, StorageId};
+use tablestore_placement::{Incarnation, Office, StorageId};
 
 use super::World;
 use super::event::{ClusterEvent, Life, Slot, Told};
@@ -224,7 +224,7 @@ impl World {
                 incarnation,
                 found,
             } => self.probed(from, to, (at, incarnation), found),
-            Told::Refused { slot, incarnation } => self.refused(to, slot, incarnation),
+            Told::Refused { slot, office } => self.refused(to, slot, office),
         }
     }
 
@@ -246,8 +246,8 @@ impl World {
     }
 
     /// A connection to a process ended, and its address refuses another one.
-    fn refused(&mut self, to: Life, slot: Slot, incarnation: Incarnation) {
-        let storage = self.machines[slot].storage;
+    fn refused(&mut self, to: Life, slot: Slot, office: Office) {
+        let (storage, incarnation) = (office.member, office.incarnation);
         let news = LinkNews::Lost {
             storage,
             incarnation,
@@ -316,7 +316,8 @@ impl World {
 
     /// Those that are connected to a process that died notice it.
     pub(super) fn seen_gone(&mut self, life: Life) {
-        let (slot, incarnation) = (life.slot, self.machines[life.slot].incarnation);
+        let slot = life.slot;
+        let office = self.machines[slot].office();
         for other in 0..self.machines.len() {
             if other == slot || !self.network.passes(slot, other) {
                 continue;
@@ -326,7 +327,7 @@ impl World {
             };
             let to = process.life;
             let at = self.now + self.chance.network.between(1_000, 8_000);
-            let what = Told::Refused { slot, incarnation };
+            let what = Told::Refused { slot, office };
             self.queue.push(
                 at,
                 ClusterEvent::Told {
