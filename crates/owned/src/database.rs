@@ -14,11 +14,14 @@ use slatedb::manifest::VersionedManifest;
 use slatedb::{Db, Settings};
 
 use crate::clock::StampClock;
+use crate::error::{OpenError, StorageError};
 use crate::settings::OwnedSettings;
 use crate::storage::Storage;
 
 /// How many full tables of recent writes a read looks into at most, before writes wait.
 const RECENT_TABLES_MAX: usize = 16;
+/// How long an opener waits for what the storage says of the database.
+const READ_FOR: Duration = Duration::from_secs(30);
 /// How long an opener tries to claim its epoch.
 const CLAIM_FOR: Duration = Duration::from_secs(30);
 
@@ -26,9 +29,14 @@ const CLAIM_FOR: Duration = Duration::from_secs(30);
 pub(crate) async fn manifest(
     storage: &Storage,
     prefix: &str,
-) -> Result<Option<VersionedManifest>, slatedb::Error> {
+) -> Result<Option<VersionedManifest>, OpenError> {
     let admin = slatedb::admin::Admin::builder(prefix, Arc::clone(&storage.objects)).build();
-    Box::pin(admin.read_manifest(None)).await
+    // By itself it asks a silent storage for ever.
+    let read = tokio::time::timeout(READ_FOR, Box::pin(admin.read_manifest(None))).await;
+    match read {
+        Ok(read) => Ok(read?),
+        Err(_) => Err(StorageError::Silent { within: READ_FOR }.into()),
+    }
 }
 
 /// Opens the database, and makes it if it is not there, as the successor of the writer that had

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use slatedb::{CloseReason, ErrorKind, object_store};
 use tablestore_replication::RequestId;
@@ -22,6 +23,12 @@ pub enum StorageError {
         path: PathBuf,
         /// What was said.
         source: Arc<object_store::Error>,
+    },
+    /// The storage did not answer in time; nothing was changed.
+    #[error("the storage has not answered within {within:?}")]
+    Silent {
+        /// How long was waited.
+        within: Duration,
     },
     /// The database failed. It must be opened again, from the map on.
     #[error("the database of the partition failed")]

@@ -263,3 +263,69 @@ async fn a_write_that_changes_nothing_is_not_answered_by_a_former_owner_either()
     assert!(is_fenced(&answer), "{answer:?}");
     owner.close().await;
 }
+
+/// Owners come and go while eight clients write; each asks whoever opened last, again with the same
+/// id if it was not answered. What was acknowledged is there, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_or_done_twice_while_owners_take_over_from_each_other() {
+    const CLIENTS: u32 = 8;
+    const WRITES: u32 = 60;
+    let shared = Shared::new();
+    let (last, seen) = tokio::sync::watch::channel(Arc::new(shared.open().await));
+    let client = |number: u32| {
+        let mut seen = seen.clone();
+        async move {
+            let mut versions = Vec::new();
+            for count in 1..=WRITES {
+                let condition = match versions.last() {
+                    None => Condition::IfAbsent,
+                    Some(version) => Condition::IfVersion(*version),
+                };
+                let text = format!(r#"{{"count":{count}}}"#);
+                let asked = write(
+                    u128::from(number) << 64 | u128::from(count),
+                    &put(number, &text, condition),
+                );
+                // Ends: at each try an owner is asked that opened after the last try.
+                let written = loop {
+                    let owner = Arc::clone(&seen.borrow_and_update());
+                    match owner.write(asked.clone()).await {
+                        Ok(written) => break written,
+                        Err(WriteError::NotApplied(_) | WriteError::OutcomeUnknown(_)) => {
+                            seen.changed().await.unwrap();
+                        }
+                        Err(other) => panic!("{other}"),
+                    }
+                };
+                assert_eq!(
+                    effect(written),
+                    Effect::Done,
+                    "client {number}, write {count}"
+                );
+                versions.push(written.outcome.version);
+            }
+        }
+    };
+    let clients = futures_util::future::join_all((0..CLIENTS).map(client));
+    let take_overs = async {
+        let mut owners = 1;
+        loop {
+            last.send_replace(Arc::new(shared.open().await));
+            owners += 1;
+            tokio::task::yield_now().await;
+            if owners > 30 {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        _ = clients => {}
+        () = take_overs => {}
+    }
+    let owner = shared.open().await;
+    for number in 0..CLIENTS {
+        let (_, found) = row(&owner, number).await.unwrap();
+        assert_eq!(found, item(&format!(r#"{{"count":{WRITES}}}"#)));
+    }
+    owner.close().await;
+}
