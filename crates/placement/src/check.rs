@@ -44,6 +44,9 @@ pub enum Rule {
     /// The replicas of an active table stay: to change them takes a step in which both sets answer,
     /// which is not built.
     ActiveReplicasStay,
+    /// Where rows are in shared storage the owner is the only replica, and another one becomes that
+    /// only together with the office.
+    OwnerAlone,
 }
 
 impl fmt::Display for Rule {
@@ -70,6 +73,7 @@ impl Rule {
             Self::ReplicaCount => "replica_count",
             Self::NoOffice => "no_office",
             Self::ActiveReplicasStay => "active_replicas_stay",
+            Self::OwnerAlone => "owner_alone",
         }
     }
 }
@@ -144,21 +148,22 @@ pub fn transition(
         after.epoch == epoch && after.version == before.version.next(),
         Rule::EpochRisesByOne,
     )?;
+    let copies = definition.data_path().has_copies();
+    let moves = primary_changes && after.primary.is_some();
     if let Some(office) = after.primary.filter(|_| primary_changes) {
-        ensure(
-            before.in_sync.contains(&office.member),
-            Rule::PrimaryFromInSync,
-        )?;
+        // Rows in shared storage are at hand for every member.
+        let has_rows = !copies || before.in_sync.contains(&office.member);
+        ensure(has_rows, Rule::PrimaryFromInSync)?;
         ensure(map.is_filled(Some(office)), Rule::PrimaryIsLive)?;
     }
     let grows = after
         .in_sync
         .iter()
         .any(|storage| !before.in_sync.contains(storage));
-    ensure(!grows, Rule::InSyncGrowsByPrimary)?;
+    ensure(!grows || copies || moves, Rule::OwnerAlone)?;
+    ensure(!grows || !copies, Rule::InSyncGrowsByPrimary)?;
     // Whoever is in sync has every committed entry, so those that stay lose nothing by it.
     let deposed = before.primary_member().filter(|_| primary_changes);
-    let moves = primary_changes && after.primary.is_some();
     let useless = |s: &StorageId| {
         let replaced = moves && (Some(*s) == deposed || !map.is_live(*s));
         replaced || stopped.contains(s)
@@ -261,6 +266,9 @@ fn shape(definition: &TableDefinition, after: &Assignment) -> Result<(), Rule> {
     )?;
     ensure(in_sync.is_subset(&replicas), Rule::InSyncWithinReplicas)?;
     let primary = after.primary_member();
+    let alone = replicas.len() == 1 && in_sync == replicas;
+    let copies = definition.data_path().has_copies();
+    ensure(copies || alone, Rule::OwnerAlone)?;
     ensure(
         primary.is_none_or(|storage| in_sync.contains(&storage)),
         Rule::PrimaryInSync,

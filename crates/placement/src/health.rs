@@ -77,7 +77,9 @@ pub(crate) fn copies(
             let dead = replicas(assignment).saturating_sub(health.replicas_live);
             majority(assignment).saturating_sub(dead)
         }
-        _ => health.in_sync_live,
+        // The storage has it, whoever dies.
+        DataPath::SingleOwner => definition.min_in_sync,
+        DataPath::PrimaryBackup => health.in_sync_live,
     }
 }
 

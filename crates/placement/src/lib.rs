@@ -35,11 +35,13 @@ pub use map::{
     MemberState, Office, Table, TableDefinition,
 };
 pub use strategy::{
-    Active, DataPath, Happening, NewTable, PrimaryBackup, Reaction, Reports, Strategies, Strategy,
-    StrategyUnknown,
+    Active, DataPath, Happening, NewTable, Partition, PrimaryBackup, Reaction, Reports, Strategies,
+    Strategy, StrategyUnknown,
 };
 
 /// The name of the strategy in which every replica takes reads and writes.
 pub const ACTIVE: &str = "active";
+/// The name of the strategy in which one owner serves each partition from shared storage.
+pub const PARTITION: &str = "partition";
 /// The name of the default strategy.
 pub const PRIMARY_BACKUP: &str = "primary-backup";

@@ -2,6 +2,7 @@
 //! waits, and may be wrong: the framework checks whatever it returns (see [`crate::check`]).
 
 mod active;
+mod partition;
 mod primary_backup;
 
 use std::collections::BTreeMap;
@@ -9,11 +10,12 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::{
-    ACTIVE, ClusterMap, Epoch, NextAssignment, PRIMARY_BACKUP, PartitionId, StorageId, Table,
-    TableDefinition, TableId,
+    ACTIVE, ClusterMap, Epoch, NextAssignment, PARTITION, PRIMARY_BACKUP, PartitionId, StorageId,
+    Table, TableDefinition, TableId,
 };
 
 pub use active::Active;
+pub use partition::Partition;
 pub use primary_backup::PrimaryBackup;
 
 /// The ways in which rows are replicated; they are part of the framework, not of a strategy.
@@ -34,6 +36,13 @@ impl DataPath {
     pub fn has_offices(self) -> bool {
         self != Self::Active
     }
+
+    /// Whether replicas hold copies of the rows; else these are in a storage that all members see,
+    /// and whoever holds the office is the only replica.
+    #[must_use]
+    pub fn has_copies(self) -> bool {
+        self != Self::SingleOwner
+    }
 }
 
 impl TableDefinition {
@@ -43,6 +52,7 @@ impl TableDefinition {
     pub fn data_path(&self) -> DataPath {
         match self.strategy.as_str() {
             ACTIVE => DataPath::Active,
+            PARTITION => DataPath::SingleOwner,
             _ => DataPath::PrimaryBackup,
         }
     }
@@ -122,7 +132,7 @@ pub struct Strategies {
 }
 
 impl Strategies {
-    /// The built-in ones.
+    /// The built-in ones. [`Partition`] is not among them: nothing serves its tables yet.
     #[must_use]
     pub fn built_in() -> Self {
         let mut strategies = Self::default();

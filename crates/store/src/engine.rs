@@ -65,6 +65,12 @@ impl Scan {
         }
     }
 
+    /// Whether no key can lie between the bounds.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        is_empty_range(&self.from, &self.to)
+    }
+
     /// The rows whose key starts with `prefix`, up to a limit.
     #[must_use]
     pub fn prefix(prefix: &[u8], limit: usize, bytes_max: usize) -> Self {

@@ -3,10 +3,13 @@
 //! and of who decides that an entry is committed.
 
 mod effect;
+mod single;
 
 use thiserror::Error;
 
 pub use self::effect::Effect;
+use self::single::answer;
+pub use self::single::{RowChange, apply_to_row, reads_row};
 use crate::engine::{Engine, EngineError, RowWrite};
 use crate::item::codec::{self, CodecError, Input, VERSION_BYTES};
 use crate::item::{Item, Value};
@@ -264,32 +267,11 @@ pub fn apply_mutations(
         } else {
             None
         };
-        let version = match &current {
-            Some(value) => Some(row_version(index, value)?),
-            None => None,
-        };
         pending.index = index;
-        if !holds(request.condition, version) {
-            let version = version.unwrap_or(0);
-            results.push(Applied {
-                effect: Effect::ConditionFailed,
-                version,
-            });
-            continue;
-        }
-        results.push(change(index, &request, current.as_deref(), &mut pending)?);
+        results.push(answer(index, &request, current.as_deref(), &mut pending)?);
     }
     pending.write(engine, partition)?;
     Ok(results)
-}
-
-fn holds(condition: Condition, version: Option<u64>) -> bool {
-    match condition {
-        Condition::None => true,
-        Condition::IfVersion(wanted) => version == Some(wanted),
-        Condition::IfAbsent => version.is_none(),
-        Condition::IfPresent => version.is_some(),
-    }
 }
 
 fn change<'a>(

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{Requirement, strategy};
 use crate::{
-    Active, ClusterMap, DataPath, Happening, NewTable, NextAssignment, PartitionId, PrimaryBackup,
-    Reaction, Rule, Strategies, Strategy, Table,
+    Active, ClusterMap, DataPath, Happening, NewTable, NextAssignment, Partition, PartitionId,
+    PrimaryBackup, Reaction, Rule, Strategies, Strategy, Table,
 };
 
 #[test]
@@ -23,6 +23,52 @@ fn the_active_strategy_passes_with_offices_nowhere_and_replicas_that_stay() {
     let passed = strategy(&Arc::new(Active)).expect("it keeps all requirements");
     assert!(passed.clusters >= 200 && passed.happenings > 2_000);
     assert_eq!(Active.data_path(), DataPath::Active);
+}
+
+#[test]
+fn the_strategy_of_single_owners_passes_and_chooses_successors_from_all_members() {
+    let passed = strategy(&Arc::new(Partition)).expect("it keeps all requirements");
+    assert!(passed.clusters >= 200 && passed.happenings > 2_000);
+    assert_eq!(Partition.data_path(), DataPath::SingleOwner);
+    let built_in = Strategies::built_in();
+    assert!(
+        built_in.named(crate::PARTITION).is_err(),
+        "nothing serves it"
+    );
+}
+
+/// Owners with a second replica.
+#[derive(Debug)]
+struct OwnerInCompany;
+
+impl Strategy for OwnerInCompany {
+    fn data_path(&self) -> DataPath {
+        DataPath::SingleOwner
+    }
+
+    fn assign(&self, map: &ClusterMap, table: &NewTable<'_>) -> Vec<NextAssignment> {
+        let mut all = Partition.assign(map, table);
+        for next in &mut all {
+            next.replicas.extend(map.members.keys().copied());
+            next.replicas.sort_unstable();
+            next.replicas.dedup();
+            next.replicas.truncate(2);
+            next.in_sync = next.replicas.clone();
+            next.primary = next.in_sync.first().copied();
+        }
+        all
+    }
+
+    fn react(&self, map: &ClusterMap, table: &Table, happening: &Happening<'_>) -> Vec<Reaction> {
+        Partition.react(map, table, happening)
+    }
+}
+
+#[test]
+fn an_owner_in_company_is_refused() {
+    let broken = strategy(&Arc::new(OwnerInCompany)).expect_err("it has a second replica");
+    let expected = [Rule::OwnerAlone, Rule::ReplicaCount].map(Requirement::Framework);
+    assert!(expected.contains(&broken.requirement), "{broken}");
 }
 
 /// The active strategy with a primary of its own.

@@ -40,6 +40,7 @@ impl Trial {
         let mut strategies = Strategies::default();
         let name = match strategy.data_path() {
             DataPath::Active => crate::ACTIVE,
+            DataPath::SingleOwner => crate::PARTITION,
             _ => crate::PRIMARY_BACKUP,
         };
         strategies.register(name, Arc::clone(&strategy));
@@ -47,6 +48,10 @@ impl Trial {
         for _ in 0..2 {
             let replicas = 1 + dice.below(4) as u32;
             let min_in_sync = 1 + dice.below(replicas as usize) as u32;
+            let (replicas, min_in_sync) = match strategy.data_path().has_copies() {
+                true => (replicas, min_in_sync),
+                false => (1, 1),
+            };
             definitions.push(TableDefinition {
                 strategy: name.to_owned(),
                 ..definition(1 << dice.below(5), replicas, min_in_sync)

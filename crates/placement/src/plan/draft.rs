@@ -57,10 +57,14 @@ impl<'a> Draft<'a> {
         self.original.tables.values()
     }
 
-    /// Those of them whose replicas may be moved: an active table keeps its own.
+    /// Those of them whose replicas may be moved: an active table keeps its own, and where there
+    /// are no copies only offices move.
     pub(crate) fn movable_tables(&self) -> impl Iterator<Item = &'a Table> + use<'a> {
         let tables = self.original.tables.values();
-        tables.filter(|table| table.definition.data_path().has_offices())
+        tables.filter(|table| {
+            let path = table.definition.data_path();
+            path.has_offices() && path.has_copies()
+        })
     }
 
     /// All partitions as they were, to go through them while the draft changes.

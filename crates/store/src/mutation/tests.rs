@@ -328,3 +328,31 @@ fn o14_only_a_delete_is_told_from_what_needs_room() {
     assert!(!is_delete(&put.encode()));
     assert!(!is_delete(&[]));
 }
+
+#[test]
+fn one_row_at_hand_becomes_what_the_engine_makes_of_it() {
+    let engine = engine();
+    let steps = [
+        patch(r#"{"n":9}"#, &["m"], Condition::IfPresent),
+        put(r#"{"n":1,"m":2}"#, Condition::IfAbsent),
+        put(r#"{"n":2}"#, Condition::IfAbsent),
+        patch(r#"{"n":9}"#, &["m"], Condition::IfPresent),
+        put(r#"{"n":3}"#, Condition::IfVersion(4)),
+        delete(Condition::None),
+        delete(Condition::None),
+    ];
+    for (index, mutation) in (1..).zip(&steps) {
+        let payload = mutation.encode();
+        let current = engine.get(1, KEY).unwrap();
+        assert!(current.is_none() || reads_row(&payload).unwrap());
+        let (applied, change) = apply_to_row(index, &payload, current.as_deref()).unwrap();
+        let by_engine = apply_mutations(&engine, 1, &[(index, &payload)]).unwrap();
+        assert_eq!(by_engine, [applied]);
+        let now = engine.get(1, KEY).unwrap();
+        match change {
+            RowChange::Keep => assert_eq!(now, current),
+            RowChange::Put(value) => assert_eq!(now.as_deref(), Some(&value[..])),
+            RowChange::Delete => assert_eq!(now, None),
+        }
+    }
+}
