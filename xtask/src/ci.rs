@@ -21,6 +21,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// A clean build of everything, tests included, on two slow cores.
 const BUILD_LIMIT: Duration = Duration::from_secs(25 * 60);
 const SHORT_LIMIT: Duration = MINUTE;
+/// The feature that brings deliberate faults into the cores.
+const FAULTS: &str = "mutants";
 /// A target without `std`, the smallest to install.
 const BARE_TARGET: &str = "wasm32v1-none";
 const SIM_LIMIT: Duration = Duration::from_secs(10 * 60);
@@ -37,6 +39,7 @@ pub(crate) fn run(workspace: &Workspace, quick: bool) -> Result<()> {
         ("tidy", Box::new(|| tidy::run(workspace, false))),
         ("lints", Box::new(lints)),
         ("tests", Box::new(tests)),
+        ("no deliberate faults", Box::new(no_deliberate_faults)),
         ("ring without std", Box::new(ring_without_std)),
         ("golden vectors", Box::new(|| golden_vectors(workspace))),
         ("documentation examples", Box::new(documentation_examples)),
@@ -108,6 +111,26 @@ fn nextest_is_installed() -> bool {
     let mut command = cargo();
     command.args(["nextest", "--version"]).stderr(Stdio::null());
     run::output(&mut command, SHORT_LIMIT).is_ok_and(|(status, _)| status.success())
+}
+
+/// The server, built by itself, has no deliberate fault in it; the simulation has.
+fn no_deliberate_faults() -> Result<()> {
+    let has_them = |package: &str| -> Result<bool> {
+        let mut command = cargo();
+        command.args(["tree", "--package", package, "--edges", "normal"]);
+        command.args(["--all-features", "--prefix", "none", "--format", "{p} {f}"]);
+        let (status, tree) = run::output(&mut command, SHORT_LIMIT)?;
+        anyhow::ensure!(status.success(), "{} failed", run::name(&command));
+        let features = tree.lines().filter_map(|line| line.split(' ').next_back());
+        let mut features = features.flat_map(|list| list.split(','));
+        Ok(features.any(|feature| feature == FAULTS))
+    };
+    anyhow::ensure!(has_them("tablestore-sim")?, "the feature {FAULTS} is gone");
+    anyhow::ensure!(
+        !has_them("tablestore-node")?,
+        "the server would be built with the feature {FAULTS}"
+    );
+    Ok(())
 }
 
 /// Builds the ring for a target that has no `std`, if that is installed.
