@@ -118,7 +118,7 @@ impl Controller {
             gone: Gone::default(),
             hearing: Hearing::default(),
             lost: BTreeMap::new(),
-            starts: BTreeMap::from([(me.member, me.incarnation)]),
+            starts: BTreeMap::new(),
             alone_since: None,
             handed_over: None,
             whole_since: BTreeMap::new(),
@@ -220,8 +220,13 @@ impl Controller {
         self.detector = AccrualDetector::new(settings);
         self.know_members();
         self.recall_voters();
+        // What is to be done at once waits for this node's own answer, which comes first.
         self.beat();
         self.notice(NoticeKind::Controller, None, None);
+    }
+
+    /// This node has said what of its own works: now it can decide.
+    pub(crate) fn begin_to_lead(&mut self) {
         // The silence that made this node the controller has lasted long enough to ask the others
         // at once.
         self.tick();

@@ -68,6 +68,9 @@ impl Controller {
         let before = self.answers.insert(node, answer);
         // What waited for a word of this start need not wait longer.
         if before.is_none_or(|before| before.incarnation != start) {
+            if node == self.me && self.lead.is_some() {
+                self.begin_to_lead();
+            }
             self.review();
         }
     }

@@ -41,8 +41,7 @@ impl Controller {
             let before = self.led_from.members.get(&member.storage);
             let is_older = before.is_some_and(|before| before.incarnation == member.incarnation);
             let is_lost = self.lost.get(&member.storage) == Some(&member.incarnation);
-            let is_near =
-                member.storage == self.me || (heard.contains(&member.storage) && !is_lost);
+            let is_near = heard.contains(&member.storage) && !is_lost;
             answers || (is_older && is_near && self.hears_start_of(member))
         };
         let is_gone = |member: &Member| {

@@ -8,7 +8,7 @@ use tablestore_health::{Probe, Work};
 use tablestore_placement::testing::{catch_up, cluster, create_table, definition, registration};
 use tablestore_placement::{
     ClusterMap, Command, DecisionKind, Epoch, Incarnation, MemberState, Office, PARTITION,
-    StorageId, Strategies, TableDefinition, plan,
+    PartitionId, StorageId, Strategies, TableDefinition, plan,
 };
 
 use crate::{
@@ -38,6 +38,8 @@ struct Bench {
     reached: BTreeSet<StorageId>,
     /// Who has started anew, and not registered yet.
     anew: BTreeSet<StorageId>,
+    /// What this node says of its own replicas.
+    mine: Vec<ReplicaProgress>,
     /// Whom those say that they hear.
     hears: BTreeSet<StorageId>,
     /// What others find when they look at a member; none looks by itself.
@@ -72,6 +74,7 @@ impl Bench {
             map: map.clone(),
             reached: ALL.into(),
             anew: BTreeSet::new(),
+            mine: Vec::new(),
             hears: ALL.into(),
             found: None,
             done: Vec::new(),
@@ -130,8 +133,14 @@ impl Bench {
 
     fn answer(&mut self, now: Now, node: StorageId) {
         let incarnation = self.start_of(node);
+        let replicas = if node == ME {
+            self.mine.clone()
+        } else {
+            Vec::new()
+        };
         let answer = SignOfWork {
             incarnation,
+            replicas,
             ..SignOfWork::default()
         };
         let sent = now.since_start;
@@ -635,26 +644,50 @@ fn of_two_that_are_gone_neither_is_given_what_the_other_had() {
 }
 
 #[test]
+fn a_new_leader_gives_itself_no_office_of_a_replica_that_has_stopped() {
+    let mut bench = Bench::with(&definition(8, 2, 1));
+    let mine: Vec<_> = bench
+        .map
+        .partitions()
+        .filter(|(_, _, a)| a.primary_member() == Some(SECOND) && a.in_sync.contains(&ME))
+        .map(|(partition, ..)| partition)
+        .collect();
+    assert!(!mine.is_empty());
+    bench.mine = mine.iter().map(stopped).collect();
+    bench.run(ms(250));
+    bench.hint(SECOND);
+    bench.lead(1);
+    let proposals = bench.proposals();
+    let (_, down) = proposals.first().expect("the second is gone");
+    let change = down.change(&Strategies::built_in(), &bench.map);
+    let given = change.expect("a member is gone").assignments;
+    assert!(given.iter().all(|change| !mine.contains(&change.partition)));
+}
+
+fn stopped(partition: &PartitionId) -> ReplicaProgress {
+    ReplicaProgress {
+        partition: *partition,
+        epoch: Epoch(1),
+        end: 0,
+        stopped: Some("its rows are lost".to_owned()),
+    }
+}
+
+#[test]
 fn a_replica_that_has_stopped_is_not_left_alone_in_the_set() {
     let mut bench = Bench::with(&definition(8, 2, 1));
     bench.run(ms(250));
     bench.lead(1);
-    let stopped: Vec<_> = bench
+    let of_third: Vec<_> = bench
         .map
         .partitions()
         .filter(|(_, _, a)| a.primary_member() == Some(SECOND) && a.in_sync.contains(&THIRD))
         .map(|(partition, ..)| partition)
         .collect();
-    assert!(!stopped.is_empty());
-    let replicas = stopped.iter().map(|partition| ReplicaProgress {
-        partition: *partition,
-        epoch: Epoch(1),
-        end: 0,
-        stopped: Some("its rows are lost".to_owned()),
-    });
+    assert!(!of_third.is_empty());
     let answer = SignOfWork {
         incarnation: START,
-        replicas: replicas.collect(),
+        replicas: of_third.iter().map(stopped).collect(),
         ..SignOfWork::default()
     };
     // In the same moment: the others are not taken from the sets yet.
@@ -669,7 +702,7 @@ fn a_replica_that_has_stopped_is_not_left_alone_in_the_set() {
     assert!(
         given
             .iter()
-            .all(|change| !stopped.contains(&change.partition))
+            .all(|change| !of_third.contains(&change.partition))
     );
 }
 

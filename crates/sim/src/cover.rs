@@ -149,8 +149,8 @@ const USUAL: &[&str] = &[
 const RARE: &[(&str, u64, &str)] = &[
     (
         "a connection was closed by its sender",
-        15,
-        "only tiny queues overrun",
+        5,
+        "limits that fit each other are hardly overrun",
     ),
     (
         "a copy was half switched in",
@@ -196,7 +196,7 @@ const RARE: &[(&str, u64, &str)] = &[
     ("answer: not here", 5, "mostly it is sent on or waits"),
     (
         "the end of an earlier connection was told late",
-        10,
+        5,
         "it must have been closed",
     ),
     (

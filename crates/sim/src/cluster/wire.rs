@@ -220,7 +220,7 @@ impl World {
             return;
         };
         let (life, peer, link) = (session.from, session.peer, session.link);
-        if self.chance.themes.happens(300) {
+        if self.chance.themes.happens(900) {
             let at = self.now + self.chance.themes.below(LATE_NEWS_US);
             self.queue
                 .push(at, ClusterEvent::LateNews { life, peer, link });
