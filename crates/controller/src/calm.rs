@@ -29,7 +29,7 @@ type Proposed = Option<(Plan, Decision)>;
 
 impl Controller {
     fn made(&self, plan: Plan, kind: DecisionKind, why: &str) -> Proposed {
-        let plan = plan.not_relying_on(&self.map, &self.unheard());
+        let plan = plan.relying_on(&self.map, &self.trusted());
         let decision = || Decision::new(kind, self.now.wall_ms).because(why);
         (!plan.is_empty()).then(|| (plan, decision()))
     }

@@ -11,7 +11,7 @@ use tablestore_health::{
     AccrualDetector, Belief, Detector, DetectorSettings, Evidence, Probe, Work,
 };
 use tablestore_placement::plan::{Plan, Settling};
-use tablestore_placement::{ClusterMap, Incarnation, Office, StorageId, Strategies};
+use tablestore_placement::{ClusterMap, Incarnation, Member, Office, StorageId, Strategies};
 
 use crate::looked::Looked;
 use crate::timer::Timer;
@@ -62,6 +62,8 @@ pub struct Controller {
     pub(crate) gone: Gone,
     /// Whom the voters hear, also while another node leads.
     pub(crate) hearing: Hearing,
+    /// Which start of each voter answered last.
+    pub(crate) starts: BTreeMap<StorageId, Incarnation>,
     /// Since when this node has not heard a majority.
     pub(crate) alone_since: Option<Duration>,
     /// When this node last gave the leadership away because of a broken connection.
@@ -72,6 +74,8 @@ pub struct Controller {
     /// Proposals under way.
     pub(crate) jobs: BTreeSet<Job>,
     pub(crate) lead: Option<Lead>,
+    /// The map when it began to lead.
+    pub(crate) led_from: Arc<ClusterMap>,
     /// What the members last answered to this leader.
     pub(crate) answers: BTreeMap<StorageId, SignOfWork>,
     pub(crate) changed_at: Duration,
@@ -111,12 +115,14 @@ impl Controller {
             detector: AccrualDetector::new(detector),
             gone: Gone::default(),
             hearing: Hearing::default(),
+            starts: BTreeMap::from([(me.member, me.incarnation)]),
             alone_since: None,
             handed_over: None,
             whole_since: BTreeMap::new(),
             ticked: Duration::ZERO,
             jobs: BTreeSet::new(),
             lead: None,
+            led_from: Arc::new(ClusterMap::empty()),
             answers: BTreeMap::new(),
             changed_at: Duration::ZERO,
             copying_refused: false,
@@ -204,6 +210,7 @@ impl Controller {
         }
         let since = self.at();
         self.lead = Some(Lead { since, term });
+        self.led_from = Arc::clone(&self.map);
         self.whole_since.clear();
         self.answers.clear();
         let settings = self.detector.settings().clone();
@@ -236,7 +243,8 @@ impl Controller {
         let suspect_after = self.detector.settings().suspect_after_max;
         for (node, heard) in self.hearing.last_heard() {
             let member = self.map.members.get(&node);
-            let Some(member) = member.filter(|member| member.is_live()) else {
+            let is_known = |member: &&Member| member.is_live() && self.hears_start_of(member);
+            let Some(member) = member.filter(is_known) else {
                 continue;
             };
             let heard = heard.max(now.saturating_sub(suspect_after));
@@ -259,7 +267,9 @@ impl Controller {
                 incarnation,
                 hears,
             } => {
-                if let Some(incarnation) = incarnation.map(seen) {
+                if let Some(start) = incarnation {
+                    self.starts.insert(node, start);
+                    let incarnation = seen(start);
                     let evidence = Evidence::Heard { node, incarnation };
                     self.detector.take(now, evidence);
                 }
@@ -324,9 +334,10 @@ impl Controller {
     }
 
     fn map_changed(&mut self, map: Arc<ClusterMap>) {
-        self.map = map;
+        let before = std::mem::replace(&mut self.map, map);
         self.know_members();
         if self.lead.is_some() {
+            self.ask_new_starts(&before);
             self.act_on_deaths();
             self.act_on_restarts();
         }

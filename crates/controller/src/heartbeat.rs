@@ -1,10 +1,11 @@
 //! Asking every node for a sign of work, and one node about another. Knows nothing of how they are
 //! asked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tablestore_health::{Detector, Evidence};
-use tablestore_placement::{MemberState, StorageId};
+use tablestore_placement::{ClusterMap, Member, MemberState, StorageId};
 
 use crate::controller::seen;
 use crate::{Controller, Output, SignOfWork};
@@ -63,7 +64,25 @@ impl Controller {
             work,
         };
         self.detector.take(now, evidence);
-        self.answers.insert(node, answer);
+        let start = answer.incarnation;
+        let before = self.answers.insert(node, answer);
+        // What waited for a word of this start need not wait longer.
+        if before.is_none_or(|before| before.incarnation != start) {
+            self.review();
+        }
+    }
+
+    /// Asks members that have registered a new start for a first word of it.
+    pub(crate) fn ask_new_starts(&mut self, before: &ClusterMap) {
+        let map = Arc::clone(&self.map);
+        let known = |member: &Member| {
+            let before = before.members.get(&member.storage);
+            before.map(|before| before.incarnation) == Some(member.incarnation)
+        };
+        for member in map.live_members().filter(|member| !known(member)) {
+            let to = member.storage;
+            self.output(Output::Heartbeat { to });
+        }
     }
 
     pub(crate) fn probe_suspects(&mut self) {

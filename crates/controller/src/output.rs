@@ -1,7 +1,8 @@
 //! What a controller wants done. Knows nothing of how it is done.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use tablestore_placement::plan::Trusted;
 use tablestore_placement::{Change, ClusterMap, Decision, Incarnation, StorageId, Strategies};
 
 use crate::Planned;
@@ -70,9 +71,8 @@ pub struct Proposal {
     pub term: u64,
     /// What is to be decided.
     pub planned: Planned,
-    /// Members of which this leader has heard nothing yet: the map shows them live because nobody
-    /// was there to see them go. They are given no office.
-    pub unheard: BTreeSet<StorageId>,
+    /// Who is known to be there; nobody else is given an office.
+    pub trusted: Trusted,
     /// On what evidence and why.
     pub decision: Decision,
 }
@@ -83,7 +83,7 @@ impl Proposal {
     #[must_use]
     pub fn change(&self, strategies: &Strategies, map: &ClusterMap) -> Option<Change> {
         let plan = self.planned.plan(strategies, map);
-        let plan = plan.not_relying_on(map, &self.unheard);
+        let plan = plan.relying_on(map, &self.trusted);
         (!plan.is_empty()).then(|| plan.into_change(self.decision.clone()))
     }
 }

@@ -3,12 +3,13 @@
 //!
 //! Knows nothing of how that is known, see `hearing`.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tablestore_health::{Detector, Evidence};
-use tablestore_placement::{Decision, DecisionKind, StorageId};
+use tablestore_placement::plan::Trusted;
+use tablestore_placement::{Decision, DecisionKind, Member};
 
+use crate::stopped::stopped;
 use crate::{Controller, HEARD_WITHIN, Job, Output, Planned};
 
 /// The leadership does not move again within this because of a broken connection.
@@ -28,15 +29,40 @@ impl Controller {
         self.hears_majority().then_some(lead.term)
     }
 
-    /// Live members, by the map, that have neither answered this leader nor, as voters, been heard
-    /// by this node lately.
-    pub(crate) fn unheard(&self) -> BTreeSet<StorageId> {
+    /// Who is known to be there, in the start that the map shows: another one may have lost its
+    /// rows.
+    pub(crate) fn trusted(&self) -> Trusted {
         let heard = self.hearing.heard(self.at());
-        let is_heard = |member: &StorageId| {
-            *member == self.me || self.answers.contains_key(member) || heard.contains(member)
+        let is_heard = |member: &&Member| {
+            let answer = self.answers.get(&member.storage);
+            let answers = answer.is_some_and(|answer| answer.incarnation == member.incarnation);
+            // A ping does not say which replicas have stopped. Of a start that is as old as this
+            // leader's first map the last leader knew.
+            let before = self.led_from.members.get(&member.storage);
+            let is_older = before.is_some_and(|before| before.incarnation == member.incarnation);
+            let is_near = member.storage == self.me || heard.contains(&member.storage);
+            answers || (is_older && is_near && self.hears_start_of(member))
         };
-        let live = self.map.live_members().map(|member| member.storage);
-        live.filter(|member| !is_heard(member)).collect()
+        let is_gone = |member: &Member| {
+            let (storage, incarnation) = (member.storage, member.incarnation);
+            self.gone.seen_at_ms(storage, incarnation).is_some()
+        };
+        let live = self.map.live_members().filter(is_heard);
+        let there = live.filter(|member| !is_gone(member));
+        let stopped = stopped(&self.map, &self.answers).into_iter();
+        Trusted {
+            starts: there
+                .map(|member| (member.storage, member.incarnation))
+                .collect(),
+            stopped: stopped
+                .map(|(partition, member, _)| (partition, member))
+                .collect(),
+        }
+    }
+
+    /// Whether what was last heard of a voter came from the start that the map shows.
+    pub(crate) fn hears_start_of(&self, member: &Member) -> bool {
+        self.starts.get(&member.storage) == Some(&member.incarnation)
     }
 
     /// Tells the detector the time, unless nobody is heard: then it is this node that is cut off,

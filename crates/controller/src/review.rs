@@ -112,7 +112,7 @@ impl Controller {
             job,
             term,
             planned,
-            unheard: self.unheard(),
+            trusted: self.trusted(),
             decision,
         };
         if proposal.change(&self.strategies, &self.map).is_none() || !self.jobs.insert(job) {

@@ -31,7 +31,10 @@ fn is_registered(map: &ClusterMap, node: StorageId, answer: &SignOfWork) -> bool
 }
 
 /// The replicas in in-sync sets that the present start of their member says have stopped, and why.
-fn stopped(map: &ClusterMap, answers: &Answers) -> Vec<(PartitionId, StorageId, String)> {
+pub(crate) fn stopped(
+    map: &ClusterMap,
+    answers: &Answers,
+) -> Vec<(PartitionId, StorageId, String)> {
     let mut found = Vec::new();
     let registered = answers
         .iter()

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tablestore_health::{Probe, Work};
 use tablestore_placement::testing::{catch_up, cluster, create_table, definition, registration};
 use tablestore_placement::{
-    ClusterMap, Command, DecisionKind, Incarnation, MemberState, Office, StorageId, Strategies,
-    TableDefinition, plan,
+    ClusterMap, Command, DecisionKind, Epoch, Incarnation, MemberState, Office, StorageId,
+    Strategies, TableDefinition, plan,
 };
 
 use crate::{
@@ -36,6 +36,8 @@ struct Bench {
     map: ClusterMap,
     /// Whom this node hears, and who answers its heartbeats.
     reached: BTreeSet<StorageId>,
+    /// Who has started anew, and not registered yet.
+    anew: BTreeSet<StorageId>,
     /// Whom those say that they hear.
     hears: BTreeSet<StorageId>,
     /// What others find when they look at a member; none looks by itself.
@@ -69,6 +71,7 @@ impl Bench {
             pinged: Duration::ZERO,
             map: map.clone(),
             reached: ALL.into(),
+            anew: BTreeSet::new(),
             hears: ALL.into(),
             found: None,
             done: Vec::new(),
@@ -126,7 +129,7 @@ impl Bench {
     }
 
     fn answer(&mut self, now: Now, node: StorageId) {
-        let incarnation = self.map.members[&node].incarnation;
+        let incarnation = self.start_of(node);
         let answer = SignOfWork {
             incarnation,
             ..SignOfWork::default()
@@ -134,6 +137,11 @@ impl Bench {
         let sent = now.since_start;
         let answered = Input::Answered { node, sent, answer };
         self.controller.handle(now, answered);
+    }
+
+    fn start_of(&self, node: StorageId) -> Incarnation {
+        let registered = self.map.members[&node].incarnation;
+        Incarnation(registered.0 + u64::from(self.anew.contains(&node)))
     }
 
     /// This is all that a member says within the next review.
@@ -172,7 +180,7 @@ impl Bench {
             let hears = hears.into_iter().filter(|id| *id != storage).collect();
             self.handle(Input::Link(LinkNews::Heard {
                 storage,
-                incarnation: Some(self.map.members[&storage].incarnation),
+                incarnation: Some(self.start_of(storage)),
                 hears,
             }));
         }
@@ -585,6 +593,84 @@ fn a_replica_that_stopped_is_a_decision_of_its_own_kind() {
     let (_, proposal) = bench.proposals().remove(0);
     let evidence = proposal.decision.evidence;
     assert_eq!(evidence, "1 replicas stopped; its copy differs");
+}
+
+#[test]
+fn a_start_that_the_map_shows_is_not_heard_because_a_later_one_is() {
+    let mut bench = Bench::with(&definition(8, 2, 1));
+    let is_given = |map: &ClusterMap| {
+        let mut offices = map.partitions().map(|(_, _, a)| a);
+        offices.any(|a| a.primary_member() == Some(THIRD) && a.in_sync == [THIRD])
+    };
+    // The third starts anew while nobody leads, maybe without its rows; then the second dies.
+    bench.anew.insert(THIRD);
+    bench.run(ms(500));
+    bench.lead(1);
+    bench.reached.remove(&SECOND);
+    bench.hint(SECOND);
+    bench.decide();
+    assert_eq!(bench.map.members[&SECOND].state, MemberState::Down);
+    for _ in 0..20 {
+        assert!(!is_given(&bench.map), "that start is gone");
+        bench.run(ms(50));
+        bench.decide();
+    }
+}
+
+#[test]
+fn of_two_that_are_gone_neither_is_given_what_the_other_had() {
+    let mut bench = Bench::with(&definition(8, 2, 1));
+    bench.run(ms(250));
+    bench.hint(SECOND);
+    bench.hint(THIRD);
+    bench.lead(1);
+    let proposals = bench.proposals();
+    assert_eq!(proposals.len(), 2, "both are heard until a moment ago");
+    for (_, proposal) in proposals {
+        let change = proposal.change(&Strategies::built_in(), &bench.map);
+        let given = change.expect("a member is gone").assignments;
+        let mut given = given.iter().filter_map(|change| change.next.primary);
+        assert!(given.all(|primary| primary == ME));
+    }
+}
+
+#[test]
+fn a_replica_that_has_stopped_is_not_left_alone_in_the_set() {
+    let mut bench = Bench::with(&definition(8, 2, 1));
+    bench.run(ms(250));
+    bench.lead(1);
+    let stopped: Vec<_> = bench
+        .map
+        .partitions()
+        .filter(|(_, _, a)| a.primary_member() == Some(SECOND) && a.in_sync.contains(&THIRD))
+        .map(|(partition, ..)| partition)
+        .collect();
+    assert!(!stopped.is_empty());
+    let replicas = stopped.iter().map(|partition| ReplicaProgress {
+        partition: *partition,
+        epoch: Epoch(1),
+        end: 0,
+        stopped: Some("its rows are lost".to_owned()),
+    });
+    let answer = SignOfWork {
+        incarnation: START,
+        replicas: replicas.collect(),
+        ..SignOfWork::default()
+    };
+    // In the same moment: the others are not taken from the sets yet.
+    let (node, sent) = (THIRD, bench.at);
+    bench.handle(Input::Answered { node, sent, answer });
+    bench.hint(SECOND);
+    let proposals = bench.proposals();
+    let down = proposals.iter().find(|(_, p)| p.job == Job::Down(SECOND));
+    let (_, down) = down.expect("the second is gone");
+    let change = down.change(&Strategies::built_in(), &bench.map);
+    let given = change.expect("a member is gone").assignments;
+    assert!(
+        given
+            .iter()
+            .all(|change| !stopped.contains(&change.partition))
+    );
 }
 
 #[test]

@@ -7,6 +7,8 @@ use tablestore_replication::{Entry, EntryBody, Outcome, Remembered, RequestId};
 use tablestore_store::Engine;
 use tablestore_store::mutation::{ApplyError, apply_mutations};
 
+use crate::settings::RESULT_BYTES;
+
 /// Applies the mutations among `entries` and answers for each.
 pub(crate) fn apply_entries<E: Engine>(
     engine: &E,
@@ -43,8 +45,6 @@ pub(crate) fn apply_entries<E: Engine>(
         .collect())
 }
 
-/// Bytes of one remembered result as kept beside the rows.
-const REMEMBERED_BYTES: usize = 16 + 8 + 8 + 8 + 2 + 8;
 /// Names of the side records begin with this.
 const SIDE_PREFIX: &[u8] = b"requests/";
 
@@ -120,7 +120,7 @@ fn remembered_name(index: u64) -> Vec<u8> {
 
 /// Packs results into a side record.
 fn encode_remembered(results: &[Remembered]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(results.len() * REMEMBERED_BYTES);
+    let mut bytes = Vec::with_capacity(results.len() * RESULT_BYTES);
     for one in results {
         bytes.extend_from_slice(&one.request.0.to_le_bytes());
         bytes.extend_from_slice(&one.digest.to_le_bytes());
@@ -148,13 +148,13 @@ pub(crate) fn decode_remembered(
         if !name.starts_with(SIDE_PREFIX) {
             continue;
         }
-        if value.len() % REMEMBERED_BYTES != 0 {
+        if value.len() % RESULT_BYTES != 0 {
             return Err(DamagedResults {
                 name: String::from_utf8_lossy(name).into_owned(),
                 bytes: value.len(),
             });
         }
-        for one in value.chunks_exact(REMEMBERED_BYTES) {
+        for one in value.chunks_exact(RESULT_BYTES) {
             let request = u128::from_le_bytes(one[..16].try_into().expect("sixteen bytes"));
             let code = u16::from_le_bytes(one[40..42].try_into().expect("two bytes"));
             results.push(Remembered {

@@ -82,17 +82,13 @@ impl<E: Engine, W> Plane<E, W> {
                 in_sync,
                 joiner,
             } => {
-                // The start that was brought up to date, whatever the map says by now.
-                let sessions = &self.links.sessions;
-                let joiner =
-                    joiner.and_then(|storage| Some((storage, sessions.start_of(storage)?)));
                 let command = Command::ProposeInSync {
                     partition,
                     epoch,
                     version,
                     office: self.me,
                     in_sync,
-                    joiner,
+                    joiner: joiner.map(|start| (start.member, start.incarnation)),
                     at_ms: self.now.wall_ms,
                 };
                 self.out.proposals.push(Proposal {

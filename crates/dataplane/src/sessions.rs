@@ -62,11 +62,6 @@ impl Sessions {
         session.is_some_and(|session| session.incarnation == peer.incarnation)
     }
 
-    /// The start of a peer that speaks to this node.
-    pub(crate) fn start_of(&self, peer: StorageId) -> Option<Incarnation> {
-        self.open.get(&peer).map(|session| session.incarnation)
-    }
-
     /// Whether any start of the peer speaks to this node.
     pub(crate) fn hears(&self, peer: StorageId) -> bool {
         self.open.contains_key(&peer)

@@ -52,6 +52,9 @@ pub const ACK_WITHIN: Duration = Duration::from_secs(10);
 pub const CHUNK_WITHIN: Duration = Duration::from_secs(30);
 /// Remembered results in one side record: small enough to travel in a chunk with others.
 pub const RESULTS_A_PIECE: usize = 1_000;
+/// The size of a remembered result in a side record: its request, digest, index, time, code and
+/// version.
+pub const RESULT_BYTES: usize = 16 + 8 + 8 + 8 + 2 + 8;
 /// Bytes of the ends of all logs that stay in memory; each replica has its share.
 pub const TAILS_BYTES_MAX: usize = 32 << 20;
 /// What a replica has of them in any case: a few appends.
@@ -247,7 +250,12 @@ impl Settings {
         let replica = &self.replica;
         let fits = [
             ("page_bytes_max", self.page_bytes_max, message),
-            ("chunk_bytes", self.chunk_bytes, message),
+            (
+                "chunk_bytes + the bytes of results_a_piece",
+                self.chunk_bytes
+                    .saturating_add(self.results_a_piece.saturating_mul(RESULT_BYTES)),
+                message,
+            ),
             ("append_bytes_max", replica.append_bytes_max, message),
             ("read_log_bytes_max", replica.read_log_bytes_max, message),
             (
@@ -295,6 +303,16 @@ mod tests {
         broken.replica.read_log_bytes_max = MESSAGE_BYTES_MAX + 1;
         let refused = broken.validated().expect_err("no message takes that");
         assert!(refused.to_string().starts_with("read_log_bytes_max"));
+    }
+
+    #[test]
+    fn a_side_record_must_fit_into_a_message_behind_a_chunk_that_is_almost_full() {
+        let broken = Settings {
+            results_a_piece: MESSAGE_BYTES_MAX / RESULT_BYTES,
+            ..Settings::default()
+        };
+        let refused = broken.validated().expect_err("the copy would never end");
+        assert!(refused.to_string().contains("results_a_piece"), "{refused}");
     }
 
     #[test]

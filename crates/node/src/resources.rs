@@ -2,41 +2,36 @@
 //!
 //! Knows nothing of other machines.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tablestore_contract::{Advice, Document, ResourceLevel, Resources};
 use tablestore_health::{Governor, GovernorSettings, Sample, SysinfoSample, Verdict};
 use tokio::sync::mpsc;
 
+use crate::NodeSettings;
 use crate::node::Node;
 use crate::room::{LOOK_EVERY, Watch, free_bytes};
 
-/// How often this machine's resources are read.
-const SAMPLE_EVERY: Duration = Duration::from_secs(2);
+/// The room on the disk is looked at each time, all resources of the machine once in so many.
+const LOOKS_A_SAMPLE: u32 = 10;
 
-/// Reads this machine's resources and the room on its disk, each on a thread of its own, since
-/// `statvfs` may hang.
+/// Reads this machine's resources and the room on its disk, on a thread of its own, since `statvfs`
+/// may hang.
 pub(crate) async fn watch(node: Node) {
     let (readings, mut read) = mpsc::channel(1);
-    let directory = node.settings().data_dir.clone();
-    let spawned = thread("resources", move || {
-        sample(&directory, SAMPLE_EVERY, |resources| {
-            readings.blocking_send(resources).is_ok()
-        });
-    });
-    let progress = Arc::clone(&node.shared.progress);
     let settings = node.settings().clone();
-    let room = thread("room", move || {
-        let mut room = Watch::new(&settings.data_dir, settings.segment_bytes);
-        loop {
-            let full = room.look(free_bytes(&settings.data_dir));
-            progress.room.set_full(full);
-            std::thread::sleep(LOOK_EVERY);
-        }
-    });
-    if let Err(error) = spawned.and(room) {
+    let progress = Arc::clone(&node.shared.progress);
+    let spawned = std::thread::Builder::new()
+        .name("resources".to_owned())
+        .spawn(move || {
+            look_around(
+                &settings,
+                |full| progress.room.set_full(full),
+                |resources| readings.blocking_send(resources).is_ok(),
+            );
+        });
+    if let Err(error) = spawned {
         tracing::warn!(%error, "resources are not watched");
     }
     while let Some(resources) = read.recv().await {
@@ -44,15 +39,15 @@ pub(crate) async fn watch(node: Node) {
     }
 }
 
-fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-    let thread = std::thread::Builder::new().name(name.to_owned());
-    thread.spawn(run).map(drop)
-}
-
-/// Samples for ever, or until `tell` says that nobody listens. Blocks; has a thread of its own.
-fn sample(directory: &Path, every: Duration, mut tell: impl FnMut(Resources) -> bool) {
+/// Looks for ever, or until `tell` says that nobody listens. Blocks; has a thread of its own.
+fn look_around(
+    settings: &NodeSettings,
+    set_full: impl Fn(bool),
+    mut tell: impl FnMut(Resources) -> bool,
+) {
     let origin = Instant::now();
-    let mut sampler = SysinfoSample::new(directory);
+    let mut room = Watch::new(&settings.data_dir, settings.segment_bytes);
+    let mut sampler = SysinfoSample::new(&settings.data_dir);
     let mut governor = Governor::new(GovernorSettings::default());
     loop {
         let reading = sampler.sample();
@@ -61,7 +56,10 @@ fn sample(directory: &Path, every: Duration, mut tell: impl FnMut(Resources) -> 
         if !tell(shown(&governor.verdict(now))) {
             return;
         }
-        std::thread::sleep(every);
+        for _ in 0..LOOKS_A_SAMPLE {
+            set_full(room.look(free_bytes(&settings.data_dir)));
+            std::thread::sleep(LOOK_EVERY);
+        }
     }
 }
 

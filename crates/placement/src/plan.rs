@@ -16,10 +16,9 @@ mod surplus;
 mod target;
 #[cfg(test)]
 mod tests;
+mod trusted;
 
-use std::collections::BTreeSet;
-
-use crate::{AssignmentChange, Change, ClusterMap, Decision, Incarnation, MemberState};
+use crate::{AssignmentChange, Change, Decision, Incarnation, MemberState};
 use crate::{PartitionId, Rule, StorageId};
 
 pub use balance::{OfficeCaps, balance_primaries, balance_replicas};
@@ -35,6 +34,7 @@ pub use removal::{RemovalBlocked, drain_done, remove, replaced};
 pub use replicas::{CopyCaps, CopyingRefused, copying_allowed, drain, fill, rereplicate};
 pub use settling::{Settling, Unsettled};
 pub use surplus::drop_surplus;
+pub use trusted::Trusted;
 
 /// What a planner proposes: the pieces of a [`Change`], for one entry of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,28 +54,6 @@ impl Plan {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.members.is_empty() && self.assignments.is_empty()
-    }
-
-    /// Leaves every partition alone that one of these members would serve, with fewer others in its
-    /// in-sync set: if that member is gone, nobody else could serve it any more.
-    #[must_use]
-    pub fn not_relying_on(mut self, map: &ClusterMap, unheard: &BTreeSet<StorageId>) -> Self {
-        self.assignments.retain(|change| {
-            let next = &change.next;
-            let Some(current) = map.assignment(change.partition) else {
-                return true;
-            };
-            let moves = !map.is_filled(current.primary) || current.primary_member() != next.primary;
-            let shrinks = current
-                .in_sync
-                .iter()
-                .any(|one| !next.in_sync.contains(one));
-            let relies = next
-                .primary
-                .is_some_and(|primary| unheard.contains(&primary));
-            !(relies && (moves || shrinks))
-        });
-        self
     }
 
     /// The change that carries this plan out. The reasons follow the decision's own.

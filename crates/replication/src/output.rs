@@ -64,8 +64,9 @@ pub enum Output {
         version: AssignmentVersion,
         /// The set asked for.
         in_sync: Vec<StorageId>,
-        /// The member that would be new in it; the host adds the incarnation of its session.
-        joiner: Option<StorageId>,
+        /// The member that would be new in it, in the start that was brought up to date: one that
+        /// came back since may have lost what it had.
+        joiner: Option<Office>,
     },
     /// Read durable entries back from the journal; answer `Input::LogRead`.
     ReadLog {

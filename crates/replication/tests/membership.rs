@@ -54,6 +54,27 @@ fn a_proposal_whose_reply_was_lost_is_repeated_and_pending() {
 }
 
 #[test]
+fn a_repeated_proposal_names_the_start_that_was_brought_up_to_date() {
+    let mut net = with_learner();
+    net.settle();
+    let brought_up = net.office(2);
+    net.restart(2);
+    assert_ne!(net.office(2), brought_up);
+    net.input(0, Input::PeerDown(member(2)));
+    net.input(0, Input::PeerUp(member(2)));
+    net.settle();
+    net.pass(ms(300));
+    let outputs = net.take(0).into_iter();
+    let joiners: Vec<_> = outputs
+        .filter_map(|output| match output {
+            Output::Propose { joiner, .. } => joiner,
+            _ => None,
+        })
+        .collect();
+    assert_eq!(joiners, [brought_up, brought_up]);
+}
+
+#[test]
 fn a_refusal_resolves_a_proposal_only_if_no_other_attempt_is_open() {
     let mut net = with_learner();
     net.settle();

@@ -64,7 +64,8 @@ fn of_replica(mutant: tablestore_replication::Mutant) -> &'static [&'static str]
             &["agreement", "Stopped", "Durable", "Liveness"]
         }
         Of::ReadBeforeInheritedTail | Of::StaleRoundConfirms => &["real-time", "absence", "page"],
-        Of::CommitWithSmallerSet | Of::AckBeforeSync | Of::OwnEntryBeforeSync => &["Durable"],
+        Of::CommitWithSmallerSet => &["Durable", "Stopped"],
+        Of::AckBeforeSync | Of::OwnEntryBeforeSync => &["Durable"],
         Of::LeapingClock => &["Clock"],
     }
 }

@@ -30,6 +30,7 @@ fn small_link() -> Settings {
         page_bytes_max: 1 << 10,
         crowded_bytes: 8 << 10,
         chunk_bytes: 1 << 10,
+        results_a_piece: 20,
         ..Settings::default()
     };
     settings.replica.append_bytes_max = 1 << 10;

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use tablestore_placement::{Epoch, StorageId};
+use tablestore_placement::{Epoch, Office, StorageId};
 
 use crate::message::{LogPoint, Message};
 use crate::output::Output;
@@ -31,6 +31,8 @@ pub(crate) struct Follower {
     pub(crate) state: FollowerState,
     /// Of the last `Sync`.
     nonce: u64,
+    /// Who answered the last `Sync`: what it has is known of this start only.
+    start: Option<Office>,
     /// Its log is durable and equal to the primary's up to here.
     pub(crate) matched: u64,
     /// The next index to send.
@@ -59,6 +61,7 @@ impl Follower {
             member,
             state: FollowerState::Syncing,
             nonce: 0,
+            start: None,
             matched: 0,
             next: 1,
             on_the_way: VecDeque::new(),
@@ -112,6 +115,7 @@ impl Follower {
     pub(crate) fn on_synced(
         &mut self,
         core: &Core,
+        from: Office,
         nonce: u64,
         end: u64,
         commit: u64,
@@ -124,6 +128,7 @@ impl Follower {
             return true;
         }
         self.state = FollowerState::Streaming;
+        self.start = Some(from);
         self.matched = end;
         self.next = end + 1;
         self.pin = Some(end + 1);
@@ -345,6 +350,11 @@ impl Follower {
             && self
                 .round
                 .is_none_or(|(_, since)| core.now <= since + core.settings.caught_up_within)
+    }
+
+    /// The start of which is known what it has.
+    pub(crate) fn start(&self) -> Option<Office> {
+        self.start
     }
 
     /// The primary itself was stopped for a while: nothing is held against the follower.

@@ -1,7 +1,7 @@
 //! The in-sync set of a primary: the maximal set that commits and reads need, and the one
 //! proposal that may be under way. Knows nothing of logs and messages.
 
-use tablestore_placement::{Assignment, AssignmentVersion, StorageId};
+use tablestore_placement::{Assignment, AssignmentVersion, Office, StorageId};
 
 use crate::output::Output;
 use crate::replica::core::Core;
@@ -16,7 +16,7 @@ const OVERDUE_AFTER: u32 = 3;
 struct Proposal {
     version: AssignmentVersion,
     in_sync: Vec<StorageId>,
-    joiner: Option<StorageId>,
+    joiner: Option<Office>,
     began: Now,
     sent: Now,
     /// How many times it was sent, and how many of those were refused for certain. As long as
@@ -66,7 +66,7 @@ impl InSync {
     }
 
     /// The member whose addition is pending.
-    pub(crate) fn joiner(&self) -> Option<StorageId> {
+    pub(crate) fn joiner(&self) -> Option<Office> {
         self.proposal.as_ref()?.joiner
     }
 
@@ -84,7 +84,7 @@ impl InSync {
         &mut self,
         core: &mut Core,
         in_sync: Vec<StorageId>,
-        joiner: Option<StorageId>,
+        joiner: Option<Office>,
     ) {
         for member in &in_sync {
             if !self.maximal.contains(member) {

@@ -1,7 +1,7 @@
 //! When a primary asks for another in-sync set: who lags leaves, who keeps up joins. Knows
 //! nothing of how a proposal is followed up (see `in_sync`).
 
-use tablestore_placement::StorageId;
+use tablestore_placement::{Office, StorageId};
 
 use crate::replica::core::Core;
 use crate::replica::follower::Follower;
@@ -24,14 +24,14 @@ impl Primary {
             self.in_sync.propose(core, set, None);
         } else if let Some(joiner) = self.joiner(core) {
             let mut set = self.in_sync.committed.clone();
-            set.push(joiner);
+            set.push(joiner.member);
             self.in_sync.propose(core, set, Some(joiner));
         }
     }
 
     /// A pending addition whose joiner fails would hold up all writes.
     fn withdraw_if_stuck(&mut self, core: &mut Core) {
-        let Some(joiner) = self.in_sync.joiner() else {
+        let Some(joiner) = self.in_sync.joiner().map(|office| office.member) else {
             return;
         };
         let down = core.down.contains_key(&joiner);
@@ -75,8 +75,8 @@ impl Primary {
         })
     }
 
-    /// A learner that keeps up.
-    fn joiner(&self, core: &Core) -> Option<StorageId> {
+    /// A learner that keeps up, in the start that does.
+    fn joiner(&self, core: &Core) -> Option<Office> {
         let view = core.view.as_ref()?;
         // Only from then on can the primary of an older epoch commit nothing any more, which it
         // might do without the joiner.
@@ -88,13 +88,12 @@ impl Primary {
         candidates
             .filter(|member| !self.in_sync.committed.contains(member))
             .filter(|member| !view.unreachable.contains(member) && !core.down.contains_key(member))
-            .find(|member| {
+            .find_map(|member| {
                 // Who has the whole inherited log has all that may be committed, even before
                 // this primary can tell how much of it is.
-                let follower = self.followers.get(member);
-                follower.is_some_and(|follower| {
-                    follower.matched >= self.epoch_start && follower.is_caught_up(core)
-                })
+                let follower = self.followers.get(&member)?;
+                let is_whole = follower.matched >= self.epoch_start && follower.is_caught_up(core);
+                follower.start().filter(|_| is_whole)
             })
     }
 }

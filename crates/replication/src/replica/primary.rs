@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tablestore_placement::{AssignmentVersion, Epoch, StorageId};
+use tablestore_placement::{AssignmentVersion, Epoch, Office, StorageId};
 
 use crate::entry::Entry;
 use crate::message::Message;
@@ -110,8 +110,9 @@ impl Primary {
     }
 
     /// An answer of a follower in this epoch.
-    pub(crate) fn on_message(&mut self, core: &mut Core, from: StorageId, message: Message) {
-        let Some(follower) = self.followers.get_mut(&from) else {
+    pub(crate) fn on_message(&mut self, core: &mut Core, from: Office, message: Message) {
+        let member = from.member;
+        let Some(follower) = self.followers.get_mut(&member) else {
             return;
         };
         match message {
@@ -122,9 +123,9 @@ impl Primary {
                 needs_snapshot,
                 ..
             } => {
-                let snapshot = follower.on_synced(core, nonce, end, commit, needs_snapshot);
+                let snapshot = follower.on_synced(core, from, nonce, end, commit, needs_snapshot);
                 if snapshot {
-                    self.send_snapshot(core, from);
+                    self.send_snapshot(core, member);
                 }
             }
             Message::Ack {
@@ -135,9 +136,9 @@ impl Primary {
             } => follower.on_ack(core, end, received, commit),
             Message::Gap { end, .. } => follower.on_gap(end),
             Message::NoSession { .. } if follower.state == FollowerState::Streaming => {
-                self.open_session(core, from);
+                self.open_session(core, member);
             }
-            Message::Confirmed { round, .. } => self.reads.on_confirmed(core, from, round),
+            Message::Confirmed { round, .. } => self.reads.on_confirmed(core, member, round),
             _ => {}
         }
     }

@@ -90,7 +90,7 @@ impl Replica {
         } else if let Some(primary) = &mut self.primary
             && epoch == primary.epoch
         {
-            primary.on_message(&mut self.core, from.member, message);
+            primary.on_message(&mut self.core, from, message);
         }
     }
 }

@@ -377,7 +377,7 @@ impl Net {
                 } => Some((
                     version.0,
                     in_sync.into_iter().map(place).collect(),
-                    joiner.map(place),
+                    joiner.map(|start| place(start.member)),
                 )),
                 _ => None,
             })

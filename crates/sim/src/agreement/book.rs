@@ -66,6 +66,11 @@ impl Book {
         self.committed.last().copied()
     }
 
+    /// Whether something was committed that no node has applied yet.
+    pub(super) fn has_unapplied(&self) -> bool {
+        self.states.len() < self.committed.len()
+    }
+
     /// Whether this entry can never be committed any more.
     pub(super) fn is_dead(&self, id: EntryId) -> bool {
         self.at(id.index).is_some_and(|other| other != id)

@@ -110,14 +110,14 @@ impl Agreement {
         }
     }
 
-    /// Whether some log has entries of which it is open whether they will be committed, or a
-    /// proposal is on its way to one.
+    /// Whether some log has entries of which it is open whether they will be committed, or that
+    /// nobody has applied yet, or a proposal is on its way to one.
     pub(crate) fn is_undecided(&self) -> bool {
         let decided = self.book.last().map(|id| id.index);
         let logs = self.nodes.values();
         let is_longer = |node: &Node| node.log.last().map(|id| id.index) > decided;
         let in_flight = self.tickets.values().any(|known| known.in_flight > 0);
-        in_flight || logs.into_iter().any(is_longer)
+        in_flight || self.book.has_unapplied() || logs.into_iter().any(is_longer)
     }
 
     /// When [`step`](Self::step) has something to do next.

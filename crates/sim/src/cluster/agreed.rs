@@ -207,6 +207,7 @@ impl World {
     }
 
     pub(super) fn propose_for_plane(&mut self, life: Life, proposal: Proposal) {
+        self.tell(|| format!("n{} proposes {:?}", life.slot, proposal.command));
         let waits = For::Plane(life, proposal.partition, proposal.version);
         self.propose(
             life.slot,
@@ -216,6 +217,7 @@ impl World {
     }
 
     pub(super) fn decide(&mut self, life: Life, proposal: Decided) {
+        self.tell(|| format!("n{} decides {proposal:?}", life.slot));
         let waits = For::Decision(life, proposal.job);
         let decision = agreement::Proposal::Decision {
             term: proposal.term,

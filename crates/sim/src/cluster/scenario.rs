@@ -194,6 +194,8 @@ impl Scenario {
             scenario.rows_in = RowsIn::Trees;
         }
         let plane = &mut scenario.given.plane;
+        // As many results as half a message takes, beside a chunk.
+        plane.results_a_piece = plane.results_a_piece.min(plane.message_bytes_max / 100);
         plane.link_bytes_max = plane.link_bytes_max.max(plane.on_the_way_max());
         let valid = plane.clone().validated();
         *plane = valid.expect("limits are drawn so that they fit each other");
