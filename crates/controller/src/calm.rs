@@ -10,7 +10,8 @@ use std::time::Duration;
 use tablestore_health::Belief;
 use tablestore_placement::plan::{self, CopyCaps, OfficeCaps, Plan};
 use tablestore_placement::{
-    Assignment, ClusterMap, Decision, DecisionKind, MemberState, StorageId, TableDefinition,
+    Assignment, ClusterMap, Decision, DecisionKind, MemberState, Reports, StorageId,
+    TableDefinition,
 };
 
 use crate::looked::Search;
@@ -66,11 +67,10 @@ impl Controller {
         if dead.is_some() {
             return dead;
         }
-        if now > leads_since + self.settings.cold_start_wait {
-            let vacant = self.cold_start(map);
-            if vacant.is_some() {
-                return vacant;
-            }
+        let waited = now > leads_since + self.settings.cold_start_wait;
+        let vacant = self.cold_start(map, waited);
+        if vacant.is_some() {
+            return vacant;
         }
         if now < self.changed_at + CALM_FOR || now < leads_since + CALM_FOR {
             return None;
@@ -78,19 +78,29 @@ impl Controller {
         self.make_whole(map).or_else(|| self.make_even(map))
     }
 
-    fn cold_start(&mut self, map: &ClusterMap) -> Proposed {
+    /// Fills vacant offices. Before members have had time to say what they have, only those that
+    /// take no word of theirs.
+    fn cold_start(&mut self, map: &ClusterMap, waited: bool) -> Proposed {
         if self.looked.is_absent(map, &Search::Vacant) {
             return None;
         }
         let is_vacant = |definition: &TableDefinition, assignment: &Assignment| {
-            definition.data_path().has_offices() && !map.is_filled(assignment.primary)
+            let path = definition.data_path();
+            let in_time = waited || !path.has_copies();
+            path.has_offices() && in_time && !map.is_filled(assignment.primary)
         };
         let mut all = map.partitions();
         if !all.any(|(_, table, a)| is_vacant(&table.definition, a)) {
-            self.looked.none_found(map, Search::Vacant);
+            if waited {
+                self.looked.none_found(map, Search::Vacant);
+            }
             return None;
         }
-        let reports = reports(map, &self.answers);
+        let reports = if waited {
+            reports(map, &self.answers)
+        } else {
+            Reports::new()
+        };
         self.made(
             plan::cold_start(&self.strategies, map, &reports),
             DecisionKind::ColdStart,

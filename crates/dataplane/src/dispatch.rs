@@ -69,12 +69,17 @@ impl<E: Engine, W> Plane<E, W> {
             return;
         };
         let (epoch, office) = (assignment.epoch, assignment.primary);
+        let table = self.map.tables.get(&partition.table);
+        let is_shared = table.is_some_and(|table| !table.definition.data_path().has_copies());
+        if is_shared && office == Some(me) {
+            return self.ask_owned(ticket, partition);
+        }
         // A replica outside the in-sync set may be empty, half filled, or have stopped.
         let in_sync = &assignment.in_sync;
         if request.operation.is_eventual() && works && in_sync.contains(&me.member) {
             return self.read_ready(ticket, epoch);
         }
-        let target = if request.operation.is_eventual() {
+        let target = if request.operation.is_eventual() && !is_shared {
             let mut others = in_sync.iter();
             others.find(|r| self.links.takes(**r)).copied()
         } else {
@@ -178,25 +183,10 @@ impl<E: Engine, W> Plane<E, W> {
                 let result = self.row(partition, &key).map(Answer::Row);
                 self.answer(ticket, Reply { epoch, result });
             }
-            Operation::Scan {
-                from,
-                until,
-                limit,
-                reverse,
-                ..
-            } => {
-                let scan = Scan {
-                    from: std::ops::Bound::Included(from.clone()),
-                    to: if until.is_empty() {
-                        std::ops::Bound::Unbounded
-                    } else {
-                        std::ops::Bound::Excluded(until.clone())
-                    },
-                    reverse: *reverse,
-                    limit: *limit as usize,
-                    bytes_max: self.settings.page_bytes_max,
-                };
-                self.scan(ticket, partition, epoch, scan);
+            Operation::Scan { .. } => {
+                if let Some(scan) = request.operation.as_scan(self.settings.page_bytes_max) {
+                    self.scan(ticket, partition, epoch, scan);
+                }
             }
             Operation::Write { .. } | Operation::Checksum => {}
         }
@@ -309,11 +299,15 @@ impl<E: Engine, W> Plane<E, W> {
 
     /// Whatever was sent to a primary that is none any more is looked at again.
     fn leave_former_primaries(&mut self, before: &ClusterMap, now: &ClusterMap) {
-        for (partition, _, assignment) in before.partitions() {
+        for (partition, table, assignment) in before.partitions() {
             let primary = now.assignment(partition).and_then(|a| a.primary);
             if primary == assignment.primary {
                 continue;
             }
+            // Others than the office answer these, where there are copies.
+            let is_with_any = |operation: &Operation| {
+                operation.is_eventual() && table.definition.data_path().has_copies()
+            };
             // Relayed ones are with somebody else.
             let nodes = now.members.keys();
             let tickets: Vec<u64> = nodes
@@ -321,7 +315,7 @@ impl<E: Engine, W> Plane<E, W> {
                 .collect();
             for ticket in tickets {
                 let request = self.requests.get(ticket);
-                if request.is_some_and(|request| !request.operation.is_eventual()) {
+                if request.is_some_and(|request| !is_with_any(&request.operation)) {
                     self.requests.look_again(ticket);
                 }
             }

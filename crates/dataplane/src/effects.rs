@@ -5,6 +5,7 @@ use tablestore_placement::{AssignmentVersion, Command, Epoch, PartitionId, Stora
 
 use crate::job::Job;
 use crate::journal::Record;
+use crate::owned::OwnedOrder;
 use crate::progress::ReplicaProgress;
 use crate::request::Reply;
 
@@ -23,6 +24,8 @@ pub struct Effects<W> {
     pub answers: Vec<(W, StorageId, Reply)>,
     /// Jobs that may block. Each is answered by [`Done`](crate::PlaneEvent::Done).
     pub jobs: Vec<Job>,
+    /// What is asked of whoever has partitions on shared storage open; in this order.
+    pub owned: Vec<OwnedOrder>,
     /// Proposals for the map. Each is answered by [`Proposed`](crate::PlaneEvent::Proposed).
     pub proposals: Vec<Proposal>,
     /// Read rounds that want one linearizable read of the map, which is answered by
@@ -46,6 +49,7 @@ impl<W> Default for Effects<W> {
             frames: Vec::new(),
             answers: Vec::new(),
             jobs: Vec::new(),
+            owned: Vec::new(),
             proposals: Vec::new(),
             map_read: None,
             notices: Vec::new(),

@@ -10,7 +10,7 @@ use tablestore_placement::{
 
 use crate::active::ActiveRequest;
 use crate::job::Done;
-use crate::request::Operation;
+use crate::request::{Answer, Failure, Operation};
 use crate::wire::Frame;
 
 /// The time of a turn.
@@ -84,6 +84,30 @@ pub enum PlaneEvent<W> {
     Trimmed(Vec<(u64, u64)>),
     /// A job has come to its end.
     Done(Done),
+    /// A partition on shared storage is open.
+    OwnedOpened {
+        /// Which one.
+        partition: PartitionId,
+        /// The number of [`OwnedOrder::Open`](crate::OwnedOrder::Open).
+        life: u64,
+    },
+    /// A partition on shared storage is open no more, or could not be opened.
+    OwnedEnded {
+        /// Which one.
+        partition: PartitionId,
+        /// The number of [`OwnedOrder::Open`](crate::OwnedOrder::Open).
+        life: u64,
+        /// What is wrong, if it is with this node or its storage: another member may do better.
+        fault: Option<String>,
+    },
+    /// What an open partition answered. Of failures, [`Failure::NotHere`] says that nothing was
+    /// done and [`Failure::Unknown`] that it may have been; both are asked again.
+    OwnedAnswered {
+        /// The number of [`OwnedOrder::Ask`](crate::OwnedOrder::Ask).
+        ticket: u64,
+        /// The answer.
+        result: Result<Answer, Failure>,
+    },
     /// The map's answer to a proposal; see [`PlaneEvent::proposed`].
     Proposed {
         /// Whose proposal it was.

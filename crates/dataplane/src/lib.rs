@@ -27,6 +27,7 @@ mod links;
 mod mismatch;
 mod mutant;
 mod outputs;
+mod owned;
 mod peers;
 mod plane;
 mod progress;
@@ -52,6 +53,7 @@ pub use job::{Done, Host, Job, Lane};
 pub use journal::{Committed, GroupCommit, Record};
 #[cfg(feature = "mutants")]
 pub use mutant::Mutant;
+pub use owned::{OwnedAsk, OwnedOrder};
 pub use plane::Plane;
 pub use progress::{Remembers, ReplicaProgress};
 #[cfg(feature = "mutants")]

@@ -21,6 +21,7 @@ use crate::job::{Done, Job, Outcome, Work};
 use crate::lanes::Lanes;
 use crate::links::Links;
 use crate::outputs::MapReads;
+use crate::owned::OwnedHere;
 use crate::peers::Neighbours;
 use crate::recover::Stored;
 use crate::requests::Requests;
@@ -56,6 +57,7 @@ pub struct Plane<E, W> {
     pub(crate) requests: Requests<W>,
     pub(crate) lanes: Lanes,
     pub(crate) active: Active<E, W>,
+    pub(crate) owned: OwnedHere,
     /// Records on their way to the disk.
     pub(crate) unsynced: Unsynced,
     pub(crate) map_reads: MapReads,
@@ -100,6 +102,7 @@ impl<E: Engine, W> Plane<E, W> {
             requests: Requests::default(),
             lanes: Lanes::new(&settings),
             active: Active::new(me, &settings, stored.clock_bound_ms),
+            owned: OwnedHere::default(),
             unsynced: Unsynced::new(&settings),
             map_reads: MapReads::default(),
             transfers: Transfers::default(),
@@ -155,6 +158,13 @@ impl<E: Engine, W> Plane<E, W> {
                     self.feed(partition, Input::ProposalRefused { version });
                 }
             }
+            PlaneEvent::OwnedOpened { partition, life } => self.owned_opened(partition, life),
+            PlaneEvent::OwnedEnded {
+                partition,
+                life,
+                fault,
+            } => self.owned_ended(partition, life, fault),
+            PlaneEvent::OwnedAnswered { ticket, result } => self.owned_answered(ticket, result),
             PlaneEvent::MapRead { rounds, map } => self.map_read(rounds, map),
             PlaneEvent::Room { full, members } => {
                 self.room.set(full, members, self.now.since_start);
@@ -176,6 +186,7 @@ impl<E: Engine, W> Plane<E, W> {
         }
         self.tell_the_time();
         self.end_active_turn();
+        self.wake_owned();
         self.release_held_back();
         self.expire();
         self.upkeep();
@@ -201,8 +212,8 @@ impl<E: Engine, W> Plane<E, W> {
         let now = self.now.since_start;
         let soon = !self.later.is_empty() || self.requests.wants_a_turn();
         let release = self.is_crowded().then_some(self.release_at);
-        let active = self.active.next_deadline();
-        let timers = [self.timers.next(), active];
+        let (active, owned) = (self.active.next_deadline(), self.owned.next_deadline());
+        let timers = [self.timers.next(), active, owned];
         let requests = [self.requests.next_deadline(), release];
         timers
             .into_iter()

@@ -2,10 +2,12 @@
 //!
 //! Knows nothing of HTTP nor of frames.
 
+use std::ops::Bound;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tablestore_placement::{Epoch, Incarnation, Office, PartitionId, StorageId};
+use tablestore_store::engine::Scan;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// What is asked of a partition.
@@ -51,6 +53,31 @@ impl Operation {
             self,
             Self::Get { strong: false, .. } | Self::Scan { strong: false, .. }
         )
+    }
+
+    /// The range that is asked for, if one is.
+    pub(crate) fn as_scan(&self, bytes_max: usize) -> Option<Scan> {
+        let Self::Scan {
+            from,
+            until,
+            limit,
+            reverse,
+            ..
+        } = self
+        else {
+            return None;
+        };
+        Some(Scan {
+            from: Bound::Included(from.clone()),
+            to: if until.is_empty() {
+                Bound::Unbounded
+            } else {
+                Bound::Excluded(until.clone())
+            },
+            reverse: *reverse,
+            limit: *limit as usize,
+            bytes_max,
+        })
     }
 
     /// A digest of what is asked, and of which partition: an answer carries the one of the question

@@ -46,6 +46,10 @@ impl<E: Engine, W> Plane<E, W> {
         let down = unreachable(now);
         let members_changed = unreachable(before) != down;
         for (partition, table, assignment) in now.partitions() {
+            if !table.definition.data_path().has_copies() {
+                self.follow_owned(partition, assignment);
+                continue;
+            }
             if !table.definition.data_path().has_offices() {
                 let changed = before.assignment(partition) != Some(assignment);
                 self.follow_active(partition, assignment, changed);
@@ -64,6 +68,7 @@ impl<E: Engine, W> Plane<E, W> {
         for partition in gone {
             self.close(partition, now);
         }
+        self.close_owned(now);
         self.close_active(now);
         self.deliver_to_itself();
         self.clear_strays(now);
@@ -108,6 +113,9 @@ impl<E: Engine, W> Plane<E, W> {
         let map = Arc::clone(&self.map);
         let table = map.tables.get(&partition.table);
         match table.zip(map.assignment(partition)) {
+            Some((table, assignment)) if !table.definition.data_path().has_copies() => {
+                self.follow_owned(partition, assignment);
+            }
             Some((table, assignment)) if !table.definition.data_path().has_offices() => {
                 self.follow_active(partition, assignment, false);
             }

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 pub use tablestore_contract::Consistency;
 use tablestore_placement::{
-    ACTIVE, DataPath, Epoch, PartitionId, StorageId, Table, TableDefinition, TableId,
+    ACTIVE, DataPath, Epoch, PARTITION, PartitionId, StorageId, Table, TableDefinition, TableId,
 };
 use tablestore_store::Effect;
 use tablestore_store::key::KeyValue;
@@ -56,6 +56,21 @@ impl TableTarget {
             what,
             remedy: "single rows by PUT, PATCH, DELETE and GET without conditions; or a table of \
                      the strategy primary-backup",
+        })
+    }
+
+    /// Whether requests may ask for what takes several copies.
+    ///
+    /// # Errors
+    /// `UnsupportedByStrategy` with the name of what was asked for.
+    pub(crate) fn needs_copies(self, what: &'static str) -> Result<(), RequestError> {
+        if self.data_path.has_copies() {
+            return Ok(());
+        }
+        Err(RequestError::UnsupportedByStrategy {
+            strategy: PARTITION,
+            what,
+            remedy: "the checks of the shared storage; or a table of the strategy primary-backup",
         })
     }
 

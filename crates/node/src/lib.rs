@@ -7,8 +7,8 @@
 //!
 //! Threads of a node: the *control thread* (consensus, heartbeats, their connections), the
 //! *data thread* (HTTP, replication cores, peer data connections), the *journal thread* (group
-//! commit), the *background thread* (flush, compaction, checksums, log reads) and the *log thread*
-//! (lines for standard error).
+//! commit), the *background thread* (flush, compaction, checksums, log reads), the *log thread*
+//! (lines for standard error), and with a shared directory the threads of its partitions.
 
 pub mod api;
 mod builder;

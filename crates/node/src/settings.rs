@@ -42,6 +42,9 @@ pub struct NodeSettings {
     pub name: String,
     /// Everything the node stores.
     pub data_dir: PathBuf,
+    /// Where the rows of tables of the strategy `partition` are: a directory that all members see.
+    /// Without it the node has no part in such tables.
+    pub shared_dir: Option<PathBuf>,
     /// Address of the HTTP surface.
     pub listen: SocketAddr,
     /// Address for the other nodes.
@@ -130,6 +133,7 @@ impl NodeSettings {
         Self {
             name: name.to_owned(),
             data_dir,
+            shared_dir: None,
             listen,
             peer_listen,
             join: Vec::new(),

@@ -33,6 +33,23 @@ pub enum StorageError {
     /// The database failed. It must be opened again, from the map on.
     #[error("the database of the partition failed")]
     Database(#[source] Arc<slatedb::Error>),
+    /// An object could not be read, written or deleted. Try again.
+    #[error("the storage failed at an object")]
+    Object(#[source] Arc<object_store::Error>),
+    /// The storage is another cluster's; nothing was changed.
+    #[error("the storage belongs to the cluster {found}, not to {own}")]
+    OtherCluster {
+        /// Whose it is.
+        found: String,
+        /// Who asked.
+        own: String,
+    },
+    /// The storage has no mark of its cluster, though it was used before; nothing was changed.
+    #[error(
+        "the storage has no mark of a cluster, though it was used before: \
+         the members do not share one directory"
+    )]
+    Unmarked,
     /// The database holds what this version does not understand.
     #[error("the database of the partition is damaged: {what}")]
     Damaged {
@@ -66,6 +83,13 @@ pub enum OpenError {
     /// The office was not confirmed; nothing was changed.
     #[error("the office was not confirmed")]
     NotConfirmed,
+    /// There is no database, though there must be one; none was made. The storage is not the one
+    /// that former owners had.
+    #[error(
+        "the storage has no database of this partition, though it was served before: \
+         the members do not share one directory"
+    )]
+    Missing,
     /// Another one opened the database since its epoch was read; that one is not disturbed.
     #[error("another owner has opened the database meanwhile")]
     Fenced,

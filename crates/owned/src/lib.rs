@@ -18,6 +18,7 @@ mod database;
 mod error;
 mod group;
 mod layout;
+mod mark;
 mod open;
 mod owned;
 mod remembering;
@@ -26,7 +27,7 @@ mod storage;
 mod writer;
 
 pub use error::{Ended, OpenError, ReadError, StorageError, WriteError};
-pub use owned::{Owned, Write, Written};
+pub use owned::{Begun, Owned, Write, Written};
 pub use settings::{OwnedSettings, SettingsError};
 pub use slatedb::object_store;
 pub use storage::Storage;

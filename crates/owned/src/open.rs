@@ -16,7 +16,8 @@ use crate::storage::Storage;
 use crate::writer::Writer;
 
 impl Owned {
-    /// Opens the partition that lies under `prefix`, and makes it if it is not there. Must be
+    /// Opens the partition that lies under `prefix`, and makes it if it is not there and the
+    /// settings allow that. Must be
     /// called within a runtime, where its tasks then run.
     ///
     /// `confirm` is called once, and must then ask anew, linearizably, whether the office of this
@@ -25,8 +26,8 @@ impl Owned {
     /// and wherever.
     ///
     /// # Errors
-    /// If the office was not confirmed, another one opened meanwhile, or the storage failed. Start
-    /// again from the map.
+    /// If the office was not confirmed, another one opened meanwhile, the storage failed, or there
+    /// is no database where one must be. Start again from the map.
     pub async fn open<F>(
         storage: &Storage,
         prefix: &str,
@@ -56,6 +57,9 @@ impl Owned {
         // opened in between has taken that one.
         let manifest = database::manifest(storage, prefix).await?;
         let successor_of = manifest.as_ref().map_or(0, |found| found.writer_epoch());
+        if manifest.is_none() && !settings.may_found {
+            return Err(OpenError::Missing);
+        }
         if let Some(manifest) = &manifest {
             clock.not_before(manifest.last_l0_clock_tick());
         }

@@ -82,17 +82,23 @@ impl Owned {
     /// # Errors
     /// If it was refused, or what became of it is not known.
     pub async fn write(&self, write: Write) -> Result<Written, WriteError> {
+        self.begin_write(write)?.done().await
+    }
+
+    /// Puts a write behind those that were begun before, without waiting: writes take effect in
+    /// the order in which this is called.
+    ///
+    /// # Errors
+    /// If it was refused: then nothing was begun.
+    pub fn begin_write(&self, write: Write) -> Result<Begun, WriteError> {
         let (answer, answered) = oneshot::channel();
+        let ended = self.ended.clone();
         match self.commands.try_send(Command::Write(write, answer)) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => return Err(WriteError::Busy),
+            Ok(()) => Ok(Begun { answered, ended }),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(WriteError::Busy),
             Err(mpsc::error::TrySendError::Closed(_)) => {
-                return Err(WriteError::NotApplied(self.why_ended()));
+                Err(WriteError::NotApplied(why_ended(&ended)))
             }
-        }
-        match answered.await {
-            Ok(answer) => answer,
-            Err(_) => Err(WriteError::OutcomeUnknown(self.why_ended())),
         }
     }
 
@@ -192,12 +198,14 @@ impl Owned {
         Box::pin(self.db.refresh_manifest()).await.is_ok()
     }
 
-    /// Waits until the owner has ended, by whatever cause.
-    pub async fn ended(&self) -> Ended {
+    /// Waits until the owner has ended, by whatever cause; does not keep it from ending.
+    pub fn ended(&self) -> impl Future<Output = Ended> + Send + use<> {
         let mut ended = self.ended.clone();
-        match ended.wait_for(Option::is_some).await {
-            Ok(ended) => ended.clone().unwrap_or(Ended::Closed),
-            Err(_) => Ended::Closed,
+        async move {
+            match ended.wait_for(Option::is_some).await {
+                Ok(ended) => ended.clone().unwrap_or(Ended::Closed),
+                Err(_) => Ended::Closed,
+            }
         }
     }
 
@@ -209,10 +217,30 @@ impl Owned {
         // Until the writer is gone, with the database behind it.
         while ended.changed().await.is_ok() {}
     }
+}
 
-    fn why_ended(&self) -> Ended {
-        self.ended.borrow().clone().unwrap_or(Ended::Closed)
+/// A write that was begun. It takes effect whether or not anybody waits for it.
+#[derive(Debug)]
+pub struct Begun {
+    answered: oneshot::Receiver<Result<Written, WriteError>>,
+    ended: watch::Receiver<Option<Ended>>,
+}
+
+impl Begun {
+    /// Waits until it is durable.
+    ///
+    /// # Errors
+    /// If it was refused, or what became of it is not known.
+    pub async fn done(self) -> Result<Written, WriteError> {
+        match self.answered.await {
+            Ok(answer) => answer,
+            Err(_) => Err(WriteError::OutcomeUnknown(why_ended(&self.ended))),
+        }
     }
+}
+
+fn why_ended(ended: &watch::Receiver<Option<Ended>>) -> Ended {
+    ended.borrow().clone().unwrap_or(Ended::Closed)
 }
 
 impl fmt::Debug for Owned {

@@ -30,6 +30,9 @@ const STORAGE_RETRIES_MAX: u32 = 30;
 /// The settings of one owned partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedSettings {
+    /// Whether a database that is not there is made. It must not be where the partition has been
+    /// served before: then this is another storage than it was, and the rows are elsewhere.
+    pub may_found: bool,
     /// How long a group of writes waits for more before it is flushed; zero for not at all.
     pub gather_for: Duration,
     /// How many writes one flush carries at most.
@@ -55,6 +58,7 @@ pub struct OwnedSettings {
 impl Default for OwnedSettings {
     fn default() -> Self {
         Self {
+            may_found: true,
             gather_for: GATHER_FOR,
             group_writes_max: GROUP_WRITES_MAX,
             group_bytes_max: GROUP_BYTES_MAX,

@@ -132,11 +132,12 @@ pub struct Strategies {
 }
 
 impl Strategies {
-    /// The built-in ones. [`Partition`] is not among them: nothing serves its tables yet.
+    /// The built-in ones.
     #[must_use]
     pub fn built_in() -> Self {
         let mut strategies = Self::default();
         strategies.register(ACTIVE, Arc::new(Active));
+        strategies.register(PARTITION, Arc::new(Partition));
         strategies.register(PRIMARY_BACKUP, Arc::new(PrimaryBackup));
         strategies
     }

@@ -68,6 +68,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
             "tablestore-store",
             "tablestore-replication",
             "tablestore-dataplane",
+            "tablestore-owned",
             "tablestore-controller",
             "tablestore-consensus",
             "tablestore-contract",

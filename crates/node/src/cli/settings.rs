@@ -71,10 +71,7 @@ pub(super) fn settings(arguments: StartArguments) -> Result<NodeSettings, Failur
 fn merge(arguments: StartArguments, mut config: Config) -> Result<NodeSettings, Failure> {
     let file = &mut config;
     let name = or_file(arguments.name, file, "name")?.unwrap_or_else(|| NAME.to_owned());
-    let in_file_dir: Option<String> = file.take("data-dir").map_err(in_file)?;
-    let data_dir = arguments
-        .data_dir
-        .or_else(|| in_file_dir.map(PathBuf::from));
+    let data_dir = path_or_file(arguments.data_dir, file, "data-dir")?;
     let data_dir = data_dir.unwrap_or_else(|| PathBuf::from(DATA_DIR));
     let listen = address(arguments.listen, file, "listen")?
         .unwrap_or_else(|| ADDRESS.parse().expect("the default is an address"));
@@ -83,6 +80,7 @@ fn merge(arguments: StartArguments, mut config: Config) -> Result<NodeSettings, 
         None => next_port(listen)?,
     };
     let mut settings = NodeSettings::new(&name, data_dir, listen, peer_listen);
+    settings.shared_dir = path_or_file(arguments.shared_dir, file, "shared-dir")?;
     settings.join = list_or_file(arguments.join, file, "join")?;
     settings.allowed_hosts = list_or_file(arguments.allowed_host, file, "allowed-host")?;
     if let Some(zone) = or_file(arguments.zone, file, "zone")? {
@@ -165,6 +163,16 @@ fn or_file<T: FromSetting>(
 ) -> Result<Option<T>, Failure> {
     let in_file_value = file.take(name).map_err(in_file)?;
     Ok(flag.or(in_file_value))
+}
+
+/// The same for a path.
+fn path_or_file(
+    flag: Option<PathBuf>,
+    file: &mut Config,
+    name: &str,
+) -> Result<Option<PathBuf>, Failure> {
+    let in_file_value: Option<String> = file.take(name).map_err(in_file)?;
+    Ok(flag.or_else(|| in_file_value.map(PathBuf::from)))
 }
 
 /// The same for a setting that may be repeated.

@@ -42,6 +42,14 @@ pub(crate) struct StartArguments {
         value_name = "DIR"
     )]
     pub(super) data_dir: Option<PathBuf>,
+    /// A directory that all nodes share, for tables of the strategy partition
+    #[arg(
+        long,
+        env = "TABLESTORE_SHARED_DIR",
+        hide_env_values = true,
+        value_name = "DIR"
+    )]
+    pub(super) shared_dir: Option<PathBuf>,
     /// Address for clients [default: 127.0.0.1:7001]
     #[arg(
         long,

@@ -9,6 +9,8 @@ use tablestore_placement::{Office, PartitionId, StorageId};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::owned::Opened;
+
 /// Events that may wait; senders on other threads block, those on this thread are refused.
 pub(crate) const EVENTS_MAX: usize = 16_384;
 
@@ -29,6 +31,8 @@ pub(crate) struct Asked {
 pub(crate) enum DataEvent {
     /// For the plane as it is.
     Plane(dataplane::PlaneEvent<Waiter>),
+    /// A partition on shared storage was opened.
+    Owned(Opened),
     /// A client of this node asks.
     Asked(Asked),
     /// A frame from a peer.

@@ -15,7 +15,9 @@ use super::counters::Counters;
 use super::event::{DataEvent, EventReceiver, EventSender, Waiter};
 use super::journal::{JournalQueue, JournalState};
 use super::links::{Sockets, read_frames};
+use super::owned::OwnedHost;
 use super::progress::Progress;
+use super::shared::SharedStorage;
 use super::workers::Workers;
 use crate::node::{Events, wall_ms};
 use crate::settings::NodeSettings;
@@ -39,6 +41,7 @@ pub(crate) struct Parts {
     pub(crate) consensus: Consensus,
     pub(crate) dialler: Dialler,
     pub(crate) stored: Stored,
+    pub(crate) shared: Option<SharedStorage>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) metrics: Counters,
     pub(crate) timeline: Events,
@@ -53,6 +56,7 @@ struct Host {
     consensus: Consensus,
     sockets: Sockets,
     workers: Workers,
+    owned: OwnedHost,
     progress: Arc<Progress>,
     metrics: Counters,
     timeline: Events,
@@ -110,6 +114,12 @@ impl Host {
             &StoppedReplicas::at(&parts.settings.data_dir),
             &parts.sender,
         )?;
+        let owned = OwnedHost::start(
+            parts.me,
+            parts.shared,
+            parts.consensus.clone(),
+            parts.sender.clone(),
+        )?;
         Ok(Self {
             plane: Plane::new(parts.me, settings, parts.engine, parts.stored),
             origin: Instant::now(),
@@ -117,6 +127,7 @@ impl Host {
             consensus: parts.consensus,
             sockets: Sockets::new(parts.dialler, parts.sender.clone()),
             workers,
+            owned,
             progress: parts.progress,
             metrics: parts.metrics,
             timeline: parts.timeline,
@@ -156,6 +167,10 @@ impl Host {
                 self.plane.handle(dataplane::PlaneEvent::JournalFailed);
             }
             DataEvent::Plane(event) => self.plane.handle(event),
+            DataEvent::Owned(opened) => {
+                let event = self.owned.opened(opened);
+                event.into_iter().for_each(|event| self.plane.handle(event));
+            }
             DataEvent::Asked(asked) => {
                 let deadline = asked.deadline.into_std();
                 self.plane.handle(dataplane::PlaneEvent::Request {
@@ -207,6 +222,9 @@ impl Host {
         }
         for job in effects.jobs.drain(..) {
             self.workers.run(job);
+        }
+        for order in effects.owned.drain(..) {
+            self.owned.carry_out(order);
         }
         propose(&self.consensus, &self.sender, effects);
         for (partition, shown) in effects.progress.drain(..) {

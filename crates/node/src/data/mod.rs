@@ -9,7 +9,9 @@ mod event;
 mod host;
 mod journal;
 mod links;
+mod owned;
 mod progress;
+mod shared;
 mod storage;
 mod workers;
 
@@ -18,5 +20,6 @@ pub(crate) use event::{Asked, DataEvent, EventSender, channel};
 pub(crate) use host::{Parts, run};
 pub(crate) use journal::JournalQueue;
 pub(crate) use progress::Progress;
+pub(crate) use shared::SharedStorage;
 pub use storage::StorageError;
 pub(crate) use storage::{Storage, open_storage};

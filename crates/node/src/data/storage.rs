@@ -11,6 +11,7 @@ use tablestore_store::{
     LsmSettings, journal,
 };
 
+use super::shared::SharedStorage;
 use crate::settings::NodeSettings;
 
 /// The opened store of a node.
@@ -20,6 +21,8 @@ pub(crate) struct Storage {
     pub(crate) writer: JournalWriter,
     pub(crate) reader: JournalReader,
     pub(crate) stored: Stored,
+    /// What all members share, if this node was given it.
+    pub(crate) shared: Option<SharedStorage>,
 }
 
 /// Why what a node stored was not opened. Nothing was emptied or left out; the source names what is
@@ -39,6 +42,10 @@ pub enum StorageError {
     /// `stopped/` can be.
     #[error(transparent)]
     Stopped(io::Error),
+    /// The directory that members share cannot be used. Nothing changed. Mount it, or leave the
+    /// setting out; then other nodes serve the tables that need it.
+    #[error("shared-dir")]
+    Shared(#[from] tablestore_owned::StorageError),
     /// Journal and rows do not fit together. Nothing changed. Bring the whole directory back as it
     /// was when the node last ended.
     #[error(transparent)]
@@ -53,6 +60,8 @@ pub(crate) fn open_storage(
     directory: &DataDirectory,
     settings: &NodeSettings,
 ) -> Result<Storage, StorageError> {
+    let shared = settings.shared_dir.as_deref().map(SharedStorage::directory);
+    let shared = shared.transpose()?;
     let journal = JournalSettings {
         segment_bytes: settings.segment_bytes,
         segments_max: settings.segments_max,
@@ -77,5 +86,6 @@ pub(crate) fn open_storage(
         writer,
         reader,
         stored,
+        shared,
     })
 }

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use tablestore_contract::limits::{MIN_IN_SYNC, PARTITIONS, REPLICAS};
 use tablestore_contract::{self as contract, TableView};
 use tablestore_placement::{
-    ACTIVE, KeyDefinition, KeyType, Layout, PARTITIONS_MAX, PRIMARY_BACKUP, REPLICAS_MAX, Table,
-    TableDefinition,
+    ACTIVE, KeyDefinition, KeyType, Layout, PARTITION, PARTITIONS_MAX, PRIMARY_BACKUP,
+    REPLICAS_MAX, Table, TableDefinition,
 };
 
 use super::problem::{Kind, Problem};
@@ -49,10 +49,10 @@ pub(crate) fn parse(body: &[u8]) -> Result<TableDefinition, Problem> {
         let expected = "a name other than the partition key's";
         return Err(Problem::invalid("sort_key.name", expected, "the same name"));
     }
-    let replicas = number(&fields, "replicas", REPLICAS, REPLICAS_MAX)?;
     let strategy = text(&fields, "strategy")?
         .unwrap_or(PRIMARY_BACKUP)
         .to_owned();
+    let replicas = replicas(&fields, &strategy)?;
     let default = match strategy.as_str() {
         ACTIVE => replicas / 2 + 1,
         _ => MIN_IN_SYNC.min(replicas),
@@ -83,27 +83,28 @@ pub(crate) fn parse(body: &[u8]) -> Result<TableDefinition, Problem> {
     })
 }
 
+fn replicas(fields: &Map<String, Value>, strategy: &str) -> Result<u32, Problem> {
+    let is_shared = strategy == PARTITION;
+    let default = if is_shared { 1 } else { REPLICAS };
+    let replicas = number(fields, "replicas", default, REPLICAS_MAX)?;
+    if is_shared && replicas != 1 {
+        let expected = "1: the shared storage keeps the rows, and every node can serve them";
+        return Err(Problem::invalid("replicas", expected, replicas));
+    }
+    Ok(replicas)
+}
+
 /// What the contract knows and this version has not.
 fn supported(fields: &Map<String, Value>) -> Result<(), Problem> {
-    match text(fields, "strategy")? {
-        Some("") => {
-            return Err(Problem::invalid(
-                "strategy",
-                "the name of a strategy",
-                "an empty one",
-            ));
-        }
-        Some(strategy @ "partition") => {
-            let detail = format!("the strategy {strategy} is not built yet");
-            return Err(Problem::new(Kind::NotSupported, detail)
-                .about("strategy", "primary-backup, active"));
-        }
-        _ => {}
+    let strategy = text(fields, "strategy")?.unwrap_or(PRIMARY_BACKUP);
+    if strategy.is_empty() {
+        let expected = "the name of a strategy";
+        return Err(Problem::invalid("strategy", expected, "an empty one"));
     }
     match text(fields, "layout")? {
         None | Some("row") => Ok(()),
-        Some("column") if text(fields, "strategy")? == Some(ACTIVE) => {
-            let detail = "the strategy active has no layout column";
+        Some("column") if strategy == ACTIVE || strategy == PARTITION => {
+            let detail = format!("the strategy {strategy} has no layout column");
             Err(Problem::new(Kind::UnsupportedByStrategy, detail).about("layout", "row"))
         }
         Some("column") => {
@@ -313,7 +314,16 @@ mod tests {
             (r#"{"partitions":2048,"#, "invalid_request", "partitions"),
             (r#"{"layout":"heap","#, "invalid_request", "layout"),
             (r#"{"layout":"column","#, "not_supported", "layout"),
-            (r#"{"strategy":"partition","#, "not_supported", "strategy"),
+            (
+                r#"{"strategy":"partition","replicas":3,"#,
+                "invalid_request",
+                "replicas",
+            ),
+            (
+                r#"{"strategy":"partition","layout":"column","#,
+                "unsupported_by_strategy",
+                "layout",
+            ),
             (
                 r#"{"strategy":"active","layout":"column","#,
                 "unsupported_by_strategy",

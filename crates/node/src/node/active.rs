@@ -2,7 +2,7 @@
 //! no other node. Knows nothing of versions and of how replicas are asked.
 
 use tablestore_dataplane::{ActiveRequest, Answer, PlaneEvent};
-use tablestore_placement::PartitionId;
+use tablestore_placement::{PARTITION, PRIMARY_BACKUP, PartitionId};
 use tablestore_replication::active::Quorum;
 use tablestore_store::{Effect, Mutation};
 use tokio::sync::oneshot;
@@ -120,17 +120,26 @@ fn quorum(
     }
 }
 
-/// Tables with a primary have one quorum for all requests.
+/// Tables with a primary have one quorum for all requests, and those on shared storage have none.
 pub(super) fn refuse_quorum(
     what: &'static str,
+    table: TableTarget,
     context: RequestContext,
 ) -> Result<(), RequestError> {
-    match context.quorum {
-        None => Ok(()),
-        Some(_) => Err(RequestError::UnsupportedByStrategy {
-            strategy: "primary-backup",
-            what,
-            remedy: "min_in_sync of the table, or consistency=eventual",
-        }),
+    if context.quorum.is_none() {
+        return Ok(());
     }
+    let (strategy, remedy) = if table.data_path.has_copies() {
+        (
+            PRIMARY_BACKUP,
+            "min_in_sync of the table, or consistency=eventual",
+        )
+    } else {
+        (PARTITION, "none, or consistency=eventual")
+    };
+    Err(RequestError::UnsupportedByStrategy {
+        strategy,
+        what,
+        remedy,
+    })
 }

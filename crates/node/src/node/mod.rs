@@ -8,6 +8,7 @@ mod active;
 mod backend;
 mod events;
 mod request_id;
+mod shared;
 mod tables;
 mod target;
 
@@ -31,7 +32,7 @@ use crate::api::{
     BatchItem, Consistency, NotAppliedReason, RequestContext, RequestError, Row, RowKey, ScanPage,
     ScanRequest, Served, TableTarget, WriteReply,
 };
-use crate::data::{Asked, DataEvent, EventSender, Progress};
+use crate::data::{Asked, DataEvent, EventSender, Progress, SharedStorage};
 use crate::metrics::Metrics;
 use crate::settings::NodeSettings;
 
@@ -51,6 +52,8 @@ pub(crate) struct SharedNode {
     pub(crate) consensus: Consensus,
     pub(crate) data: EventSender,
     pub(crate) progress: Arc<Progress>,
+    /// What all members share, if this node was given it.
+    pub(crate) storage: Option<SharedStorage>,
     pub(crate) strategies: Arc<Strategies>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) timeline: Events,
@@ -158,7 +161,7 @@ impl Node {
         if table.data_path == DataPath::Active {
             return self.write_active(table, row, mutation, context).await;
         }
-        active::refuse_quorum("w", context)?;
+        active::refuse_quorum("w", table, context)?;
         let payload = Bytes::from(mutation.encode());
         let id = context.request.unwrap_or_else(|| rand::rng().random());
         let request = request_of(id, mutation.key(), 0);
@@ -216,7 +219,7 @@ impl Node {
         if table.data_path == DataPath::Active {
             return self.get_active(table, row, consistency, context).await;
         }
-        active::refuse_quorum("r", context)?;
+        active::refuse_quorum("r", table, context)?;
         let partition = table.partition_of(&row.partition);
         let key = encoded(row).into();
         let operation = Operation::Get {

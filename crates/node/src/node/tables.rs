@@ -22,6 +22,10 @@ impl Node {
         definition: TableDefinition,
         deadline: Instant,
     ) -> Result<TableChange, RequestError> {
+        let is_shared = !definition.data_path().has_copies();
+        if is_shared {
+            self.has_shared_dir(&definition.strategy)?;
+        }
         let map = self.map();
         let assignments = plan::initial(&self.shared.strategies, &map, &definition);
         let assignments = assignments.map_err(|unknown| RequestError::Invalid {
@@ -64,10 +68,15 @@ impl Node {
         };
         let map = self.fresh(deadline).await?;
         match map.table_named(name) {
-            Some(table) => Ok(TableChange {
-                created,
-                table: table.clone(),
-            }),
+            Some(table) => {
+                if is_shared {
+                    self.founded(&map, table, deadline).await?;
+                }
+                Ok(TableChange {
+                    created,
+                    table: table.clone(),
+                })
+            }
             None => Err(RequestError::UnknownTable {
                 name: name.to_owned(),
             }),
@@ -89,7 +98,10 @@ impl Node {
         let mut maps = consensus.watch_map();
         let seen = maps.wait_for(|map| map.version >= applied.map_version);
         match tokio::time::timeout_at(deadline, seen).await {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(_)) => {
+                self.clear_shared_soon();
+                Ok(())
+            }
             Ok(Err(_)) | Err(_) => Err(RequestError::OutcomeUnknown { partition: None }),
         }
     }
@@ -138,6 +150,7 @@ impl Node {
         context: RequestContext,
     ) -> Result<Vec<PartitionChecksums>, RequestError> {
         table.needs_order("a checksum")?;
+        table.needs_copies("a checksum")?;
         let mut all = Vec::new();
         for partition in 0..table.partitions {
             let partition = PartitionId {

@@ -192,10 +192,10 @@ async fn definitions_are_checked_field_by_field() {
             "write_quorum",
         ),
         (
-            r#""strategy":"partition""#,
-            501,
-            "not_supported",
-            "strategy",
+            r#""strategy":"partition","replicas":3"#,
+            400,
+            "invalid_request",
+            "replicas",
         ),
         (
             r#""layout":"column","columns":[]"#,

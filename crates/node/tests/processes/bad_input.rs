@@ -259,8 +259,8 @@ async fn definitions_that_make_no_sense_are_refused_by_their_field() {
         ),
         (
             r#","strategy":"partition""#,
-            missing,
-            ("strategy", "primary-backup"),
+            (409, "conflict"),
+            ("", "shared-dir"),
         ),
         (r#","layout":"column""#, missing, ("layout", "row")),
     ] {

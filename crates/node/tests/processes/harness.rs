@@ -132,6 +132,16 @@ impl Node {
         kill_process(self.pid(), Signal::KILL).expect("it is ours");
     }
 
+    /// SIGSTOP: it does nothing, and keeps its connections.
+    pub fn pause(&self) {
+        kill_process(self.pid(), Signal::STOP).expect("it is ours");
+    }
+
+    /// SIGCONT: it goes on as if no time had passed.
+    pub fn resume(&self) {
+        kill_process(self.pid(), Signal::CONT).expect("it is ours");
+    }
+
     /// SIGTERM, as an operator stops a node; answers how it ended.
     pub async fn terminate(&mut self) -> ExitStatus {
         kill_process(self.pid(), Signal::TERM).expect("it is ours");

@@ -20,6 +20,7 @@ mod flush;
 mod harness;
 mod joining;
 mod log;
+mod partition;
 mod readme;
 mod refusals;
 mod restart;

@@ -13,7 +13,7 @@ use slatedb_common::clock::{DefaultSystemClock, SystemClock, SystemClockTicker};
 use super::gate::Gate;
 use super::*;
 use crate::clock::StampClock;
-use crate::{Ended, OpenError, ReadError};
+use crate::{Ended, OpenError, ReadError, StorageError};
 
 const SOON: Duration = Duration::from_secs(1);
 
@@ -328,4 +328,51 @@ async fn nothing_acknowledged_is_lost_or_done_twice_while_owners_take_over_from_
         assert_eq!(found, item(&format!(r#"{{"count":{WRITES}}}"#)));
     }
     owner.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_founded_where_a_database_must_be() {
+    let shared = Shared::new();
+    let later = OwnedSettings {
+        may_found: false,
+        ..OwnedSettings::default()
+    };
+    let storage = shared.storage();
+    let opened = Owned::open(&storage, PREFIX, later.clone(), yes).await;
+    assert!(matches!(opened, Err(OpenError::Missing)), "{opened:?}");
+    assert!(!storage.has_database(PREFIX).await.unwrap());
+    shared.open().await.close().await;
+    assert!(storage.has_database(PREFIX).await.unwrap());
+    Owned::open(&storage, PREFIX, later, yes).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_belongs_to_the_cluster_that_used_it_first() {
+    let shared = Shared::new();
+    let storage = shared.storage();
+    let unmarked = storage.belongs_to("c1", false).await;
+    assert!(matches!(unmarked, Err(StorageError::Unmarked)));
+    storage.belongs_to("c1", true).await.unwrap();
+    shared.storage().belongs_to("c1", false).await.unwrap();
+    let other = storage.belongs_to("c2", true).await;
+    assert!(
+        matches!(&other, Err(StorageError::OtherCluster { found, .. }) if found == "c1"),
+        "{other:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_is_one_table_and_no_other() {
+    let shared = Shared::new();
+    let storage = shared.storage();
+    for prefix in ["t/1/0", "t/1/1", "t/10/0"] {
+        let owned = Owned::open(&storage, prefix, OwnedSettings::default(), yes).await;
+        owned.unwrap().close().await;
+    }
+    assert_eq!(storage.names_under("t").await.unwrap(), ["1", "10"]);
+    storage.delete("t/1").await.unwrap();
+    storage.delete("t/1").await.unwrap();
+    for (prefix, is_there) in [("t/1/0", false), ("t/1/1", false), ("t/10/0", true)] {
+        assert_eq!(storage.has_database(prefix).await.unwrap(), is_there);
+    }
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    ACTIVE, Applied, Assignment, ClusterMap, Decision, DecisionKind, Layout, PRIMARY_BACKUP,
-    PartitionChange, PartitionId, Refused, Rule, Table, TableDefinition, TableId, check,
+    ACTIVE, Applied, Assignment, ClusterMap, Decision, DecisionKind, Layout, PARTITION,
+    PRIMARY_BACKUP, PartitionChange, PartitionId, Refused, Rule, Table, TableDefinition, TableId,
+    check,
 };
 
 /// How many tables a cluster may have: the map is copied as a whole at every change.
@@ -114,7 +115,7 @@ pub fn validate_name(name: &str) -> Result<(), Refused> {
 
 /// Whether a table may be defined like this.
 pub fn validate_definition(definition: &TableDefinition) -> Result<(), Refused> {
-    if ![ACTIVE, PRIMARY_BACKUP].contains(&definition.strategy.as_str()) {
+    if ![ACTIVE, PARTITION, PRIMARY_BACKUP].contains(&definition.strategy.as_str()) {
         return Err(unsupported(format!("strategy {}", definition.strategy)));
     }
     if definition.layout != Layout::Row {
@@ -128,6 +129,9 @@ pub fn validate_definition(definition: &TableDefinition) -> Result<(), Refused> 
     }
     if !(1..=definition.replicas).contains(&definition.min_in_sync) {
         return Err(invalid("min_in_sync", "from 1 to the number of replicas"));
+    }
+    if !definition.data_path().has_copies() && definition.replicas != 1 {
+        return Err(invalid("replicas", "1 where rows are on shared storage"));
     }
     let keys = [
         Some(&definition.partition_key),

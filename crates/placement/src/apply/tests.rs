@@ -354,8 +354,17 @@ fn definitions_outside_the_limits_are_refused_with_the_field() {
         layout: Layout::Column,
         ..good.clone()
     };
-    let partition = TableDefinition {
+    let with_copies = TableDefinition {
         strategy: "partition".to_owned(),
+        ..good.clone()
+    };
+    let partition = TableDefinition {
+        replicas: 1,
+        min_in_sync: 1,
+        ..with_copies.clone()
+    };
+    let unknown = TableDefinition {
+        strategy: "best".to_owned(),
         ..good.clone()
     };
     let active = TableDefinition {
@@ -363,7 +372,12 @@ fn definitions_outside_the_limits_are_refused_with_the_field() {
         ..good.clone()
     };
     assert_eq!(validate_definition(&active), Ok(()));
-    for definition in [column, partition] {
+    assert_eq!(validate_definition(&partition), Ok(()));
+    assert!(matches!(
+        validate_definition(&with_copies),
+        Err(Refused::Invalid { field, .. }) if field == "replicas"
+    ));
+    for definition in [column, unknown] {
         assert!(matches!(
             validate_definition(&definition),
             Err(Refused::Unsupported { .. })
