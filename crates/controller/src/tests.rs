@@ -7,8 +7,8 @@ use std::time::Duration;
 use tablestore_health::{Probe, Work};
 use tablestore_placement::testing::{catch_up, cluster, create_table, definition, registration};
 use tablestore_placement::{
-    ClusterMap, Command, DecisionKind, Epoch, Incarnation, MemberState, Office, StorageId,
-    Strategies, TableDefinition, plan,
+    ClusterMap, Command, DecisionKind, Epoch, Incarnation, MemberState, Office, PARTITION,
+    StorageId, Strategies, TableDefinition, plan,
 };
 
 use crate::{
@@ -712,5 +712,31 @@ fn nobody_is_given_an_office_before_this_leader_has_heard_it() {
             incarnation: Incarnation(2),
         };
         assert_eq!(assignment.primary, Some(office), "{partition}");
+    }
+}
+
+#[test]
+fn where_rows_are_shared_no_report_is_waited_for_when_all_were_down() {
+    let shared = TableDefinition {
+        strategy: PARTITION.to_owned(),
+        ..definition(8, 1, 1)
+    };
+    let mut bench = Bench::with(&shared);
+    for member in ALL {
+        let mut back = registration(member.0, "", 1);
+        (back.start, back.incarnation) = (2, Incarnation(2));
+        bench.apply(&Command::Register(back));
+    }
+    let filled = |map: &ClusterMap| {
+        let offices = map.partitions();
+        offices.filter(|(_, _, a)| map.is_filled(a.primary)).count()
+    };
+    assert_eq!(filled(&bench.map), 0);
+    let begun = bench.at;
+    bench.lead(1);
+    while filled(&bench.map) < 8 {
+        bench.run(ms(50));
+        bench.decide();
+        assert!(bench.at < begun + ms(1_500), "less than the wait");
     }
 }
