@@ -38,6 +38,9 @@ pub enum OwnedOrder {
         partition: PartitionId,
         /// The epoch of the office.
         epoch: Epoch,
+        /// Nobody has served the partition yet: make it if it is not there. Otherwise what is not
+        /// there is elsewhere, and it must not be opened.
+        may_found: bool,
         /// The number of this opening.
         life: u64,
     },
@@ -78,6 +81,8 @@ struct Held {
     epoch: Epoch,
     life: u64,
     state: State,
+    /// Nobody has served it, as far as this start knows, which has the office since the beginning.
+    is_new: bool,
     /// How often it has ended in a row.
     ends: u32,
     /// How often that was this node's or its storage's fault.
@@ -124,14 +129,17 @@ impl<E: Engine, W> Plane<E, W> {
             epoch,
             life,
             state: State::Opening,
+            is_new: epoch == Epoch(0).next(),
             ends: 0,
             faults: 0,
         };
+        let may_found = held.is_new;
         self.owned.held.insert(partition, held);
         self.out.notices.push(Notice::Promoted { partition, epoch });
         self.out.owned.push(OwnedOrder::Open {
             partition,
             epoch,
+            may_found,
             life,
         });
     }
@@ -179,6 +187,7 @@ impl<E: Engine, W> Plane<E, W> {
             return;
         };
         held.state = State::Open { since };
+        held.is_new = false;
         let epoch = held.epoch;
         let shown = ReplicaProgress {
             epoch,
@@ -235,9 +244,9 @@ impl<E: Engine, W> Plane<E, W> {
         let held = self.owned.held.iter();
         let rested: Vec<_> = held
             .filter(|(_, held)| due(held.state))
-            .map(|(partition, held)| (*partition, held.epoch))
+            .map(|(partition, held)| (*partition, held.epoch, held.is_new))
             .collect();
-        for (partition, epoch) in rested {
+        for (partition, epoch, may_found) in rested {
             let life = self.owned.next_life();
             if let Some(held) = self.owned.held.get_mut(&partition) {
                 (held.life, held.state) = (life, State::Opening);
@@ -245,6 +254,7 @@ impl<E: Engine, W> Plane<E, W> {
             self.out.owned.push(OwnedOrder::Open {
                 partition,
                 epoch,
+                may_found,
                 life,
             });
         }

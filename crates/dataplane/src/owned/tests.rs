@@ -112,14 +112,19 @@ impl Bench {
 
     /// The number of the opening that is asked for, the only order there is.
     fn opening(&mut self) -> u64 {
+        self.opening_and_may_found().0
+    }
+
+    fn opening_and_may_found(&mut self) -> (u64, bool) {
         match self.orders()[..] {
             [
                 OwnedOrder::Open {
                     partition: AT,
                     life,
+                    may_found,
                     ..
                 },
-            ] => life,
+            ] => (life, may_found),
             ref other => panic!("not one opening: {other:?}"),
         }
     }
@@ -266,6 +271,34 @@ fn a_fault_that_stays_is_shown_so_that_another_member_gets_the_office() {
     bench.open();
     let shown = bench.plane.effects().progress.pop();
     assert_eq!(shown.unwrap().1.unwrap().stopped, None, "it works again");
+}
+
+#[test]
+fn only_a_partition_that_nobody_has_served_may_be_founded() {
+    let mut bench = Bench::new();
+    let end = |bench: &mut Bench, life| {
+        bench.tell(PlaneEvent::OwnedEnded {
+            partition: AT,
+            life,
+            fault: None,
+        });
+        bench.pass(REST_MAX);
+    };
+    let (first, may_found) = bench.opening_and_may_found();
+    assert!(may_found);
+    end(&mut bench, first);
+    let (second, may_found) = bench.opening_and_may_found();
+    assert!(may_found, "it was never open");
+    bench.tell(PlaneEvent::OwnedOpened {
+        partition: AT,
+        life: second,
+    });
+    end(&mut bench, second);
+    assert!(!bench.opening_and_may_found().1, "it has been open");
+    bench.give_to(OTHER);
+    bench.orders();
+    bench.give_to(ME);
+    assert!(!bench.opening_and_may_found().1, "others had it");
 }
 
 #[test]

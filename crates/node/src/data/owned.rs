@@ -93,8 +93,9 @@ impl OwnedHost {
             OwnedOrder::Open {
                 partition,
                 epoch,
+                may_found,
                 life,
-            } => self.open(partition, epoch, life),
+            } => self.open((partition, epoch), may_found, life),
             OwnedOrder::Close { partition, life } => {
                 let opening = self.openings.get(&partition);
                 if opening.is_some_and(|(of, _)| *of == life) {
@@ -111,13 +112,14 @@ impl OwnedHost {
         }
     }
 
-    fn open(&mut self, partition: PartitionId, epoch: Epoch, life: u64) {
+    fn open(&mut self, office: (PartitionId, Epoch), may_found: bool, life: u64) {
+        let (partition, epoch) = office;
         self.openings.insert(partition, (life, None));
         let (me, consensus) = (self.me, self.consensus.clone());
         let (storage, sender) = (self.storage.clone(), self.sender.clone());
         self.tasks.spawn(async move {
             let opened = match &storage {
-                Some(storage) => open(storage, &consensus, me, partition, epoch).await,
+                Some(storage) => open(storage, &consensus, me, office, may_found).await,
                 None => Err(Some(NO_DIRECTORY.to_owned())),
             };
             match opened {
@@ -238,8 +240,8 @@ async fn open(
     storage: &SharedStorage,
     consensus: &Consensus,
     me: Office,
-    partition: PartitionId,
-    epoch: Epoch,
+    (partition, epoch): (PartitionId, Epoch),
+    may_found: bool,
 ) -> Result<Owned, Option<String>> {
     let office = (me, partition, epoch);
     let confirm = || async {
@@ -247,7 +249,7 @@ async fn open(
         map.is_ok_and(|map| holds(&map, office))
     };
     let map = consensus.map();
-    let opened = storage.open(&map, (partition, epoch), confirm);
+    let opened = storage.open(map.cluster, partition, may_found, confirm);
     opened.await.map_err(|error| match error {
         OpenError::NotConfirmed | OpenError::Fenced => None,
         error => Some(told(&error)),

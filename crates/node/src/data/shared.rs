@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use tablestore_owned::{OpenError, Owned, OwnedSettings, Storage, StorageError};
-use tablestore_placement::{ClusterId, ClusterMap, Epoch, PartitionId, Table, TableId};
+use tablestore_placement::{ClusterId, ClusterMap, PartitionId, Table, TableId};
 
 /// The storage of one cluster; cheap to clone.
 #[derive(Debug, Clone)]
@@ -28,22 +28,20 @@ impl SharedStorage {
         Storage::directory(path).map(Self)
     }
 
-    /// Opens a partition under an epoch that `map` shows and `confirm` confirms anew.
-    /// Only the first epoch founds anything: for a later one, what is not there is elsewhere.
+    /// Opens a partition; makes it only if `may_found`.
     ///
     /// # Errors
     /// If the storage is not the cluster's, or the partition cannot be opened.
     pub(crate) async fn open<F>(
         &self,
-        map: &ClusterMap,
-        (partition, epoch): (PartitionId, Epoch),
+        cluster: ClusterId,
+        partition: PartitionId,
+        may_found: bool,
         confirm: impl FnOnce() -> F,
     ) -> Result<Owned, OpenError>
     where
         F: Future<Output = bool>,
     {
-        let may_found = epoch == Epoch(0).next();
-        let cluster = map.cluster;
         self.0.belongs_to(&cluster.to_string(), may_found).await?;
         let settings = OwnedSettings {
             may_found,
