@@ -132,9 +132,27 @@ impl Node {
         kill_process(self.pid(), Signal::KILL).expect("it is ours");
     }
 
-    /// SIGSTOP: it does nothing, and keeps its connections.
-    pub fn pause(&self) {
+    /// SIGSTOP: it does nothing, and keeps its connections. Returns when its last thread stands
+    /// still, which may be some milliseconds after the first.
+    pub async fn pause(&self) {
         kill_process(self.pid(), Signal::STOP).expect("it is ours");
+        let threads = format!("/proc/{}/task", self.pid().as_raw_nonzero());
+        let stands = |stat: &str| {
+            let after_name = stat.rsplit(") ").next();
+            after_name.is_some_and(|state| state.starts_with('T'))
+        };
+        until("all threads stand still", async || {
+            let threads = fs::read_dir(&threads).map_err(|error| error.to_string())?;
+            for thread in threads.flatten() {
+                let stat = fs::read_to_string(thread.path().join("stat"));
+                let stat = stat.unwrap_or_default();
+                if !stands(&stat) {
+                    return Err(stat);
+                }
+            }
+            Ok(())
+        })
+        .await;
     }
 
     /// SIGCONT: it goes on as if no time had passed.

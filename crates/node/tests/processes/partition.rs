@@ -239,7 +239,7 @@ async fn an_owner_that_was_held_up_acknowledges_nothing_stale() {
     let held_up = owners(&cluster, 0).await.unwrap()[0];
     let others = [(held_up + 1) % 3, (held_up + 2) % 3];
     let address = cluster.addresses()[held_up].clone();
-    cluster.nodes[held_up].pause();
+    cluster.nodes[held_up].pause().await;
     // They reach the socket while it is held up, and the node when it goes on.
     let early: Vec<_> = keys
         .iter()
