@@ -52,10 +52,12 @@ pub(super) fn log_filter(arguments: &StartArguments) -> Result<String, Failure> 
         return Ok(log.clone());
     }
     let mut config = read_config(&arguments.config)?;
-    Ok(config
-        .take("log")
-        .map_err(in_file)?
-        .unwrap_or_else(|| format!("info,{},lsm_tree=warn", tablestore_consensus::LOG_FILTER)))
+    Ok(config.take("log").map_err(in_file)?.unwrap_or_else(|| {
+        format!(
+            "info,{},lsm_tree=warn,slatedb=warn",
+            tablestore_consensus::LOG_FILTER
+        )
+    }))
 }
 
 fn in_file(error: ConfigError) -> Failure {
