@@ -4,6 +4,7 @@
 mod active_net;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use active_net::{HOUR_MS, Net, member, settings};
 use bytes::Bytes;
@@ -257,8 +258,9 @@ fn a_deletion_is_forgotten_once_all_replicas_proved_equal_and_not_before() {
 fn announce(net: &mut Net, view: View) {
     net.set_view(view);
     let mut told = BTreeSet::new();
-    while told.len() < NODES as usize {
-        let at = net.random.below(NODES) as usize;
+    let nodes = net.nodes.len() as u64;
+    while told.len() < net.nodes.len() {
+        let at = net.random.below(nodes) as usize;
         if net.random.chance(10) && told.insert(at) && net.nodes[at].is_up {
             net.tell_view(at);
         }
@@ -268,7 +270,8 @@ fn announce(net: &mut Net, view: View) {
 }
 
 fn majority_requests(net: &mut Net) {
-    let at = net.random.below(NODES) as usize;
+    let nodes = net.nodes.len() as u64;
+    let at = net.random.below(nodes) as usize;
     if !net.nodes[at].is_up || !net.random.chance(40) {
         return;
     }
@@ -282,16 +285,12 @@ fn majority_requests(net: &mut Net) {
     }
 }
 
-/// What the controller waits for before it ends a change: each new replica has swept, in the epoch
-/// of the change, with a majority of the old ones.
+/// What the map waits for before it ends a change: every new replica says that it is whole.
 fn has_caught_up(net: &Net) -> bool {
     net.view.next.iter().all(|member| {
-        let status = net.nodes[member.0 as usize - 1].replica.status();
-        let is_swept =
-            |old: &StorageId| old == member || status.swept.get(old) == Some(&net.view.epoch);
-        let mut swept: BTreeSet<StorageId> = net.view.current.iter().copied().collect();
-        swept.retain(is_swept);
-        !status.is_rebuilding && swept.len() > net.view.current.len() / 2
+        let replica = &net.nodes[member.0 as usize - 1].replica;
+        !replica.is_joining() && net.view.current.contains(member)
+            || replica.has_caught_up(|old| !net.nodes[old.0 as usize - 1].is_up)
     })
 }
 
@@ -312,7 +311,9 @@ fn begin_move(net: &mut Net, replicas: &[usize]) {
 
 fn end_move(net: &mut Net) {
     for waited in 0.. {
-        assert!(waited < 20_000, "{:?}", net.nodes[3].replica.status());
+        let status = |member: &StorageId| net.nodes[member.0 as usize - 1].replica.status();
+        let all = || net.view.next.iter().map(status).collect::<Vec<_>>();
+        assert!(waited < 20_000, "{:?}", all());
         if has_caught_up(net) {
             break;
         }
@@ -465,6 +466,95 @@ fn a_replica_that_returns_does_not_bring_back_what_was_deleted_and_forgotten() {
     }
     net.pass_ms(90);
     check_equal(&mut net, 30);
+    assert_eq!(net.oracle.violations, Vec::<String>::new());
+}
+
+#[test]
+fn a_member_that_proved_a_floor_and_comes_back_without_its_rows_is_rebuilt() {
+    let mut net = Net::new(4, settings(), NODES as usize, REPLICAS);
+    net.pass_ms(20);
+    for row in 10..30 {
+        put(&mut net, 0, row);
+    }
+    net.pass_ms(300);
+    move_to(&mut net, &[1, 2, 3]);
+    let floor_then = net.nodes[0].replica.status().floor;
+    net.wipe(0);
+    // Nobody proves a newer floor meanwhile.
+    net.crash(3);
+    begin_move(&mut net, &[0, 1, 2]);
+    end_move(&mut net);
+    assert!(floor_then.0 > 0);
+    assert_eq!(
+        net.nodes[0].visible.0.len(),
+        25,
+        "{:?}",
+        net.nodes[0].visible.0.keys()
+    );
+    net.pass_ms(500);
+    check_equal(&mut net, 30);
+    assert_eq!(net.oracle.violations, Vec::<String>::new());
+}
+
+#[test]
+fn replicas_can_still_be_rebuilt_when_all_that_proved_the_floor_have_left() {
+    let once = Settings {
+        floor_step: Duration::from_millis(HOUR_MS as u64),
+        ..settings()
+    };
+    let mut net = Net::new(9, once, 7, REPLICAS);
+    net.crash(2);
+    net.pass_ms(20);
+    for row in 10..60 {
+        put(&mut net, 0, row);
+        net.pass();
+    }
+    net.pass_ms(300);
+    net.restart(2);
+    net.pass_ms(500);
+    let floor = net.nodes[0].replica.status().floor;
+    assert!(floor.0 > 0);
+    for replicas in [[1, 2, 3], [2, 3, 4], [3, 4, 5], [4, 5, 6], [5, 6, 0]] {
+        let old = net.view.current.clone();
+        move_to(&mut net, &replicas);
+        for gone in old {
+            if !net.view.current.contains(&gone) {
+                net.wipe(gone.0 as usize - 1);
+            }
+        }
+    }
+    assert_eq!(net.nodes[0].replica.status().floor, floor);
+    for row in 10..60 {
+        assert!(net.nodes[0].visible.0.contains_key(&key(row)), "{row}");
+        net.read(0, key(row), Quorum::Majority, true);
+    }
+    net.pass_ms(200);
+    check_equal(&mut net, 60);
+    assert_eq!(net.oracle.violations, Vec::<String>::new());
+}
+
+#[test]
+fn what_only_the_leaving_replica_has_goes_over_before_it_leaves() {
+    let without_hints = Settings {
+        hint_bytes_max: 0,
+        sweep_every: Duration::from_secs(60),
+        ..settings()
+    };
+    let mut net = Net::new(8, without_hints, NODES as usize, REPLICAS);
+    net.pass_ms(20);
+    net.cut.extend([(0, 1), (0, 2), (0, 3)]);
+    let change = Change::Put(vec![(Bytes::from_static(b"a"), Bytes::from_static(b"1"))]);
+    let alone = net.write(0, key(9), change, Quorum::Count(1));
+    net.pass_ms(150);
+    assert!(net.oracle.written[&alone].is_ok());
+    begin_move(&mut net, &[1, 2, 3]);
+    net.pass_ms(200);
+    assert!(!has_caught_up(&net), "the one that leaves was not heard");
+    net.cut.clear();
+    end_move(&mut net);
+    net.read(3, key(9), Quorum::Count(3), false);
+    net.pass_ms(50);
+    assert!(net.nodes[3].visible.0.contains_key(&key(9)));
     assert_eq!(net.oracle.violations, Vec::<String>::new());
 }
 

@@ -6,6 +6,7 @@
 mod exchange;
 mod floor;
 mod host;
+mod join;
 mod scan;
 mod status;
 mod sweep;
@@ -38,6 +39,8 @@ pub struct Replica {
     settings: Settings,
     me: StorageId,
     view: View,
+    /// When the view came.
+    view_since: Now,
     meta: ReplicaMeta,
     /// The token of the last `Persist`.
     issued: u64,
@@ -71,6 +74,7 @@ impl Replica {
             settings,
             me,
             view: View::default(),
+            view_since: Now::default(),
             meta,
             issued: 0,
             synced: 0,
@@ -148,7 +152,8 @@ impl Replica {
         self.sweep = None;
         self.attempt = None;
         self.planned.clear();
-        self.next_sweep_at = self.at.now + self.settings.sweep_every;
+        self.view_since = self.at.now;
+        self.next_sweep_at = self.at.now + self.first_sweep_after();
     }
 
     fn on_persisted(&mut self, token: u64) {
