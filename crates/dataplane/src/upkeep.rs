@@ -52,7 +52,7 @@ impl<E: Engine, W> Plane<E, W> {
             }
             if !table.definition.data_path().has_offices() {
                 let changed = before.assignment(partition) != Some(assignment);
-                self.follow_active(partition, assignment, changed);
+                self.follow_active(partition, table, assignment, changed);
                 continue;
             }
             let changed = members_changed || before.assignment(partition) != Some(assignment);
@@ -117,7 +117,7 @@ impl<E: Engine, W> Plane<E, W> {
                 self.follow_owned(partition, assignment);
             }
             Some((table, assignment)) if !table.definition.data_path().has_offices() => {
-                self.follow_active(partition, assignment, false);
+                self.follow_active(partition, table, assignment, false);
             }
             Some((table, assignment)) if assignment.replicas.contains(&self.me.member) => {
                 let down = unreachable(&map);

@@ -119,6 +119,7 @@ impl<E: Engine, W> Plane<E, W> {
         }
         self.deliver_to_itself();
         while let Some(partition) = self.active.touched.pop() {
+            self.ask_to_join(partition);
             if let Some(hosted) = self.active.hosted.get_mut(&partition) {
                 hosted.touched = false;
                 let wanted = hosted.replica.next_deadline();

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tablestore_placement::{Assignment, ClusterMap, Epoch, PartitionId};
+use tablestore_placement::{Assignment, ClusterMap, Epoch, PartitionId, Table};
 use tablestore_replication::active::View;
 use tablestore_replication::active::coordinator::Input as Asked;
 use tablestore_replication::active::replica::Input;
@@ -15,13 +15,17 @@ use crate::job::Work;
 use crate::plane::Plane;
 use crate::progress::ReplicaProgress;
 
-fn view(assignment: &Assignment) -> View {
-    let mut current = assignment.replicas.clone();
+/// While a replica is on its way into the set, both sets answer.
+fn view(table: &Table, assignment: &Assignment) -> View {
+    let mut current = assignment.in_sync.clone();
     current.sort_unstable();
+    let next = assignment.replicas_after(table.definition.replicas);
+    let mut next = next.unwrap_or_default();
+    next.sort_unstable();
     View {
         epoch: assignment.epoch,
         current,
-        next: Vec::new(),
+        next,
     }
 }
 
@@ -30,11 +34,12 @@ impl<E: Engine, W> Plane<E, W> {
     pub(crate) fn follow_active(
         &mut self,
         partition: PartitionId,
+        table: &Table,
         assignment: &Assignment,
         changed: bool,
     ) {
         if changed {
-            let view = view(assignment);
+            let view = view(table, assignment);
             self.coordinate(Asked::View { partition, view });
         }
         let is_mine = assignment.replicas.contains(&self.me.member);
@@ -43,7 +48,7 @@ impl<E: Engine, W> Plane<E, W> {
         }
         if self.active.hosted.contains_key(&partition) {
             if changed {
-                self.feed_active(partition, Input::View(view(assignment)));
+                self.feed_active(partition, Input::View(view(table, assignment)));
             }
             return;
         }
@@ -88,9 +93,10 @@ impl<E: Engine, W> Plane<E, W> {
             self.flushing.applied(partition, bytes);
         }
         let map = Arc::clone(&self.map);
-        match map.assignment(partition) {
-            Some(assignment) => {
-                self.feed_active(partition, Input::View(view(assignment)));
+        let table = map.tables.get(&partition.table);
+        match table.zip(map.assignment(partition)) {
+            Some((table, assignment)) => {
+                self.feed_active(partition, Input::View(view(table, assignment)));
                 let shown = ReplicaProgress {
                     epoch: assignment.epoch,
                     ..ReplicaProgress::default()

@@ -21,6 +21,8 @@ pub(crate) struct HostedActive<E> {
     pub(super) life: u64,
     pub(super) wakes_at: Option<Duration>,
     pub(super) touched: bool,
+    /// When it last asked to become one of the replicas that count.
+    pub(super) asked_at: Option<Duration>,
     /// Why it stopped for good.
     pub(crate) stopped: Option<String>,
 }
@@ -42,6 +44,7 @@ impl<E: Engine> HostedActive<E> {
             life,
             wakes_at: None,
             touched: false,
+            asked_at: None,
             stopped: None,
         }
     }

@@ -8,6 +8,7 @@ mod carry;
 mod entry;
 mod follow;
 mod hosted;
+mod join;
 mod open;
 mod request;
 mod rows;

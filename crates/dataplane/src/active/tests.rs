@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tablestore_placement::testing::{cluster, create_table, definition};
+use tablestore_placement::plan::{self, CopyCaps, Plan};
+use tablestore_placement::testing::{carry_out, cluster, create_table, definition, registration};
 use tablestore_placement::{
-    ACTIVE, ClusterMap, Incarnation, Office, PartitionId, StorageId, TableDefinition, TableId,
+    ACTIVE, ClusterMap, Command, Incarnation, MemberState, Office, PartitionId, StorageId,
+    Strategies, TableDefinition, TableId,
 };
 use tablestore_replication::active::Quorum;
 use tablestore_store::item::codec;
@@ -18,7 +20,7 @@ use tablestore_store::journal::{Journal, JournalSettings};
 use tablestore_store::stopped::StoppedReplicas;
 use tablestore_store::testing::SimDisk;
 use tablestore_store::{
-    Condition, Item, JournalReader, JournalWriter, MemoryEngine, Mutation, Value,
+    Condition, Item, JournalReader, JournalWriter, MemoryEngine, Mutation, ReadRows as _, Value,
 };
 
 use super::ActiveRequest;
@@ -151,6 +153,7 @@ impl Bench {
             wall_ms: 1_000_000 + u64::try_from(self.now.as_millis()).unwrap(),
         };
         let up: Vec<StorageId> = self.nodes.keys().copied().collect();
+        let mut proposed = Vec::new();
         let mail = std::mem::take(&mut self.mail);
         for node in self.nodes.values_mut() {
             node.plane.begin_turn(now);
@@ -186,6 +189,7 @@ impl Bench {
             for (waiter, _, reply) in effects.answers.drain(..) {
                 self.answers.insert(waiter, reply);
             }
+            proposed.extend(effects.proposals.drain(..).map(|one| one.command));
             let jobs: Vec<_> = effects.jobs.drain(..).collect();
             node.persisted += group.commit(&mut node.writer).unwrap().records;
             node.disk.settle();
@@ -200,6 +204,51 @@ impl Bench {
                 node.plane.handle(PlaneEvent::Done(done));
             }
         }
+        for command in proposed {
+            if self.map.apply(&command).is_ok() {
+                self.announce();
+            }
+        }
+    }
+
+    fn announce(&mut self) {
+        let map = Arc::new(self.map.clone());
+        for node in self.nodes.values_mut() {
+            node.plane.handle(PlaneEvent::Map(Arc::clone(&map)));
+        }
+    }
+
+    /// A node that has nothing yet.
+    fn join(&mut self, number: u64) {
+        let new = Command::Register(registration(number, "d", 1));
+        self.map.apply(&new).unwrap();
+        self.start(StorageId(number));
+        self.run(10);
+    }
+
+    fn carry_out(&mut self, plan: Plan) {
+        assert!(!plan.assignments.is_empty(), "{plan:?}");
+        carry_out(&mut self.map, plan).unwrap();
+        self.announce();
+    }
+
+    /// Until no replica is on its way.
+    fn settle(&mut self) {
+        for _ in 0..2_000 {
+            self.turn();
+            let assignment = self.map.assignment(PARTITION).unwrap();
+            if assignment.joiner().is_none() {
+                self.run(10);
+                return;
+            }
+        }
+        panic!("{:?}", self.map.assignment(PARTITION));
+    }
+
+    fn drain(&mut self, number: u64) {
+        let strategies = Strategies::built_in();
+        let plan = plan::drain(&strategies, &self.map, StorageId(number), CopyCaps::DEFAULT);
+        self.carry_out(plan);
     }
 
     fn ask(&mut self, at: u64, request: ActiveRequest) -> u32 {
@@ -329,4 +378,90 @@ fn a_write_with_a_condition_is_none_for_an_active_table() {
         condition: Condition::IfPresent,
     };
     assert!(ActiveRequest::write(mutation, Quorum::Majority).is_none());
+}
+
+#[test]
+fn a_drained_node_hands_its_rows_over_before_it_leaves_and_requests_go_on() {
+    let mut bench = Bench::new();
+    for key in 0..40 {
+        bench.put(1 + u64::from(key % 3), key, "before");
+    }
+    bench.run(10);
+    bench.join(4);
+    bench.drain(1);
+    let during: Vec<u32> = (40..50).map(|key| bench.put(2, key, "during")).collect();
+    bench.settle();
+    bench.run(60);
+    assert!(during.iter().all(|waiter| bench.is_acknowledged(*waiter)));
+    let then = bench.map.assignment(PARTITION).unwrap().clone();
+    assert!(!then.involves(StorageId(1)) && then.in_sync.contains(&StorageId(4)));
+    // Nothing is left behind where nobody looks after it.
+    let number = PARTITION.to_u64();
+    let left = bench.nodes[&StorageId(1)].engine.applied(number);
+    assert_eq!(left, 0);
+    for number in 1..=3 {
+        bench.kill(StorageId(number));
+    }
+    for key in 0..50 {
+        let value = if key < 40 { "before" } else { "during" };
+        assert_eq!(bench.read(4, key, Quorum::Count(1)), text(value), "{key}");
+    }
+}
+
+#[test]
+fn a_replica_on_a_dead_node_is_made_anew_on_another_one() {
+    let mut bench = Bench::new();
+    for key in 0..40 {
+        bench.put(1 + u64::from(key % 3), key, "before");
+    }
+    bench.run(10);
+    bench.join(4);
+    bench.kill(StorageId(3));
+    let strategies = Strategies::built_in();
+    let dead = StorageId(3);
+    let incarnation = bench.map.members[&dead].incarnation;
+    let mut plan = plan::on_member_down(&strategies, &bench.map, dead, incarnation);
+    plan.members.push((dead, incarnation, MemberState::Down));
+    carry_out(&mut bench.map, plan).unwrap();
+    let plan = plan::rereplicate(&bench.map, &[dead], CopyCaps::DEFAULT);
+    bench.carry_out(plan);
+    bench.settle();
+    bench.kill(StorageId(1));
+    for key in 0..40 {
+        assert_eq!(
+            bench.read(4, key, Quorum::Majority),
+            text("before"),
+            "{key}"
+        );
+    }
+    // The dead one comes back too late: it is no replica, and its rows are not asked for.
+    bench.start(StorageId(3));
+    bench.run(60);
+    let number = PARTITION.to_u64();
+    assert_eq!(bench.nodes[&StorageId(3)].engine.applied(number), 0);
+}
+
+#[test]
+fn a_new_replica_alone_counts_for_nothing_before_it_is_whole() {
+    let mut bench = Bench::new();
+    let asked = bench.put(1, 7, "kept");
+    bench.run(10);
+    assert!(bench.is_acknowledged(asked));
+    bench.join(4);
+    bench.kill(StorageId(2));
+    bench.kill(StorageId(3));
+    bench.drain(1);
+    bench.run(200);
+    assert_eq!(
+        bench.map.assignment(PARTITION).unwrap().joiner(),
+        Some(StorageId(4))
+    );
+    let write = bench.put(1, 7, "newer");
+    bench.run(300);
+    let refused = &bench.answers[&write].result;
+    assert!(matches!(refused, Err(Failure::Unknown)), "{refused:?}");
+    bench.start(StorageId(2));
+    bench.start(StorageId(3));
+    bench.settle();
+    assert_eq!(bench.read(4, 7, Quorum::Majority), text("newer"));
 }

@@ -43,7 +43,7 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// The pause between two sweeps of a replica that is not whole yet: the others wait for it.
 pub const JOIN_SWEEP_EVERY: Duration = Duration::from_millis(500);
 /// So long a new replica waits for the rows of the one that it replaces, when enough of the others
-/// have told it theirs: only writes that asked for fewer than a majority may be with that one alone.
+/// have told it theirs: only writes that asked for less than a majority may be there alone.
 pub const JOIN_PATIENCE: Duration = Duration::from_secs(60);
 /// A floor is proposed this far behind the present at least: hints and repairs that are younger
 /// still arrive.

@@ -48,7 +48,7 @@ impl Replica {
     }
 
     /// Whether both are in one epoch and at one floor, without which there is nothing to compare.
-    /// A replica that is rebuilt asks others and is not asked: it may lack what they take it to have.
+    /// A replica that is rebuilt asks and is not asked: it may lack what it is taken to have.
     fn is_even(&mut self, from: StorageId, head: &SweepHead) -> bool {
         if self.check_epoch(head.epoch).is_ok() {
             self.adopt(head.proof.clone());
