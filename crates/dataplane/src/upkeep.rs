@@ -254,10 +254,12 @@ impl<E: Engine, W> Plane<E, W> {
         let empty = RecoveredPartition::adopted(adopted);
         let meta = journal_meta(&empty.state.meta);
         let number = partition.to_u64();
-        self.record(Record::Restart {
+        let restart = Record::Restart {
             partition: number,
             meta,
-        });
+        };
+        let position = self.record(restart);
+        self.active.is_emptied(position, partition);
         tracing::warn!(%partition, "a stopped replica is built anew");
         self.shelf.found.insert(number, empty);
         self.follow_again(partition);

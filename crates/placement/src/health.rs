@@ -9,8 +9,8 @@ use crate::{Assignment, ClusterMap, DataPath, StorageId, TableDefinition};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionHealth {
     /// Whether the current start of a live member holds the office; of an active table, whose
-    /// partitions have none, whether a majority of the replicas lives, and while they change of both
-    /// sets.
+    /// partitions have none, whether a majority of the replicas lives, and while they change of
+    /// both sets.
     pub has_primary: bool,
     /// How many members of the in-sync set live.
     pub in_sync_live: u32,

@@ -558,6 +558,67 @@ fn what_only_the_leaving_replica_has_goes_over_before_it_leaves() {
     assert_eq!(net.oracle.violations, Vec::<String>::new());
 }
 
+fn is_rebuilding(net: &Net, at: usize) -> bool {
+    net.nodes[at].replica.status().is_rebuilding
+}
+
+#[test]
+fn replicas_that_lose_all_their_rows_one_after_the_other_are_rebuilt_and_nothing_is_lost() {
+    let mut losses = 0;
+    for seed in 0..SEEDS {
+        let mut net = Net::new(seed, settings(), NODES as usize, REPLICAS);
+        (net.lost, net.way_ms_max) = (seed % 5, 1 + seed % 10);
+        for _ in 0..1_200 {
+            majority_requests(&mut net);
+            let at = net.random.below(REPLICAS as u64) as usize;
+            let all_whole = (0..REPLICAS).all(|at| !is_rebuilding(&net, at));
+            if all_whole && net.random.chance(5) {
+                net.lose(at);
+                losses += 1;
+            }
+            if net.random.chance(1) {
+                net.cut.insert((at.min(1), at.max(2)));
+            } else if net.random.chance(3) {
+                net.cut.clear();
+            }
+            net.pass();
+        }
+        heal(&mut net);
+        net.pass_ms(600);
+        for at in 0..5 {
+            net.read(2, key(at), Quorum::Majority, true);
+        }
+        net.pass_ms(200);
+        check_equal(&mut net, 5);
+        assert_eq!(net.oracle.violations, Vec::<String>::new(), "seed {seed}");
+        assert!((0..REPLICAS).all(|at| !is_rebuilding(&net, at)), "{seed}");
+    }
+    assert!(losses > 3 * SEEDS, "{losses}");
+}
+
+#[test]
+fn one_that_lost_its_rows_answers_no_read_and_is_whole_only_with_both_others() {
+    let mut net = Net::new(2, settings(), NODES as usize, REPLICAS);
+    net.pass_ms(20);
+    net.cut.extend([(0, 2), (1, 2)]);
+    let write = put(&mut net, 3, 9);
+    net.pass_ms(20);
+    assert!(net.oracle.written[&write].is_ok());
+    net.cut.clear();
+    net.cut.extend([(0, 1), (1, 2), (1, 3)]);
+    net.lose(0);
+    net.pass_ms(300);
+    assert!(is_rebuilding(&net, 0), "node 1 alone has the write");
+    let read = net.read(3, key(9), Quorum::Majority, false);
+    net.pass_ms(150);
+    assert!(net.oracle.found[&read].is_err());
+    net.cut.clear();
+    net.pass_ms(300);
+    assert!(!is_rebuilding(&net, 0));
+    assert!(net.nodes[0].visible.0.contains_key(&key(9)));
+    assert_eq!(net.oracle.violations, Vec::<String>::new());
+}
+
 #[cfg(feature = "mutants")]
 mod mutants {
     use tablestore_replication::active::Mutant;

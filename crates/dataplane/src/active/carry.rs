@@ -64,6 +64,7 @@ impl<E: Engine, W> Plane<E, W> {
     /// The journal made records durable up to this position.
     pub(crate) fn active_persisted(&mut self, position: u64) {
         let active = &mut self.active;
+        while (active.emptied.pop_front_if(|(at, _)| *at <= position)).is_some() {}
         let mut bound = None;
         while let Some((_, ms)) = active.bounds.pop_front_if(|(at, _)| *at <= position) {
             bound = Some(ms);

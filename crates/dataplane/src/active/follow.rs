@@ -55,12 +55,52 @@ impl<E: Engine, W> Plane<E, W> {
         if self.active.unusable.contains(&partition) {
             return;
         }
-        let found = self.shelf.found.remove(&partition.to_u64());
-        if let Some(stopped) = found.and_then(|found| found.stopped) {
-            return self.active_opened(partition, Err(stopped.why));
+        if self.clear_active(partition, assignment) {
+            return;
         }
+        let found = self.shelf.found.remove(&partition.to_u64());
+        if let Some(found) = found {
+            if let Some(stopped) = found.stopped {
+                return self.active_opened(partition, Err(stopped.why));
+            }
+            if found.state.meta.adopted > Epoch(0) {
+                self.active.lost.insert(partition);
+            }
+        }
+        let mut emptied = self.active.emptied.iter();
+        let is_empty = emptied.any(|(_, emptied)| *emptied == partition);
         self.shelf.busy.insert(partition);
-        self.begin(Work::OpenActive { partition });
+        self.begin(Work::OpenActive {
+            partition,
+            is_empty,
+        });
+    }
+
+    /// Puts a replica aside that is broken, or drops one that an earlier start stopped if the
+    /// operator asks for it, where others have its rows; it is opened empty then, and counts for
+    /// nothing before it has met the others. Says whether it waits for that.
+    fn clear_active(&mut self, partition: PartitionId, assignment: &Assignment) -> bool {
+        let found = self.shelf.found.get(&partition.to_u64());
+        let Some(unusable) = found.and_then(|found| found.stopped.as_ref()) else {
+            return false;
+        };
+        let ordered = unusable.broken || self.settings.rebuild_stopped;
+        if !ordered || assignment.replicas.len() < 2 {
+            return false;
+        }
+        if self.map_may_lag(&Arc::clone(&self.map)) {
+            return true;
+        }
+        let put_aside = unusable.broken;
+        tracing::warn!(%partition, why = unusable.why, "an active replica is built anew");
+        self.shelf.found.remove(&partition.to_u64());
+        self.shelf.busy.insert(partition);
+        self.begin(Work::Clear {
+            partition,
+            adopted: assignment.epoch,
+            put_aside,
+        });
+        true
     }
 
     /// A replica was opened, or could not be: then this start does without it.
@@ -70,8 +110,13 @@ impl<E: Engine, W> Plane<E, W> {
         opened: Result<Box<OpenedActive>, String>,
     ) {
         self.shelf.busy.remove(&partition);
+        let is_lost = self.active.lost.remove(&partition);
         let opened = match opened {
-            Ok(opened) => opened,
+            Ok(mut opened) => {
+                // One that has adopted an epoch since has noted itself how far it is.
+                opened.meta.is_rebuilding |= is_lost && opened.meta.epoch == Epoch(0);
+                opened
+            }
             Err(why) => {
                 tracing::error!(%partition, why, "an active replica cannot be used");
                 self.active.unusable.insert(partition);

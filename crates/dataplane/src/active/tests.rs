@@ -49,14 +49,14 @@ fn notes() -> StoppedReplicas {
 }
 
 impl Node {
-    fn start(me: Office, disk: SimDisk) -> Self {
+    fn start(me: Office, disk: SimDisk, broken: &BTreeMap<u64, String>) -> Self {
         let settings = JournalSettings::default();
         let (writer, reader) =
             Journal::open_on(Arc::new(disk.clone()), "j", &settings, &mut |_| {}).unwrap();
         let engine = Arc::new(MemoryEngine::new());
         let none = BTreeMap::new();
         let place = |_| String::new();
-        let stored = recover(engine.as_ref(), &reader, &none, &none, &place).unwrap();
+        let stored = recover(engine.as_ref(), &reader, broken, &none, &place).unwrap();
         let plane = Plane::new(me, Settings::default(), Arc::clone(&engine), stored);
         Self {
             me,
@@ -104,6 +104,10 @@ impl Bench {
     }
 
     fn start(&mut self, member: StorageId) {
+        self.start_with(member, &BTreeMap::new());
+    }
+
+    fn start_with(&mut self, member: StorageId, broken: &BTreeMap<u64, String>) {
         let mut shown = self.map.members[&member].incarnation;
         let disk = self.disks.remove(&member);
         if disk.is_some() {
@@ -116,7 +120,7 @@ impl Bench {
             member,
             incarnation: shown,
         };
-        self.nodes.insert(member, Node::start(me, disk));
+        self.nodes.insert(member, Node::start(me, disk, broken));
         let map = Arc::new(self.map.clone());
         let starts: Vec<Office> = self.nodes.values().map(|node| node.me).collect();
         for node in self.nodes.values_mut() {
@@ -464,4 +468,74 @@ fn a_new_replica_alone_counts_for_nothing_before_it_is_whole() {
     bench.start(StorageId(3));
     bench.settle();
     assert_eq!(bench.read(4, 7, Quorum::Majority), text("newer"));
+}
+
+#[test]
+fn a_replica_whose_files_are_damaged_is_built_anew_from_the_others() {
+    let mut bench = Bench::new();
+    for key in 0..40 {
+        bench.put(1 + u64::from(key % 3), key, "before");
+    }
+    bench.run(10);
+    bench.kill(StorageId(3));
+    let broken = BTreeMap::from([(PARTITION.to_u64(), "damaged".to_owned())]);
+    bench.start_with(StorageId(3), &broken);
+    bench.run(1);
+    let write = bench.put(3, 41, "meanwhile");
+    bench.run(300);
+    let answer = &bench.answers[&write].result;
+    assert!(answer.is_ok(), "{answer:?}");
+    bench.kill(StorageId(1));
+    bench.kill(StorageId(2));
+    for key in 0..40 {
+        assert_eq!(
+            bench.read(3, key, Quorum::Count(1)),
+            text("before"),
+            "{key}"
+        );
+    }
+    // What it has now is in its log.
+    bench.kill(StorageId(3));
+    bench.start(StorageId(3));
+    bench.run(30);
+    assert_eq!(bench.read(3, 41, Quorum::Count(1)), text("meanwhile"));
+}
+
+#[test]
+fn a_replica_that_is_cleared_and_killed_before_it_is_whole_does_not_count_after_its_restart() {
+    let mut bench = Bench::new();
+    for key in 0..40 {
+        bench.put(1 + u64::from(key % 3), key, "before");
+    }
+    bench.run(10);
+    (1..=3).for_each(|number| bench.kill(StorageId(number)));
+    let broken = BTreeMap::from([(PARTITION.to_u64(), "damaged".to_owned())]);
+    bench.start_with(StorageId(3), &broken);
+    bench.run(20);
+    for start in 0..2 {
+        let asked = bench.ask(
+            3,
+            ActiveRequest::Read {
+                key: key_of(1).into(),
+                quorum: Quorum::Count(1),
+                strong: false,
+            },
+        );
+        bench.run(300);
+        let refused = &bench.answers[&asked].result;
+        assert!(refused.is_err(), "after start {start}: {refused:?}");
+        bench.kill(StorageId(3));
+        bench.start(StorageId(3));
+        bench.run(20);
+    }
+    bench.start(StorageId(1));
+    bench.start(StorageId(2));
+    bench.run(400);
+    for key in 0..40 {
+        assert_eq!(
+            bench.read(3, key, Quorum::Count(1)),
+            text("before"),
+            "{key}"
+        );
+    }
 }

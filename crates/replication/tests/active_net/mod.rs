@@ -286,6 +286,18 @@ impl Net {
         self.restart(at);
     }
 
+    /// All that the replica had is lost, and its node knows it.
+    pub fn lose(&mut self, at: usize) {
+        self.wipe(at);
+        let meta = ReplicaMeta {
+            is_rebuilding: true,
+            ..ReplicaMeta::default()
+        };
+        let node = &mut self.nodes[at];
+        node.replica = Replica::new(self.settings, node.id, node.incarnation, meta);
+        self.tell_view(at);
+    }
+
     pub fn set_view(&mut self, view: View) {
         self.view = view;
     }

@@ -146,6 +146,7 @@ impl Replica {
         if !was_part {
             self.meta.is_purging = true;
             self.meta.is_rebuilding = true;
+            self.met.clear();
         }
         self.meta.fence = self.meta.fence.max(proof.floor);
         self.meta.proof = proof;

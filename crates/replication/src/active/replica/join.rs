@@ -5,10 +5,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tablestore_placement::StorageId;
+use tablestore_placement::{Epoch, StorageId};
 
 use super::Replica;
-use crate::active::message::Proof;
+use crate::active::message::{Origin, Proof, Refusal};
+use crate::active::row::Floor;
+use crate::active::view::View;
 
 impl Replica {
     /// Whether the replica comes into the set by the change that is under way.
@@ -67,14 +69,54 @@ impl Replica {
         }
     }
 
-    /// The replica has all at or below the floor, as those have that proved it: others may be
-    /// rebuilt from it too.
-    pub(super) fn is_rebuilt(&mut self) {
+    /// One of the set that knows no epoch has no rows either, unless the set has never changed: it
+    /// was told of none, or what it had is lost. It is rebuilt in either case.
+    pub(super) fn note_loss(&mut self, view: &View) {
+        let knows_none = self.meta.epoch == Epoch(0) && view.epoch > Epoch(0).next();
+        if knows_none && view.current.contains(&self.me) {
+            self.meta.is_rebuilding = true;
+        }
+    }
+
+    /// One that lost its rows may have lost a fence too: before it has heard of one it takes
+    /// nothing from clients, nor what was kept for it.
+    pub(super) fn check_met(&self, origin: Origin) -> Result<(), Refusal> {
+        let is_from_others = matches!(origin, Origin::Repair | Origin::DurableRepair);
+        let counts = self.view.current.contains(&self.me);
+        if self.meta.is_rebuilding && counts && self.met.is_empty() && !is_from_others {
+            return Err(Refusal::Rebuilding);
+        }
+        Ok(())
+    }
+
+    /// A sweep is complete. Who is rebuilt is whole when it has met one that has all at or below
+    /// the floor, and, where it counts already, so many others that each write to a majority, of which
+    /// it was one perhaps, is with one of them.
+    pub(super) fn note_met(&mut self, peer: StorageId) {
+        if !self.meta.is_rebuilding || self.meta.is_purging {
+            return;
+        }
+        self.met.insert(peer);
+        let proof = &self.meta.proof;
+        let is_of_proof = |member: &StorageId| proof.members.contains(member);
+        let has_old = proof.floor == Floor::default() || self.met.iter().any(is_of_proof);
+        let current = &self.view.current;
+        let others = current.iter().filter(|other| self.met.contains(other));
+        let has_new = !current.contains(&self.me) || others.count() * 2 >= current.len();
+        if has_old && has_new {
+            self.is_rebuilt();
+        }
+    }
+
+    /// The replica has all that those have that proved the floor: others may be rebuilt from it
+    /// too.
+    fn is_rebuilt(&mut self) {
         self.meta.is_rebuilding = false;
-        let members = &mut self.meta.proof.members;
-        if !members.contains(&self.me) {
-            members.push(self.me);
-            members.sort_unstable();
+        self.met.clear();
+        let proof = &mut self.meta.proof;
+        if proof.floor > Floor::default() && !proof.members.contains(&self.me) {
+            proof.members.push(self.me);
+            proof.members.sort_unstable();
         }
         self.persist_meta();
     }

@@ -11,7 +11,7 @@ mod scan;
 mod status;
 mod sweep;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use tablestore_placement::{Epoch, StorageId};
@@ -59,6 +59,8 @@ pub struct Replica {
     /// With whom to sweep next.
     planned: VecDeque<StorageId>,
     next_sweep_at: Now,
+    /// With whom it has swept since it began to be rebuilt, in this epoch.
+    met: BTreeSet<StorageId>,
     /// The floor that is being proved.
     attempt: Option<Attempt>,
     status: ReplicaStatus,
@@ -86,6 +88,7 @@ impl Replica {
             sweep: None,
             planned: VecDeque::new(),
             next_sweep_at: Now::default(),
+            met: BTreeSet::new(),
             attempt: None,
             status: ReplicaStatus::default(),
             at: Moment::default(),
@@ -144,11 +147,13 @@ impl Replica {
         if view.epoch < self.meta.epoch || view.epoch <= self.view.epoch {
             return;
         }
+        self.note_loss(&view);
         if view.epoch > self.meta.epoch {
             self.meta.epoch = view.epoch;
             self.persist_meta();
         }
         self.view = view;
+        self.met.clear();
         self.sweep = None;
         self.attempt = None;
         self.planned.clear();
@@ -238,6 +243,7 @@ impl Replica {
         if self.held_back.len() >= self.settings.unsynced_max {
             return Err(Refusal::Busy);
         }
+        self.check_met(origin)?;
         self.check_drift(&change)?;
         let held = rows.row(&key);
         let limit = match origin {

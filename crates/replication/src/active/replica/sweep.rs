@@ -205,10 +205,7 @@ impl Replica {
         }
         self.status.sweeps += 1;
         self.status.swept.insert(sweep.peer, self.view.epoch);
-        let knows_all = self.meta.proof.members.contains(&sweep.peer);
-        if self.meta.is_rebuilding && knows_all && !self.meta.is_purging {
-            self.is_rebuilt();
-        }
+        self.note_met(sweep.peer);
         if self.planned.is_empty() && self.attempt.is_some() {
             self.finish_attempt();
         }
