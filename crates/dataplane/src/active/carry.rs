@@ -255,9 +255,16 @@ impl<E: Engine, W> Plane<E, W> {
         let is_patch = change.mark().is_none() && is_known;
         let is_large = || is_patch && hosted.rows.row(key).size() + change.size() > ROW_BYTES_MAX;
         let is_crowded = !is_known && keys >= KEYS_MAX;
-        (is_crowded || self.is_disk_full() || is_large()).then_some(Message::Refused {
+        let why = if self.is_disk_full() {
+            Refusal::NoRoom
+        } else if is_crowded || is_large() {
+            Refusal::Busy
+        } else {
+            return None;
+        };
+        Some(Message::Refused {
             request: *request,
-            why: Refusal::Busy,
+            why,
         })
     }
 

@@ -539,3 +539,47 @@ fn a_replica_that_is_cleared_and_killed_before_it_is_whole_does_not_count_after_
         );
     }
 }
+
+impl Bench {
+    fn fill_disk(&mut self, at: u64) {
+        let node = self.nodes.get_mut(&StorageId(at)).unwrap();
+        let full = PlaneEvent::Room {
+            full: true,
+            members: std::collections::BTreeSet::new(),
+        };
+        node.plane.handle(full);
+    }
+}
+
+#[test]
+fn a_write_for_which_no_replica_has_room_is_told_so_at_once_and_a_deletion_goes_on() {
+    let mut bench = Bench::new();
+    bench.fill_disk(1);
+    let one_full = bench.put(1, 1, "kept");
+    bench.run(10);
+    assert!(bench.is_acknowledged(one_full));
+    bench.fill_disk(2);
+    bench.fill_disk(3);
+    let refused = bench.put(1, 2, "no room");
+    let deletion = Mutation::Delete {
+        key: key_of(1),
+        condition: Condition::None,
+    };
+    let deletion = ActiveRequest::write(deletion, Quorum::Count(3)).unwrap();
+    let deletion = bench.ask(2, deletion);
+    bench.run(10);
+    let answer = bench.answers.get(&refused).map(|reply| &reply.result);
+    assert!(matches!(answer, Some(Err(Failure::Full))), "{answer:?}");
+    assert!(bench.is_acknowledged(deletion));
+}
+
+#[test]
+fn a_write_that_only_one_of_three_has_room_for_may_be_applied_and_nobody_is_waited_for() {
+    let mut bench = Bench::new();
+    bench.fill_disk(2);
+    bench.fill_disk(3);
+    let unknown = bench.put(2, 2, "somewhere");
+    bench.run(10);
+    let answer = bench.answers.get(&unknown).map(|reply| &reply.result);
+    assert!(matches!(answer, Some(Err(Failure::Unknown))), "{answer:?}");
+}

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::active::{ANSWERS, Seen, TABLE, answered, client, create, missing};
-use crate::harness::{Cluster, until};
+use crate::harness::{Cluster, row_files, until};
 
 /// A cluster of four with an active table, and clients at all of its nodes.
 async fn under_traffic(cluster: &Cluster) -> (Arc<Seen>, Vec<JoinHandle<()>>) {
@@ -91,4 +91,36 @@ async fn replicas_of_an_active_table_on_a_node_that_stays_away_are_made_anew_els
     cluster.nodes[3].start();
     cluster.ready(3).await;
     assert_eq!(missing(&cluster, 3, &seen, "").await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_of_an_active_table_whose_files_are_damaged_is_built_anew_from_the_others() {
+    let mut cluster = Cluster::started(3).await;
+    create(&cluster).await;
+    let seen = Arc::new(Seen::default());
+    let addresses = cluster.addresses().into_iter().enumerate();
+    let clients = addresses
+        .map(|(index, address)| tokio::spawn(client(index, address, Arc::clone(&seen))))
+        .collect();
+    answered(&seen, &[0, 1, 2], ANSWERS).await;
+    assert_eq!(end(&seen, clients).await, []);
+    // Ended in order, so that the rows are in its files.
+    cluster.nodes[2].terminate().await;
+    let files = row_files(&cluster.nodes[2].directory);
+    assert!(!files.is_empty());
+    for file in files {
+        std::fs::remove_file(file).unwrap();
+    }
+    cluster.nodes[2].start();
+    cluster.ready(2).await;
+    until("it has all rows again", async || {
+        match missing(&cluster, 2, &seen, "?r=1").await {
+            None => Ok(()),
+            Some(missing) => Err(missing),
+        }
+    })
+    .await;
+    cluster.nodes[0].kill();
+    cluster.nodes[1].kill();
+    assert_eq!(missing(&cluster, 2, &seen, "?r=1").await, None);
 }

@@ -90,8 +90,8 @@ impl Replica {
     }
 
     /// A sweep is complete. Who is rebuilt is whole when it has met one that has all at or below
-    /// the floor, and, where it counts already, so many others that each write to a majority, of which
-    /// it was one perhaps, is with one of them.
+    /// the floor, and, where it counts already, so many others that each write to a majority, of
+    /// which it was one perhaps, is with one of them.
     pub(super) fn note_met(&mut self, peer: StorageId) {
         if !self.meta.is_rebuilding || self.meta.is_purging {
             return;
