@@ -69,6 +69,7 @@ impl<E: Engine, W> Plane<E, W> {
             self.close(partition, now);
         }
         self.close_owned(now);
+        self.forget_dropped(before, now);
         self.close_active(now);
         self.deliver_to_itself();
         self.clear_strays(now);

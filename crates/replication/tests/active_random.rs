@@ -107,7 +107,7 @@ fn heal(net: &mut Net) {
     (net.lost, net.repeated) = (0, 0);
     // An hour later nothing is ahead of the clocks any more.
     net.now_ms += 2 * HOUR_MS as u64;
-    for at in 0..NODES as usize {
+    for at in 0..net.nodes.len() {
         net.nodes[at].offset_ms = 0;
         if !net.nodes[at].is_up {
             net.restart(at);
@@ -617,6 +617,96 @@ fn one_that_lost_its_rows_answers_no_read_and_is_whole_only_with_both_others() {
     assert!(!is_rebuilding(&net, 0));
     assert!(net.nodes[0].visible.0.contains_key(&key(9)));
     assert_eq!(net.oracle.violations, Vec::<String>::new());
+}
+
+/// At most one node is down at a time, and one replica without its rows: what the table survives.
+fn faults(net: &mut Net) {
+    let at = net.random.below(net.nodes.len() as u64) as usize;
+    let down = net.nodes.iter().position(|node| !node.is_up);
+    let whole = |net: &Net| (0..net.nodes.len()).all(|at| !is_rebuilding(net, at));
+    let counts = net.view.current.contains(&member(at));
+    match net.random.below(1_000) {
+        0..6 if down.is_none() => net.crash(at),
+        6..40 => {
+            if let Some(down) = down {
+                net.restart(down);
+            }
+        }
+        40..44 if down.is_none() && counts && whole(net) => net.lose(at),
+        44..48 => {
+            let other = net.random.below(net.nodes.len() as u64) as usize;
+            net.cut.insert((at.min(other), at.max(other)));
+        }
+        48..70 => net.cut.clear(),
+        _ => {}
+    }
+}
+
+/// One change of replicas under faults; it ends, or is given up after a while. Says whether it
+/// ended.
+fn change_under_faults(net: &mut Net) -> bool {
+    let old = net.view.current.clone();
+    let outside = (0..net.nodes.len()).filter(|at| !old.contains(&member(*at)));
+    let outside: Vec<usize> = outside.collect();
+    let joiner = outside[net.random.below(outside.len() as u64) as usize];
+    let leaver = old[net.random.below(old.len() as u64) as usize];
+    let mut next: Vec<usize> = old.iter().map(|old| old.0 as usize - 1).collect();
+    next.retain(|at| member(*at) != leaver);
+    next.push(joiner);
+    next.sort_unstable();
+    begin_move(net, &next);
+    let patience = [600, 600, 20][net.random.below(3) as usize];
+    for _ in 0..patience {
+        if has_caught_up(net) {
+            break;
+        }
+        faults(net);
+        majority_requests(net);
+        net.pass();
+    }
+    let ends = has_caught_up(net);
+    let after = View {
+        epoch: net.view.epoch.next(),
+        current: if ends { net.view.next.clone() } else { old },
+        next: Vec::new(),
+    };
+    announce(net, after);
+    let gone = if ends { leaver.0 as usize - 1 } else { joiner };
+    net.wipe(gone);
+    ends
+}
+
+#[test]
+fn nothing_is_lost_while_replicas_change_under_crashes_cuts_and_lost_disks() {
+    let (mut ended, mut given_up, mut answered) = (0, 0, 0);
+    let seeds = SEEDS / 2;
+    for seed in 0..seeds {
+        let mut net = Net::new(seed, settings(), 6, REPLICAS);
+        (net.lost, net.repeated, net.way_ms_max) = (seed % 5, seed % 7, 1 + seed % 10);
+        for _ in 0..5 {
+            for _ in 0..100 {
+                faults(&mut net);
+                majority_requests(&mut net);
+                net.pass();
+            }
+            if change_under_faults(&mut net) {
+                ended += 1;
+            } else {
+                given_up += 1;
+            }
+        }
+        heal(&mut net);
+        net.pass_ms(800);
+        for at in 0..5 {
+            net.read(at.into(), key(at), Quorum::Majority, true);
+        }
+        net.pass_ms(200);
+        check_equal(&mut net, 5);
+        assert_eq!(net.oracle.violations, Vec::<String>::new(), "seed {seed}");
+        answered += net.oracle.written.values().filter(|w| w.is_ok()).count();
+    }
+    assert!(ended > 2 * seeds && given_up > seeds / 4, "{given_up}");
+    assert!(answered > 60 * seeds as usize, "{answered}");
 }
 
 #[cfg(feature = "mutants")]

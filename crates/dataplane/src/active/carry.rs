@@ -36,7 +36,8 @@ impl<E: Engine, W> Plane<E, W> {
         let active = &mut self.active;
         active.last_ticket += 1;
         let ticket = active.last_ticket;
-        let full = active.waiting.len() >= self.settings.waiting_max;
+        let waiting = self.requests.len() + active.waiting.len();
+        let full = waiting >= self.settings.waiting_max;
         active.waiting.insert(ticket, (partition, waiter));
         if full || self.failed {
             let failure = if full {
@@ -120,6 +121,7 @@ impl<E: Engine, W> Plane<E, W> {
         }
         self.deliver_to_itself();
         while let Some(partition) = self.active.touched.pop() {
+            self.note_rebuilding(partition);
             self.ask_to_join(partition);
             if let Some(hosted) = self.active.hosted.get_mut(&partition) {
                 hosted.touched = false;

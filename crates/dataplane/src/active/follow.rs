@@ -153,6 +153,18 @@ impl<E: Engine, W> Plane<E, W> {
         }
     }
 
+    /// Tells the coordinator of tables that are no more.
+    pub(crate) fn forget_dropped(&mut self, before: &ClusterMap, now: &ClusterMap) {
+        let tables = before.tables.values();
+        let dropped = tables.filter(|table| !now.tables.contains_key(&table.id));
+        for table in dropped.filter(|table| !table.definition.data_path().has_offices()) {
+            for (number, _) in (0u32..).zip(&table.partitions) {
+                let partition = PartitionId::new(table.id, number);
+                self.coordinate(Asked::Gone { partition });
+            }
+        }
+    }
+
     /// Closes the replicas of tables that are no more.
     pub(crate) fn close_active(&mut self, now: &ClusterMap) {
         let has_none = self.active.hosted.is_empty() && self.active.unusable.is_empty();

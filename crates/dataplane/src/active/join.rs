@@ -1,5 +1,5 @@
-//! A new replica of an active table asks the map to count it once it is whole. Knows nothing of how
-//! it became so.
+//! A new replica of an active table asks the map to count it once it is whole, and operators are
+//! told of one that is rebuilt. Knows nothing of how it became so.
 
 use std::time::Duration;
 
@@ -13,6 +13,20 @@ use crate::plane::Plane;
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
 impl<E: Engine, W> Plane<E, W> {
+    /// Tells operators that a replica has begun to be rebuilt, or has all its rows again.
+    pub(super) fn note_rebuilding(&mut self, partition: PartitionId) {
+        let Some(hosted) = self.active.hosted.get_mut(&partition) else {
+            return;
+        };
+        let is_rebuilding = hosted.replica.meta().is_rebuilding;
+        let was_rebuilding = std::mem::replace(&mut hosted.was_rebuilding, is_rebuilding);
+        match (was_rebuilding, is_rebuilding) {
+            (false, true) => tracing::info!(%partition, "an active replica gets its rows anew"),
+            (true, false) => tracing::info!(%partition, "an active replica has all its rows again"),
+            _ => {}
+        }
+    }
+
     /// Asks for the end of the change that is under way, if this replica is the one that comes and
     /// has all that the others have. The map refuses what is about another change than its own.
     pub(super) fn ask_to_join(&mut self, partition: PartitionId) {

@@ -85,6 +85,11 @@ impl<E, W> Active<E, W> {
         self.emptied.push_back((position, partition));
     }
 
+    /// How many wait for an answer of the coordinator.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// When something is due.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         let coordinator = self.coordinator.next_deadline();

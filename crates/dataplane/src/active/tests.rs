@@ -24,7 +24,7 @@ use tablestore_store::{
 };
 
 use super::ActiveRequest;
-use crate::request::{Answer, Failure, Reply};
+use crate::request::{Answer, Failure, Operation, Reply};
 use crate::{Frame, GroupCommit, Host, LinkOrder, Now, Plane, PlaneEvent, Settings, recover};
 
 const PARTITION: PartitionId = PartitionId {
@@ -582,4 +582,68 @@ fn a_write_that_only_one_of_three_has_room_for_may_be_applied_and_nobody_is_wait
     bench.run(10);
     let answer = bench.answers.get(&unknown).map(|reply| &reply.result);
     assert!(matches!(answer, Some(Err(Failure::Unknown))), "{answer:?}");
+}
+
+#[test]
+fn who_waits_for_a_table_that_is_dropped_is_told_so_and_nothing_is_known_of_it_any_more() {
+    let mut bench = Bench::new();
+    bench.kill(StorageId(2));
+    bench.kill(StorageId(3));
+    let write = bench.put(1, 1, "waits");
+    let read = ActiveRequest::Read {
+        key: key_of(1).into(),
+        quorum: Quorum::Majority,
+        strong: true,
+    };
+    let read = bench.ask(1, read);
+    bench.run(5);
+    assert!(bench.answers.is_empty());
+    let name = "rows".to_owned();
+    bench
+        .map
+        .apply(&Command::DropTable { name, at_ms: 0 })
+        .unwrap();
+    bench.announce();
+    bench.run(2);
+    let result =
+        |bench: &Bench, asked| bench.answers.get(&asked).map(|reply| reply.result.is_err());
+    assert_eq!(result(&bench, write), Some(true));
+    assert_eq!(result(&bench, read), Some(true));
+    let late = bench.put(1, 2, "late");
+    bench.run(1);
+    let answer = bench.answers.get(&late).map(|reply| &reply.result);
+    assert!(matches!(answer, Some(Err(Failure::Busy))), "{answer:?}");
+}
+
+#[test]
+fn requests_to_active_tables_and_to_others_share_the_places_of_those_that_wait() {
+    let mut bench = Bench::new();
+    bench.kill(StorageId(2));
+    bench.kill(StorageId(3));
+    let first = bench.put(1, 1, "waits");
+    let node = bench.nodes.get_mut(&StorageId(1)).unwrap();
+    node.plane.settings.waiting_max = 2;
+    let elsewhere = PartitionId::new(TableId(9), 0);
+    for waiter in [100, 101] {
+        let operation = Operation::Get {
+            key: key_of(1).into(),
+            strong: true,
+        };
+        let deadline = Duration::from_secs(60);
+        node.plane
+            .admit_from_client(elsewhere, operation, deadline, waiter);
+    }
+    bench.run(1);
+    let is_busy = |bench: &Bench, asked: u32| {
+        let answer = bench.answers.get(&asked).map(|reply| &reply.result);
+        matches!(answer, Some(Err(Failure::Busy)))
+    };
+    assert!(!is_busy(&bench, first) && !is_busy(&bench, 100));
+    assert!(
+        is_busy(&bench, 101),
+        "one place was taken by the other table"
+    );
+    let late = bench.put(1, 2, "late");
+    bench.run(1);
+    assert!(is_busy(&bench, late));
 }

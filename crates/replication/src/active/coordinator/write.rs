@@ -48,6 +48,18 @@ impl PendingWrite {
     fn is_possibly_applied(&self) -> bool {
         !self.acknowledged.is_empty() || self.unrefused.values().any(|count| *count > 0)
     }
+
+    /// The answer to a write whose partition is gone, if it has none yet.
+    pub(super) fn into_lost_answer(self) -> Option<Output> {
+        let why = if self.is_possibly_applied() {
+            WriteFailed::OutcomeUnknown
+        } else {
+            WriteFailed::NotApplied(self.last_refusal)
+        };
+        let result = Err(why);
+        self.ticket
+            .map(|ticket| Output::WriteDone { ticket, result })
+    }
 }
 
 impl Coordinator {
