@@ -41,7 +41,8 @@ impl<E: Engine, W> Plane<E, W> {
     /// Takes a request in.
     pub(crate) fn admit(&mut self, request: Request<W>) {
         let cost = request.operation.cost();
-        let full = self.requests.len() >= self.settings.waiting_max
+        let waiting = self.requests.len() + self.active.waiting();
+        let full = waiting >= self.settings.waiting_max
             || self.requests.bytes() + cost > self.settings.waiting_bytes_max;
         let ticket = self.requests.insert(request);
         if full || self.failed {

@@ -61,6 +61,8 @@ pub(crate) enum Work {
     /// The same for an active one, with all that its log has.
     OpenActive {
         partition: PartitionId,
+        /// What the journal still shows of it is to be forgotten.
+        is_empty: bool,
     },
     ReadLog {
         partition: PartitionId,

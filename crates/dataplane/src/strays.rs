@@ -150,7 +150,8 @@ impl<E: Engine, W> Plane<E, W> {
     /// Nothing is here of a partition any more: its log may go, and it may be opened anew.
     pub(crate) fn is_gone(&mut self, partition: PartitionId) {
         let number = partition.to_u64();
-        self.record(Record::Forget { partition: number });
+        let position = self.record(Record::Forget { partition: number });
+        self.active.is_emptied(position, partition);
         self.shelf.busy.remove(&partition);
         self.follow_again(partition);
     }

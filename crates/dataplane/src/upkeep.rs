@@ -52,7 +52,7 @@ impl<E: Engine, W> Plane<E, W> {
             }
             if !table.definition.data_path().has_offices() {
                 let changed = before.assignment(partition) != Some(assignment);
-                self.follow_active(partition, assignment, changed);
+                self.follow_active(partition, table, assignment, changed);
                 continue;
             }
             let changed = members_changed || before.assignment(partition) != Some(assignment);
@@ -69,6 +69,7 @@ impl<E: Engine, W> Plane<E, W> {
             self.close(partition, now);
         }
         self.close_owned(now);
+        self.forget_dropped(before, now);
         self.close_active(now);
         self.deliver_to_itself();
         self.clear_strays(now);
@@ -117,7 +118,7 @@ impl<E: Engine, W> Plane<E, W> {
                 self.follow_owned(partition, assignment);
             }
             Some((table, assignment)) if !table.definition.data_path().has_offices() => {
-                self.follow_active(partition, assignment, false);
+                self.follow_active(partition, table, assignment, false);
             }
             Some((table, assignment)) if assignment.replicas.contains(&self.me.member) => {
                 let down = unreachable(&map);
@@ -254,10 +255,12 @@ impl<E: Engine, W> Plane<E, W> {
         let empty = RecoveredPartition::adopted(adopted);
         let meta = journal_meta(&empty.state.meta);
         let number = partition.to_u64();
-        self.record(Record::Restart {
+        let restart = Record::Restart {
             partition: number,
             meta,
-        });
+        };
+        let position = self.record(restart);
+        self.active.is_emptied(position, partition);
         tracing::warn!(%partition, "a stopped replica is built anew");
         self.shelf.found.insert(number, empty);
         self.follow_again(partition);

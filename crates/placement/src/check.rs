@@ -41,9 +41,10 @@ pub enum Rule {
     ReplicaCount,
     /// Where every replica takes writes nobody holds an office.
     NoOffice,
-    /// The replicas of an active table stay: to change them takes a step in which both sets answer,
-    /// which is not built.
-    ActiveReplicasStay,
+    /// The replicas of an active table change one at a time, and through a step in which the old
+    /// and the new set answer both: one comes, and either it joins when it is whole, in place of
+    /// the last of the list where that leaves, or it goes again.
+    ActiveOneStep,
     /// Where rows are in shared storage the owner is the only replica, and another one becomes that
     /// only together with the office.
     OwnerAlone,
@@ -72,7 +73,7 @@ impl Rule {
             Self::NoDuplicateReplicas => "no_duplicate_replicas",
             Self::ReplicaCount => "replica_count",
             Self::NoOffice => "no_office",
-            Self::ActiveReplicasStay => "active_replicas_stay",
+            Self::ActiveOneStep => "active_one_step",
             Self::OwnerAlone => "owner_alone",
         }
     }
@@ -123,7 +124,10 @@ pub fn next(
     next: &NextAssignment,
     stopped: &[StorageId],
 ) -> Result<Assignment, Rule> {
-    let after = resolve(map, current, next);
+    let mut after = resolve(map, current, next);
+    if changes_active(definition, current, &after) {
+        after.epoch = current.epoch.next();
+    }
     transition(map, definition, current, &after, stopped)?;
     Ok(after)
 }
@@ -137,9 +141,12 @@ pub fn transition(
     stopped: &[StorageId],
 ) -> Result<(), Rule> {
     shape(definition, after)?;
-    active_stays(definition, before, after)?;
+    let is_active_step = changes_active(definition, before, after);
+    if is_active_step {
+        active_step(map, definition, before, after)?;
+    }
     let primary_changes = after.primary != before.primary;
-    let epoch = if primary_changes {
+    let epoch = if primary_changes || is_active_step {
         before.epoch.next()
     } else {
         before.epoch
@@ -234,7 +241,8 @@ pub fn in_sync_change(
         ..before.clone()
     };
     shape(definition, &after)?;
-    active_stays(definition, before, &after)?;
+    let has_offices = definition.data_path().has_offices();
+    ensure(has_offices, Rule::ActiveOneStep)?;
     let newcomers: Vec<_> = in_sync
         .iter()
         .filter(|s| !before.in_sync.contains(s))
@@ -277,15 +285,62 @@ fn shape(definition: &TableDefinition, after: &Assignment) -> Result<(), Rule> {
     ensure(may_have_primary || primary.is_none(), Rule::NoOffice)
 }
 
-/// Two majorities meet only if they are of the same replicas.
-fn active_stays(
+/// Whether the replicas of an active table become others.
+fn changes_active(definition: &TableDefinition, before: &Assignment, after: &Assignment) -> bool {
+    let stays = before.replicas == after.replicas && before.in_sync == after.in_sync;
+    !definition.data_path().has_offices() && !stays
+}
+
+/// Two majorities meet only if they are of the same replicas, or one of them is of both sets: so
+/// a replica comes beside the others, or one that has come so and is not whole yet goes again.
+fn active_step(
+    map: &ClusterMap,
     definition: &TableDefinition,
     before: &Assignment,
     after: &Assignment,
 ) -> Result<(), Rule> {
-    let stays = before.replicas == after.replicas && before.in_sync == after.in_sync;
-    let may_change = definition.data_path().has_offices();
-    ensure(may_change || stays, Rule::ActiveReplicasStay)
+    ensure(after.in_sync == before.in_sync, Rule::ActiveOneStep)?;
+    let set = |all: &[StorageId]| all.iter().copied().collect::<BTreeSet<_>>();
+    let (serving, all) = (set(&before.in_sync), set(&after.replicas));
+    if before.joiner().is_some() {
+        return ensure(all == serving, Rule::ActiveOneStep);
+    }
+    let comes_one = serving.is_subset(&all) && all.len() == serving.len() + 1;
+    ensure(comes_one, Rule::ActiveOneStep)?;
+    let Some(then) = after.replicas_after(definition.replicas) else {
+        return Err(Rule::ActiveOneStep);
+    };
+    let joiner = after.joiner().filter(|joiner| then.contains(joiner));
+    let fits = then.len() <= definition.replicas as usize;
+    ensure(fits && joiner.is_some(), Rule::ActiveOneStep)?;
+    let then = Assignment {
+        replicas: then,
+        ..after.clone()
+    };
+    zones(map, definition, before, &then, joiner.as_slice())
+}
+
+/// The assignment of an active table once the replica that came is whole, as it says itself.
+pub fn active_joined(
+    definition: &TableDefinition,
+    before: &Assignment,
+    joiner: StorageId,
+    replicas: &[StorageId],
+) -> Result<Assignment, Rule> {
+    let is_active = !definition.data_path().has_offices();
+    let then = before.replicas_after(definition.replicas);
+    let then = then.filter(|then| is_active && then == replicas);
+    let then = then.filter(|_| before.joiner() == Some(joiner));
+    let replicas = then.ok_or(Rule::ActiveOneStep)?;
+    let after = Assignment {
+        epoch: before.epoch.next(),
+        version: before.version.next(),
+        primary: None,
+        in_sync: replicas.clone(),
+        replicas,
+    };
+    shape(definition, &after)?;
+    Ok(after)
 }
 
 fn min_in_sync(

@@ -3,13 +3,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Assignment, ClusterMap, DataPath, TableDefinition};
+use crate::{Assignment, ClusterMap, DataPath, StorageId, TableDefinition};
 
 /// How well one partition is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionHealth {
     /// Whether the current start of a live member holds the office; of an active table, whose
-    /// partitions have none, whether a majority of the replicas lives.
+    /// partitions have none, whether a majority of the replicas lives, and while they change of
+    /// both sets.
     pub has_primary: bool,
     /// How many members of the in-sync set live.
     pub in_sync_live: u32,
@@ -26,14 +27,16 @@ impl PartitionHealth {
     /// Of one partition.
     #[must_use]
     pub fn of(map: &ClusterMap, definition: &TableDefinition, assignment: &Assignment) -> Self {
-        let live = |of: &[crate::StorageId]| {
+        let live = |of: &[StorageId]| {
             u32::try_from(of.iter().filter(|s| map.is_live(**s)).count()).unwrap_or(u32::MAX)
         };
         let replicas_live = live(&assignment.replicas);
         let (has_primary, min_in_sync) = match definition.data_path() {
             DataPath::Active => {
-                let majority = majority(assignment);
-                (replicas_live >= majority, majority)
+                let then = assignment.replicas_after(definition.replicas);
+                let mut sets = [&assignment.in_sync].into_iter().chain(&then);
+                let serves = sets.all(|set| live(set) >= majority(set));
+                (serves, majority(&assignment.in_sync))
             }
             _ => (map.is_filled(assignment.primary), definition.min_in_sync),
         };
@@ -74,8 +77,8 @@ pub(crate) fn copies(
     match definition.data_path() {
         // A majority has it, and the dead may be among them.
         DataPath::Active => {
-            let dead = replicas(assignment).saturating_sub(health.replicas_live);
-            majority(assignment).saturating_sub(dead)
+            let dead = count(&assignment.in_sync).saturating_sub(health.in_sync_live);
+            majority(&assignment.in_sync).saturating_sub(dead)
         }
         // The storage has it, whoever dies.
         DataPath::SingleOwner => definition.min_in_sync,
@@ -83,12 +86,12 @@ pub(crate) fn copies(
     }
 }
 
-fn replicas(assignment: &Assignment) -> u32 {
-    u32::try_from(assignment.replicas.len()).unwrap_or(u32::MAX)
+fn count(set: &[StorageId]) -> u32 {
+    u32::try_from(set.len()).unwrap_or(u32::MAX)
 }
 
-fn majority(assignment: &Assignment) -> u32 {
-    replicas(assignment) / 2 + 1
+fn majority(set: &[StorageId]) -> u32 {
+    count(set) / 2 + 1
 }
 
 /// Numbers over all partitions.

@@ -248,7 +248,7 @@ pub struct Office {
 /// Who does what for one partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
-    /// One more whenever the primary changes.
+    /// One more whenever the primary changes; of an active table whenever a replica does.
     pub epoch: Epoch,
     /// One more whenever anything here changes.
     pub version: AssignmentVersion,
@@ -257,7 +257,7 @@ pub struct Assignment {
     /// Who has, or is to get, a copy. While there are more than the table asks for, the last is the
     /// one that leaves.
     pub replicas: Vec<StorageId>,
-    /// Who has every acknowledged write.
+    /// Who has every acknowledged write; of an active table the replicas that make its quorums.
     pub in_sync: Vec<StorageId>,
 }
 
@@ -274,6 +274,26 @@ impl Assignment {
         self.replicas.contains(&storage)
             || self.in_sync.contains(&storage)
             || self.primary_member() == Some(storage)
+    }
+
+    /// Of an active table, the member that is to become a replica: until it is whole, requests
+    /// are answered by both sets of replicas, `in_sync` and [`Self::replicas_after`].
+    #[must_use]
+    pub fn joiner(&self) -> Option<StorageId> {
+        let mut replicas = self.replicas.iter().copied();
+        replicas.find(|storage| !self.in_sync.contains(storage))
+    }
+
+    /// Of an active table that is to have `wanted` replicas, those after the change that is under
+    /// way. If one leaves by it, it is the last of the list.
+    #[must_use]
+    pub fn replicas_after(&self, wanted: u32) -> Option<Vec<StorageId>> {
+        self.joiner()?;
+        let mut after = self.replicas.clone();
+        if after.len() > wanted as usize {
+            after.pop();
+        }
+        Some(after)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::{
     Applied, ClusterId, ClusterMap, Command, Decision, DecisionKind, Incarnation, KeyDefinition,
-    KeyType, Layout, PRIMARY_BACKUP, PartitionId, Refused, Registration, StorageId, Strategies,
-    TableDefinition, TableId, plan,
+    KeyType, Layout, Office, PRIMARY_BACKUP, PartitionId, Refused, Registration, StorageId,
+    Strategies, TableDefinition, TableId, plan,
 };
 
 /// A table of `partitions` × `replicas` with one string key.
@@ -87,6 +87,42 @@ pub fn catch_up(map: &mut ClusterMap) {
     catch_up_where(map, |_| true);
 }
 
+/// Lets the new replica of a partition of an active table join, as it asks itself once it has met
+/// enough of the others.
+fn join_active(map: &mut ClusterMap, partition: PartitionId) {
+    let (Some(table), Some(current)) = (
+        map.tables.get(&partition.table),
+        map.assignment(partition).cloned(),
+    ) else {
+        return;
+    };
+    let then = current.replicas_after(table.definition.replicas);
+    let joiner = current.joiner().and_then(|s| map.members.get(&s));
+    let (Some(in_sync), Some(joiner), false) =
+        (then, joiner, table.definition.data_path().has_offices())
+    else {
+        return;
+    };
+    let met = current.in_sync.iter().filter(|s| map.is_live(**s)).count();
+    if met * 2 < current.in_sync.len() {
+        return;
+    }
+    let start = (joiner.storage, joiner.incarnation);
+    // A member that is not live is refused.
+    let _ = map.apply(&Command::ProposeInSync {
+        partition,
+        epoch: current.epoch,
+        version: current.version,
+        office: Office {
+            member: start.0,
+            incarnation: start.1,
+        },
+        in_sync,
+        joiner: Some(start),
+        at_ms: 0,
+    });
+}
+
 /// The same, only in some of the partitions.
 pub fn catch_up_where(map: &mut ClusterMap, mut wanted: impl FnMut(PartitionId) -> bool) {
     let partitions: Vec<_> = map
@@ -95,6 +131,7 @@ pub fn catch_up_where(map: &mut ClusterMap, mut wanted: impl FnMut(PartitionId) 
         .filter(|partition| wanted(*partition))
         .collect();
     for partition in partitions {
+        join_active(map, partition);
         let replicas = map
             .assignment(partition)
             .map(|a| a.replicas.clone())

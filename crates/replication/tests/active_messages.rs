@@ -119,6 +119,10 @@ fn messages() -> Vec<Message> {
             epoch,
             proof: Proof::default(),
         },
+        Message::Refused {
+            request,
+            why: Refusal::NoRoom,
+        },
     ]);
     all
 }

@@ -4,6 +4,7 @@
 mod active_net;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use active_net::{HOUR_MS, Net, member, settings};
 use bytes::Bytes;
@@ -106,7 +107,7 @@ fn heal(net: &mut Net) {
     (net.lost, net.repeated) = (0, 0);
     // An hour later nothing is ahead of the clocks any more.
     net.now_ms += 2 * HOUR_MS as u64;
-    for at in 0..NODES as usize {
+    for at in 0..net.nodes.len() {
         net.nodes[at].offset_ms = 0;
         if !net.nodes[at].is_up {
             net.restart(at);
@@ -257,8 +258,9 @@ fn a_deletion_is_forgotten_once_all_replicas_proved_equal_and_not_before() {
 fn announce(net: &mut Net, view: View) {
     net.set_view(view);
     let mut told = BTreeSet::new();
-    while told.len() < NODES as usize {
-        let at = net.random.below(NODES) as usize;
+    let nodes = net.nodes.len() as u64;
+    while told.len() < net.nodes.len() {
+        let at = net.random.below(nodes) as usize;
         if net.random.chance(10) && told.insert(at) && net.nodes[at].is_up {
             net.tell_view(at);
         }
@@ -268,11 +270,16 @@ fn announce(net: &mut Net, view: View) {
 }
 
 fn majority_requests(net: &mut Net) {
-    let at = net.random.below(NODES) as usize;
+    requests_among(net, 5);
+}
+
+fn requests_among(net: &mut Net, keys: u64) {
+    let nodes = net.nodes.len() as u64;
+    let at = net.random.below(nodes) as usize;
     if !net.nodes[at].is_up || !net.random.chance(40) {
         return;
     }
-    let key = key(net.random.below(5) as u8);
+    let key = key(net.random.below(keys) as u8);
     if net.random.chance(50) {
         let change = change(net);
         net.write(at, key, change, Quorum::Majority);
@@ -282,16 +289,12 @@ fn majority_requests(net: &mut Net) {
     }
 }
 
-/// What the controller waits for before it ends a change: each new replica has swept, in the epoch
-/// of the change, with a majority of the old ones.
+/// What the map waits for before it ends a change: every new replica says that it is whole.
 fn has_caught_up(net: &Net) -> bool {
     net.view.next.iter().all(|member| {
-        let status = net.nodes[member.0 as usize - 1].replica.status();
-        let is_swept =
-            |old: &StorageId| old == member || status.swept.get(old) == Some(&net.view.epoch);
-        let mut swept: BTreeSet<StorageId> = net.view.current.iter().copied().collect();
-        swept.retain(is_swept);
-        !status.is_rebuilding && swept.len() > net.view.current.len() / 2
+        let replica = &net.nodes[member.0 as usize - 1].replica;
+        !replica.is_joining() && net.view.current.contains(member)
+            || replica.has_caught_up(|old| !net.nodes[old.0 as usize - 1].is_up)
     })
 }
 
@@ -312,7 +315,9 @@ fn begin_move(net: &mut Net, replicas: &[usize]) {
 
 fn end_move(net: &mut Net) {
     for waited in 0.. {
-        assert!(waited < 20_000, "{:?}", net.nodes[3].replica.status());
+        let status = |member: &StorageId| net.nodes[member.0 as usize - 1].replica.status();
+        let all = || net.view.next.iter().map(status).collect::<Vec<_>>();
+        assert!(waited < 20_000, "{:?}", all());
         if has_caught_up(net) {
             break;
         }
@@ -466,6 +471,255 @@ fn a_replica_that_returns_does_not_bring_back_what_was_deleted_and_forgotten() {
     net.pass_ms(90);
     check_equal(&mut net, 30);
     assert_eq!(net.oracle.violations, Vec::<String>::new());
+}
+
+#[test]
+fn a_member_that_proved_a_floor_and_comes_back_without_its_rows_is_rebuilt() {
+    let mut net = Net::new(4, settings(), NODES as usize, REPLICAS);
+    net.pass_ms(20);
+    for row in 10..30 {
+        put(&mut net, 0, row);
+    }
+    net.pass_ms(300);
+    move_to(&mut net, &[1, 2, 3]);
+    let floor_then = net.nodes[0].replica.status().floor;
+    net.wipe(0);
+    // Nobody proves a newer floor meanwhile.
+    net.crash(3);
+    begin_move(&mut net, &[0, 1, 2]);
+    end_move(&mut net);
+    assert!(floor_then.0 > 0);
+    assert_eq!(
+        net.nodes[0].visible.0.len(),
+        25,
+        "{:?}",
+        net.nodes[0].visible.0.keys()
+    );
+    net.pass_ms(500);
+    check_equal(&mut net, 30);
+    assert_eq!(net.oracle.violations, Vec::<String>::new());
+}
+
+#[test]
+fn replicas_can_still_be_rebuilt_when_all_that_proved_the_floor_have_left() {
+    let once = Settings {
+        floor_step: Duration::from_millis(HOUR_MS as u64),
+        ..settings()
+    };
+    let mut net = Net::new(9, once, 7, REPLICAS);
+    net.crash(2);
+    net.pass_ms(20);
+    for row in 10..60 {
+        put(&mut net, 0, row);
+        net.pass();
+    }
+    net.pass_ms(300);
+    net.restart(2);
+    net.pass_ms(500);
+    let floor = net.nodes[0].replica.status().floor;
+    assert!(floor.0 > 0);
+    for replicas in [[1, 2, 3], [2, 3, 4], [3, 4, 5], [4, 5, 6], [5, 6, 0]] {
+        let old = net.view.current.clone();
+        move_to(&mut net, &replicas);
+        for gone in old {
+            if !net.view.current.contains(&gone) {
+                net.wipe(gone.0 as usize - 1);
+            }
+        }
+    }
+    assert_eq!(net.nodes[0].replica.status().floor, floor);
+    for row in 10..60 {
+        assert!(net.nodes[0].visible.0.contains_key(&key(row)), "{row}");
+        net.read(0, key(row), Quorum::Majority, true);
+    }
+    net.pass_ms(200);
+    check_equal(&mut net, 60);
+    assert_eq!(net.oracle.violations, Vec::<String>::new());
+}
+
+#[test]
+fn what_only_the_leaving_replica_has_goes_over_before_it_leaves() {
+    let without_hints = Settings {
+        hint_bytes_max: 0,
+        sweep_every: Duration::from_secs(60),
+        ..settings()
+    };
+    let mut net = Net::new(8, without_hints, NODES as usize, REPLICAS);
+    net.pass_ms(20);
+    net.cut.extend([(0, 1), (0, 2), (0, 3)]);
+    let change = Change::Put(vec![(Bytes::from_static(b"a"), Bytes::from_static(b"1"))]);
+    let alone = net.write(0, key(9), change, Quorum::Count(1));
+    net.pass_ms(150);
+    assert!(net.oracle.written[&alone].is_ok());
+    begin_move(&mut net, &[1, 2, 3]);
+    net.pass_ms(200);
+    assert!(!has_caught_up(&net), "the one that leaves was not heard");
+    net.cut.clear();
+    end_move(&mut net);
+    net.read(3, key(9), Quorum::Count(3), false);
+    net.pass_ms(50);
+    assert!(net.nodes[3].visible.0.contains_key(&key(9)));
+    assert_eq!(net.oracle.violations, Vec::<String>::new());
+}
+
+fn is_rebuilding(net: &Net, at: usize) -> bool {
+    net.nodes[at].replica.status().is_rebuilding
+}
+
+#[test]
+fn replicas_that_lose_all_their_rows_one_after_the_other_are_rebuilt_and_nothing_is_lost() {
+    let mut losses = 0;
+    for seed in 0..SEEDS {
+        let mut net = Net::new(seed, settings(), NODES as usize, REPLICAS);
+        (net.lost, net.way_ms_max) = (seed % 5, 1 + seed % 10);
+        for _ in 0..1_200 {
+            majority_requests(&mut net);
+            let at = net.random.below(REPLICAS as u64) as usize;
+            let all_whole = (0..REPLICAS).all(|at| !is_rebuilding(&net, at));
+            if all_whole && net.random.chance(5) {
+                net.lose(at);
+                losses += 1;
+            }
+            if net.random.chance(1) {
+                net.cut.insert((at.min(1), at.max(2)));
+            } else if net.random.chance(3) {
+                net.cut.clear();
+            }
+            net.pass();
+        }
+        heal(&mut net);
+        net.pass_ms(600);
+        for at in 0..5 {
+            net.read(2, key(at), Quorum::Majority, true);
+        }
+        net.pass_ms(200);
+        check_equal(&mut net, 5);
+        assert_eq!(net.oracle.violations, Vec::<String>::new(), "seed {seed}");
+        assert!((0..REPLICAS).all(|at| !is_rebuilding(&net, at)), "{seed}");
+    }
+    assert!(losses > 3 * SEEDS, "{losses}");
+}
+
+#[test]
+fn one_that_lost_its_rows_answers_no_read_and_is_whole_only_with_both_others() {
+    let mut net = Net::new(2, settings(), NODES as usize, REPLICAS);
+    net.pass_ms(20);
+    net.cut.extend([(0, 2), (1, 2)]);
+    let write = put(&mut net, 3, 9);
+    net.pass_ms(20);
+    assert!(net.oracle.written[&write].is_ok());
+    net.cut.clear();
+    net.cut.extend([(0, 1), (1, 2), (1, 3)]);
+    net.lose(0);
+    net.pass_ms(300);
+    assert!(is_rebuilding(&net, 0), "node 1 alone has the write");
+    let read = net.read(3, key(9), Quorum::Majority, false);
+    net.pass_ms(150);
+    assert!(net.oracle.found[&read].is_err());
+    net.cut.clear();
+    net.pass_ms(300);
+    assert!(!is_rebuilding(&net, 0));
+    assert!(net.nodes[0].visible.0.contains_key(&key(9)));
+    assert_eq!(net.oracle.violations, Vec::<String>::new());
+}
+
+/// So many that a row rests between two requests.
+const KEYS_WIDE: u64 = 60;
+
+/// At most one node is down at a time, and one replica without its rows: what the table survives.
+fn faults(net: &mut Net) {
+    let at = net.random.below(net.nodes.len() as u64) as usize;
+    let down = net.nodes.iter().position(|node| !node.is_up);
+    let whole = |net: &Net| (0..net.nodes.len()).all(|at| !is_rebuilding(net, at));
+    let counts = net.view.current.contains(&member(at));
+    match net.random.below(1_000) {
+        0..6 if down.is_none() => net.crash(at),
+        6..40 => {
+            if let Some(down) = down {
+                net.restart(down);
+            }
+        }
+        40..44 if down.is_none() && counts && whole(net) => net.lose(at),
+        44..48 => {
+            let other = net.random.below(net.nodes.len() as u64) as usize;
+            net.cut.insert((at.min(other), at.max(other)));
+        }
+        48..70 => net.cut.clear(),
+        _ => {}
+    }
+}
+
+/// One change of replicas under faults; it ends, or is given up after a while. Says whether it
+/// ended.
+fn change_under_faults(net: &mut Net) -> bool {
+    let old = net.view.current.clone();
+    let outside = (0..net.nodes.len()).filter(|at| !old.contains(&member(*at)));
+    let outside: Vec<usize> = outside.collect();
+    let joiner = outside[net.random.below(outside.len() as u64) as usize];
+    let leaver = old[net.random.below(old.len() as u64) as usize];
+    let mut next: Vec<usize> = old.iter().map(|old| old.0 as usize - 1).collect();
+    next.retain(|at| member(*at) != leaver);
+    next.push(joiner);
+    next.sort_unstable();
+    begin_move(net, &next);
+    let patience = [600, 600, 20][net.random.below(3) as usize];
+    for _ in 0..patience {
+        if has_caught_up(net) {
+            break;
+        }
+        faults(net);
+        requests_among(net, KEYS_WIDE);
+        net.pass();
+    }
+    let ends = has_caught_up(net);
+    let after = View {
+        epoch: net.view.epoch.next(),
+        current: if ends { net.view.next.clone() } else { old },
+        next: Vec::new(),
+    };
+    announce(net, after);
+    let gone = if ends { leaver.0 as usize - 1 } else { joiner };
+    net.wipe(gone);
+    ends
+}
+
+#[test]
+fn nothing_is_lost_while_replicas_change_under_crashes_cuts_and_lost_disks() {
+    let (mut ended, mut given_up, mut answered) = (0, 0, 0);
+    let seeds = SEEDS / 2;
+    // Nothing but the change itself brings rows to where they were missed.
+    let bare = Settings {
+        hint_bytes_max: 0,
+        sweep_every: Duration::from_millis(700),
+        ..settings()
+    };
+    for seed in 0..seeds {
+        let mut net = Net::new(seed, bare, 6, REPLICAS);
+        (net.lost, net.repeated, net.way_ms_max) = (seed % 5, seed % 7, 1 + seed % 10);
+        for _ in 0..5 {
+            for _ in 0..100 {
+                faults(&mut net);
+                requests_among(&mut net, KEYS_WIDE);
+                net.pass();
+            }
+            if change_under_faults(&mut net) {
+                ended += 1;
+            } else {
+                given_up += 1;
+            }
+        }
+        heal(&mut net);
+        net.pass_ms(3_000);
+        for at in 0..KEYS_WIDE as u8 {
+            net.read((at % 6).into(), key(at), Quorum::Majority, true);
+        }
+        net.pass_ms(200);
+        check_equal(&mut net, KEYS_WIDE as u8);
+        assert_eq!(net.oracle.violations, Vec::<String>::new(), "seed {seed}");
+        answered += net.oracle.written.values().filter(|w| w.is_ok()).count();
+    }
+    assert!(ended > 2 * seeds && given_up > seeds / 4, "{given_up}");
+    assert!(answered > 60 * seeds as usize, "{answered}");
 }
 
 #[cfg(feature = "mutants")]

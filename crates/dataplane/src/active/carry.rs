@@ -36,7 +36,8 @@ impl<E: Engine, W> Plane<E, W> {
         let active = &mut self.active;
         active.last_ticket += 1;
         let ticket = active.last_ticket;
-        let full = active.waiting.len() >= self.settings.waiting_max;
+        let waiting = self.requests.len() + active.waiting.len();
+        let full = waiting >= self.settings.waiting_max;
         active.waiting.insert(ticket, (partition, waiter));
         if full || self.failed {
             let failure = if full {
@@ -64,6 +65,7 @@ impl<E: Engine, W> Plane<E, W> {
     /// The journal made records durable up to this position.
     pub(crate) fn active_persisted(&mut self, position: u64) {
         let active = &mut self.active;
+        while (active.emptied.pop_front_if(|(at, _)| *at <= position)).is_some() {}
         let mut bound = None;
         while let Some((_, ms)) = active.bounds.pop_front_if(|(at, _)| *at <= position) {
             bound = Some(ms);
@@ -119,6 +121,8 @@ impl<E: Engine, W> Plane<E, W> {
         }
         self.deliver_to_itself();
         while let Some(partition) = self.active.touched.pop() {
+            self.note_rebuilding(partition);
+            self.ask_to_join(partition);
             if let Some(hosted) = self.active.hosted.get_mut(&partition) {
                 hosted.touched = false;
                 let wanted = hosted.replica.next_deadline();
@@ -253,9 +257,16 @@ impl<E: Engine, W> Plane<E, W> {
         let is_patch = change.mark().is_none() && is_known;
         let is_large = || is_patch && hosted.rows.row(key).size() + change.size() > ROW_BYTES_MAX;
         let is_crowded = !is_known && keys >= KEYS_MAX;
-        (is_crowded || self.is_disk_full() || is_large()).then_some(Message::Refused {
+        let why = if self.is_disk_full() {
+            Refusal::NoRoom
+        } else if is_crowded || is_large() {
+            Refusal::Busy
+        } else {
+            return None;
+        };
+        Some(Message::Refused {
             request: *request,
-            why: Refusal::Busy,
+            why,
         })
     }
 

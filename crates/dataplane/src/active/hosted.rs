@@ -21,6 +21,10 @@ pub(crate) struct HostedActive<E> {
     pub(super) life: u64,
     pub(super) wakes_at: Option<Duration>,
     pub(super) touched: bool,
+    /// When it last asked to become one of the replicas that count.
+    pub(super) asked_at: Option<Duration>,
+    /// It was being rebuilt when it was last looked at.
+    pub(super) was_rebuilding: bool,
     /// Why it stopped for good.
     pub(crate) stopped: Option<String>,
 }
@@ -42,6 +46,8 @@ impl<E: Engine> HostedActive<E> {
             life,
             wakes_at: None,
             touched: false,
+            asked_at: None,
+            was_rebuilding: false,
             stopped: None,
         }
     }

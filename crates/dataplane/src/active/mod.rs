@@ -8,6 +8,7 @@ mod carry;
 mod entry;
 mod follow;
 mod hosted;
+mod join;
 mod open;
 mod request;
 mod rows;
@@ -37,6 +38,11 @@ pub(crate) const CLOCK_PARTITION: u64 = u64::MAX;
 #[derive(Debug)]
 pub(crate) struct Active<E, W> {
     pub(crate) hosted: BTreeMap<PartitionId, HostedActive<E>>,
+    /// Partitions of which the journal forgets all, by the position from which on it does: until
+    /// that is durable it may still show what is to be forgotten.
+    emptied: VecDeque<(u64, PartitionId)>,
+    /// Replicas that have lost their rows and are opened.
+    lost: BTreeSet<PartitionId>,
     /// Replicas whose files cannot be used; this start does without them.
     unusable: BTreeSet<PartitionId>,
     coordinator: Coordinator,
@@ -60,6 +66,8 @@ impl<E, W> Active<E, W> {
         let coordinator = Coordinator::new(settings.active, me.member, me.incarnation.0, bound_ms);
         Self {
             hosted: BTreeMap::new(),
+            emptied: VecDeque::new(),
+            lost: BTreeSet::new(),
             unusable: BTreeSet::new(),
             coordinator,
             waiting: BTreeMap::new(),
@@ -70,6 +78,16 @@ impl<E, W> Active<E, W> {
             timers: Timers::default(),
             touched: Vec::new(),
         }
+    }
+
+    /// From this position on the journal has nothing of the partition any more.
+    pub(crate) fn is_emptied(&mut self, position: u64, partition: PartitionId) {
+        self.emptied.push_back((position, partition));
+    }
+
+    /// How many wait for an answer of the coordinator.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     /// When something is due.

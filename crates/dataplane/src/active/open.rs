@@ -26,7 +26,8 @@ pub(crate) struct OpenedActive {
     pub(super) order: Order,
 }
 
-/// Opens a partition, applies what its log has above its rows, and reads its keys. Blocks.
+/// Opens a partition, applies what its log has above its rows, and reads its keys; nothing of that
+/// if `is_empty`. Blocks.
 ///
 /// # Errors
 /// Says why the replica is not to be used; its files and log stay as they are.
@@ -34,6 +35,7 @@ pub(crate) fn open<E: Engine>(
     engine: &E,
     journal: &JournalReader,
     partition: PartitionId,
+    is_empty: bool,
 ) -> Result<OpenedActive, String> {
     let number = partition.to_u64();
     engine.open_partition(number).map_err(told)?;
@@ -43,6 +45,10 @@ pub(crate) fn open<E: Engine>(
         Some((_, bytes)) => wire::decode_meta(bytes).map_err(told)?,
         None => ReplicaMeta::default(),
     };
+    if is_empty {
+        let (end, order) = (0, Order::new());
+        return Ok(OpenedActive { meta, end, order });
+    }
     let end = journal.end(number).unwrap_or(0);
     let first = journal.first_index(number).unwrap_or(end + 1);
     let applied = engine.applied(number);

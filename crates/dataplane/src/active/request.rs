@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tablestore_placement::PartitionId;
 use tablestore_replication::Ticket;
 use tablestore_replication::active::coordinator::{Change, Input, ReadFailed, WriteFailed};
-use tablestore_replication::active::{Quorum, Row, Version};
+use tablestore_replication::active::{Quorum, Refusal, Row, Version};
 use tablestore_store::item::codec;
 use tablestore_store::{Condition, Effect, Item, Mutation, Value};
 
@@ -126,6 +126,7 @@ pub(super) fn written(result: Result<Version, WriteFailed>) -> Result<Answer, Fa
             repeated: false,
         }),
         Err(WriteFailed::OutcomeUnknown) => Err(Failure::Unknown),
+        Err(WriteFailed::NotApplied(Some(Refusal::NoRoom))) => Err(Failure::Full),
         Err(WriteFailed::TooFewReplicas | WriteFailed::NotApplied(_)) => {
             Err(Failure::NotEnoughReplicas)
         }

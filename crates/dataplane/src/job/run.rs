@@ -64,9 +64,12 @@ fn run_housekeeping<E: Engine>(work: Work, host: &Host<'_, E>) -> Outcome {
             partition,
             opened: host.engine.open_partition(partition.to_u64()),
         },
-        Work::OpenActive { partition } => Outcome::ActiveOpened {
+        Work::OpenActive {
             partition,
-            opened: active::open(host.engine, host.journal, partition).map(Box::new),
+            is_empty,
+        } => Outcome::ActiveOpened {
+            partition,
+            opened: active::open(host.engine, host.journal, partition, is_empty).map(Box::new),
         },
         Work::Flush { partition } => Outcome::Flushed {
             partition,

@@ -10,24 +10,24 @@ use tablestore_verify::http::{Connection, Outcome, request};
 
 use crate::harness::{Cluster, until};
 
-const TABLE: &str = "visits";
+pub const TABLE: &str = "visits";
 /// Answers that each client has before a node dies, and each survivor after it.
-const ANSWERS: usize = 200;
+pub const ANSWERS: usize = 200;
 /// Far above what a dead connection costs, on a busy machine too: nobody waits for a failover.
 const GAP_MAX: Duration = Duration::from_secs(1);
 
 /// What the clients have seen.
 #[derive(Default)]
-struct Seen {
+pub struct Seen {
     acknowledged: Mutex<Vec<(String, u64)>>,
-    failed: Mutex<Vec<(usize, String)>>,
-    answers: [AtomicUsize; 3],
+    pub failed: Mutex<Vec<(usize, String)>>,
+    pub answers: [AtomicUsize; 4],
     /// By node, the longest time between two answers.
-    gaps: Mutex<[Duration; 3]>,
-    stop: AtomicBool,
+    gaps: Mutex<[Duration; 4]>,
+    pub stop: AtomicBool,
 }
 
-async fn create(cluster: &Cluster) {
+pub async fn create(cluster: &Cluster) {
     let definition = json!({
         "partition_key": {"name": "id", "type": "string"},
         "strategy": "active",
@@ -56,13 +56,13 @@ async fn create(cluster: &Cluster) {
     }
 }
 
-fn row(key: &str, query: &str) -> String {
+pub fn row(key: &str, query: &str) -> String {
     format!("/v1/tables/{TABLE}/rows/{key}{query}")
 }
 
 /// Writes rows of its own at one node and reads each back there, until it is told to stop or the
 /// first failure.
-async fn client(index: usize, address: String, seen: Arc<Seen>) {
+pub async fn client(index: usize, address: String, seen: Arc<Seen>) {
     let mut connection = Connection::new(&address);
     let mut last = Instant::now();
     for number in 0.. {
@@ -103,7 +103,7 @@ async fn client(index: usize, address: String, seen: Arc<Seen>) {
     }
 }
 
-async fn answered(seen: &Seen, nodes: &[usize], more: usize) {
+pub async fn answered(seen: &Seen, nodes: &[usize], more: usize) {
     let before: Vec<usize> = nodes
         .iter()
         .map(|node| seen.answers[*node].load(Ordering::Relaxed))
@@ -125,7 +125,7 @@ async fn answered(seen: &Seen, nodes: &[usize], more: usize) {
 }
 
 /// The first acknowledged write that this node does not show.
-async fn missing(cluster: &Cluster, index: usize, seen: &Seen, query: &str) -> Option<String> {
+pub async fn missing(cluster: &Cluster, index: usize, seen: &Seen, query: &str) -> Option<String> {
     let all = seen.acknowledged.lock().unwrap().clone();
     for (key, number) in all {
         let (status, answer) = cluster.ask(index, "GET", &row(&key, query), "").await;

@@ -10,6 +10,7 @@
 
 mod account;
 mod active;
+mod active_moves;
 mod bad_input;
 mod broken;
 mod catch_up;

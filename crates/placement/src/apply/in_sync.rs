@@ -1,4 +1,5 @@
-//! A primary changes the in-sync set of its partition, within its epoch.
+//! A primary changes the in-sync set of its partition, within its epoch; a new replica of an active
+//! table, which has no primary, says that it is whole.
 
 use crate::{
     Applied, AssignmentVersion, ClusterMap, Decision, DecisionKind, Epoch, Incarnation,
@@ -25,6 +26,9 @@ impl ClusterMap {
             .get(&partition.table)
             .and_then(|table| Some((table, table.partitions.get(partition.partition as usize)?)))
             .ok_or(Refused::UnknownPartition { partition })?;
+        if !table.definition.data_path().has_offices() {
+            return self.apply_active_joined(proposal);
+        }
         if before.primary != Some(proposal.office) {
             return Err(Refused::NotPrimary {
                 primary: before.primary,
@@ -64,6 +68,38 @@ impl ClusterMap {
         };
         let mut decision = Decision::new(DecisionKind::InSync, proposal.at_ms).because(reason);
         decision.subject = joiner.or_else(|| left.copied());
+        decision.note(PartitionChange {
+            partition,
+            before: Some(before.clone()),
+            after: after.clone(),
+        });
+        self.put(partition, after);
+        Ok(self.record(decision))
+    }
+
+    /// Ends the change of replicas that is under way, as the joiner of that very change asks for:
+    /// the old epoch says that it has met the others since the change began.
+    fn apply_active_joined(&mut self, proposal: &Proposal<'_>) -> Result<Applied, Refused> {
+        let partition = proposal.partition;
+        let (table, before) = self
+            .tables
+            .get(&partition.table)
+            .and_then(|table| Some((table, table.partitions.get(partition.partition as usize)?)))
+            .ok_or(Refused::UnknownPartition { partition })?;
+        if (before.epoch, before.version) != proposal.expected {
+            let (epoch, version) = (before.epoch, before.version);
+            return Err(Refused::StaleAssignment { epoch, version });
+        }
+        let storage = proposal.office.member;
+        self.require_current(storage, proposal.office.incarnation)?;
+        if !self.is_live(storage) {
+            return Err(Refused::NotUp { storage });
+        }
+        let after = check::active_joined(&table.definition, before, storage, proposal.in_sync)
+            .map_err(|rule| Refused::RuleBroken { rule, partition })?;
+        let reason = "has all rows and joined the replicas of an active table";
+        let mut decision = Decision::new(DecisionKind::InSync, proposal.at_ms).because(reason);
+        decision.subject = Some(storage);
         decision.note(PartitionChange {
             partition,
             before: Some(before.clone()),

@@ -92,7 +92,12 @@ pub fn balance_replicas(map: &ClusterMap, caps: CopyCaps) -> Plan {
         return draft.finish();
     }
     let loads = Loads::of(map);
-    for table in draft.movable_tables() {
+    for table in draft.copied_tables() {
+        // Replicas of an active table change one at a time.
+        let at_once = match table.definition.data_path().has_offices() {
+            true => usize::MAX,
+            false => 1,
+        };
         let Some(target) = Target::of(map, &loads, table, &BTreeSet::new()) else {
             continue;
         };
@@ -103,7 +108,7 @@ pub fn balance_replicas(map: &ClusterMap, caps: CopyCaps) -> Plan {
             .map(|(number, a)| (PartitionId::new(table.id, number), a));
         for (partition, current) in calm_partitions {
             let mut moves = moves(map, current, target.row(partition));
-            moves.truncate(budget);
+            moves.truncate(budget.min(at_once));
             let Some(replicas) = moving(map, &table.definition, current, &moves) else {
                 continue;
             };

@@ -57,8 +57,14 @@ impl<'a> Draft<'a> {
         self.original.tables.values()
     }
 
-    /// Those of them whose replicas may be moved: an active table keeps its own, and where there
-    /// are no copies only offices move.
+    /// Those of them that have copies of their rows: where there are none only offices move.
+    pub(crate) fn copied_tables(&self) -> impl Iterator<Item = &'a Table> + use<'a> {
+        let tables = self.original.tables.values();
+        tables.filter(|table| table.definition.data_path().has_copies())
+    }
+
+    /// Those of them that are copied to learners and dropped by this controller: the replicas of
+    /// an active table leave by the same step by which another one joins.
     pub(crate) fn movable_tables(&self) -> impl Iterator<Item = &'a Table> + use<'a> {
         let tables = self.original.tables.values();
         tables.filter(|table| {

@@ -102,7 +102,7 @@ pub fn drain(
 pub fn fill(map: &ClusterMap, caps: CopyCaps) -> Plan {
     let mut draft = Draft::new(map);
     let mut adding = Adding::new(map, BTreeSet::new(), caps);
-    for table in draft.movable_tables() {
+    for table in draft.copied_tables() {
         for (partition, _) in partitions_of(table) {
             adding.add(&mut draft, table, partition);
         }
@@ -131,24 +131,18 @@ pub(super) fn copies(map: &ClusterMap) -> usize {
 fn replace(draft: &mut Draft<'_>, leaving: &BTreeSet<StorageId>, caps: CopyCaps) {
     let mut adding = Adding::new(draft.map(), leaving.clone(), caps);
     let mut stuck = 0u32;
-    for table in draft.movable_tables() {
+    for table in draft.copied_tables() {
+        let has_offices = table.definition.data_path().has_offices();
         for (partition, current) in partitions_of(table) {
             if !current.replicas.iter().any(|s| leaving.contains(s)) {
                 continue;
             }
             let complete = adding.add(draft, table, partition);
             stuck += u32::from(!complete);
-            if drop_leaving(draft, partition, &table.definition, leaving) {
+            if has_offices && drop_leaving(draft, partition, &table.definition, leaving) {
                 draft.because("a replica is dropped, because enough others are in sync");
             }
         }
-    }
-    let stays = |(_, table, current): (PartitionId, &Table, &Assignment)| {
-        !table.definition.data_path().has_offices()
-            && current.replicas.iter().any(|s| leaving.contains(s))
-    };
-    if draft.map().partitions().any(stays) {
-        draft.because("replicas of active tables stay where they are: they cannot be moved yet");
     }
     if stuck > 0 {
         draft.because(&format!(
@@ -178,6 +172,9 @@ impl Adding {
 
     /// Adds learners until there are enough replicas that stay. False if there is nobody to add.
     fn add(&mut self, draft: &mut Draft<'_>, table: &Table, partition: PartitionId) -> bool {
+        if !table.definition.data_path().has_offices() {
+            return self.add_active(draft, table, partition);
+        }
         let wanted = table.definition.replicas as usize;
         loop {
             let current = draft.assignment(partition);
@@ -197,6 +194,43 @@ impl Adding {
             draft.because("a new replica is copied where one is missing or leaves");
             self.budget -= 1;
         }
+    }
+
+    /// The same for an active table, where one change is under way at a time: a replica comes, in
+    /// place of one that leaves unless there are too few.
+    fn add_active(&mut self, draft: &mut Draft<'_>, table: &Table, partition: PartitionId) -> bool {
+        let current = draft.assignment(partition);
+        if let Some(joiner) = current.joiner() {
+            let mut next = NextAssignment::keep(&current);
+            next.replicas
+                .retain(|storage| current.in_sync.contains(storage));
+            if self.leaving.contains(&joiner) && draft.set(partition, next).is_ok() {
+                draft.because("a new replica is given up, because its member leaves or is missing");
+            }
+            return true;
+        }
+        let is_short = current.replicas.len() < table.definition.replicas as usize;
+        let goes = |storage: &&StorageId| self.leaving.contains(storage);
+        let leaver = current.replicas.iter().copied().rev().find(|s| goes(&s));
+        let leaver = leaver.filter(|_| !is_short);
+        if self.budget == 0 || (leaver.is_none() && !is_short) {
+            return true;
+        }
+        let mut staying = current.replicas.clone();
+        staying.retain(|s| !self.leaving.contains(s));
+        let candidates = self.candidates(draft.map(), table, partition, &current, &staying);
+        let added = candidates.into_iter().find(|candidate| {
+            let mut next = NextAssignment::keep(&current);
+            next.replicas.retain(|storage| Some(*storage) != leaver);
+            next.replicas.push(*candidate);
+            next.replicas.extend(leaver);
+            draft.set(partition, next).is_ok()
+        });
+        let Some(added) = added else { return false };
+        self.loads.add(partition.table, added);
+        draft.because("a new replica of an active table is brought up from the others");
+        self.budget -= 1;
+        true
     }
 
     /// Who could take one more replica: those whom the target has, in the zone that is used least

@@ -75,12 +75,18 @@ fn stays(map: &ClusterMap, storage: StorageId) -> bool {
     member.is_some_and(|m| m.is_live() && m.state != MemberState::Draining)
 }
 
-/// Those that the rule of zones lets go: who is dead, who drains, then from the last to the first.
+/// Of an active table the one that a change under way replaces. Of others, those that the rule of
+/// zones lets go: who is dead, who drains, then from the last to the first.
 pub(super) fn by_place(
     map: &ClusterMap,
     definition: &TableDefinition,
     current: &Assignment,
 ) -> Vec<StorageId> {
+    if !definition.data_path().has_offices() {
+        let then = current.replicas_after(definition.replicas);
+        let goes = |s: &&StorageId| then.as_ref().is_some_and(|then| !then.contains(s));
+        return current.replicas.iter().filter(goes).copied().collect();
+    }
     let may_go = |storage: &StorageId| {
         let mut after = current.clone();
         after.replicas.retain(|s| s != storage);

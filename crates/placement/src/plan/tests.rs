@@ -1,5 +1,6 @@
 //! Plans: snapshots to read, and even spreads against brute force.
 #![expect(clippy::unwrap_used, reason = "tests")]
+mod active;
 mod certified;
 mod convergence;
 mod oracle;

@@ -61,6 +61,9 @@ pub enum Refusal {
     /// Too much waits for the disk: repeat later.
     #[error("the replica is busy")]
     Busy,
+    /// The disk is full. Deletions are taken.
+    #[error("the disk of the replica is full")]
+    NoRoom,
 }
 
 /// A message. It may be lost, and messages may overtake each other; an answer may be repeated.

@@ -40,6 +40,11 @@ pub const SCAN_EVERY: Duration = Duration::from_millis(5);
 pub const SWEEP_RETRIES_MAX: u32 = 5;
 /// The pause between the end of a sweep and the next.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(30);
+/// The pause between two sweeps of a replica that is not whole yet: the others wait for it.
+pub const JOIN_SWEEP_EVERY: Duration = Duration::from_millis(500);
+/// So long a new replica waits for the rows of the one that it replaces, when enough of the others
+/// have told it theirs: only writes that asked for less than a majority may be there alone.
+pub const JOIN_PATIENCE: Duration = Duration::from_secs(60);
 /// A floor is proposed this far behind the present at least: hints and repairs that are younger
 /// still arrive.
 pub const FLOOR_AGE: Duration = Duration::from_secs(60);
@@ -81,6 +86,10 @@ pub struct Settings {
     pub sweep_retries_max: u32,
     /// See [`SWEEP_EVERY`].
     pub sweep_every: Duration,
+    /// See [`JOIN_SWEEP_EVERY`].
+    pub join_sweep_every: Duration,
+    /// See [`JOIN_PATIENCE`].
+    pub join_patience: Duration,
     /// See [`FLOOR_AGE`].
     pub floor_age: Duration,
     /// See [`FLOOR_STEP`].
@@ -109,6 +118,8 @@ impl Default for Settings {
             scan_every: SCAN_EVERY,
             sweep_retries_max: SWEEP_RETRIES_MAX,
             sweep_every: SWEEP_EVERY,
+            join_sweep_every: JOIN_SWEEP_EVERY,
+            join_patience: JOIN_PATIENCE,
             floor_age: FLOOR_AGE,
             floor_step: FLOOR_STEP,
             #[cfg(feature = "mutants")]
@@ -135,6 +146,7 @@ impl Settings {
             ("resend_after", self.resend_after),
             ("hint_replay_every", self.hint_replay_every),
             ("sweep_every", self.sweep_every),
+            ("join_sweep_every", self.join_sweep_every),
             ("scan_every", self.scan_every),
             ("floor_step", self.floor_step),
             ("bound_reserve", self.bound_reserve),

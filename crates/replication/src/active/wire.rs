@@ -358,6 +358,7 @@ fn put_refusal(to: &mut BytesMut, why: Refusal) {
         Refusal::TooFarAhead { ahead_ms } => (5, ahead_ms),
         Refusal::Rebuilding => (6, 0),
         Refusal::Busy => (7, 0),
+        Refusal::NoRoom => (8, 0),
     };
     to.put_u8(code);
     put_number(to, ahead_ms);
@@ -374,6 +375,7 @@ fn refusal(from: &mut Bytes) -> Result<Refusal, DecodeError> {
         5 => Refusal::TooFarAhead { ahead_ms },
         6 => Refusal::Rebuilding,
         7 => Refusal::Busy,
+        8 => Refusal::NoRoom,
         unknown => return Err(DecodeError::Kind(unknown)),
     })
 }

@@ -40,6 +40,8 @@ pub fn settings() -> Settings {
         resend_after: Duration::from_millis(30),
         hint_replay_every: Duration::from_millis(10),
         sweep_every: Duration::from_millis(40),
+        join_sweep_every: Duration::from_millis(40),
+        join_patience: Duration::from_millis(400),
         floor_age: Duration::from_millis(150),
         floor_step: Duration::from_millis(20),
         ..Settings::default()
@@ -270,6 +272,29 @@ impl Net {
             let meta = node.durable_meta.clone();
             Replica::new(self.settings, node.id, node.incarnation, meta)
         };
+        self.tell_view(at);
+    }
+
+    /// The copy is deleted, as by a node that is no replica any more.
+    pub fn wipe(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        node.visible = Stored::default();
+        node.durable = Stored::default();
+        node.durable_meta = ReplicaMeta::default();
+        node.unsynced
+            .retain(|on_disk| matches!(on_disk, OnDisk::Bound(_)));
+        self.restart(at);
+    }
+
+    /// All that the replica had is lost, and its node knows it.
+    pub fn lose(&mut self, at: usize) {
+        self.wipe(at);
+        let meta = ReplicaMeta {
+            is_rebuilding: true,
+            ..ReplicaMeta::default()
+        };
+        let node = &mut self.nodes[at];
+        node.replica = Replica::new(self.settings, node.id, node.incarnation, meta);
         self.tell_view(at);
     }
 

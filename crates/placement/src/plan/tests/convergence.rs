@@ -64,6 +64,13 @@ fn settle(map: &mut ClusterMap) -> Result<usize, TestCaseError> {
     Err(TestCaseError::fail("the planners do not come to rest"))
 }
 
+fn active(partitions: u32) -> TableDefinition {
+    TableDefinition {
+        strategy: ACTIVE.to_owned(),
+        ..definition(partitions, 3, 2)
+    }
+}
+
 fn even(map: &ClusterMap) -> Result<(), TestCaseError> {
     for table in map.tables.values() {
         let mut replicas: BTreeMap<StorageId, u64> = BTreeMap::new();
@@ -72,13 +79,15 @@ fn even(map: &ClusterMap) -> Result<(), TestCaseError> {
             let wanted = (table.definition.replicas as usize).min(map.members.len());
             prop_assert_eq!(assignment.replicas.len(), wanted);
             prop_assert_eq!(assignment.in_sync.len(), wanted);
-            prop_assert!(map.is_filled(assignment.primary));
+            let has_offices = table.definition.data_path().has_offices();
+            prop_assert_eq!(map.is_filled(assignment.primary), has_offices);
             assignment
                 .replicas
                 .iter()
                 .for_each(|s| *replicas.entry(*s).or_default() += 1);
-            let primary = assignment.primary_member().unwrap();
-            *offices.entry(primary).or_default() += 1;
+            if let Some(primary) = assignment.primary_member() {
+                *offices.entry(primary).or_default() += 1;
+            }
         }
         for counts in [replicas, offices] {
             let of = |s: &StorageId| counts.get(s).copied().unwrap_or(0);
@@ -101,6 +110,7 @@ proptest! {
         create_table(&mut map, "users", &definition(16, 3, 2)).unwrap();
         create_table(&mut map, "pairs", &definition(8, 2, 1)).unwrap();
         create_table(&mut map, "one", &definition(1, 1, 1)).unwrap();
+        create_table(&mut map, "visits", &active(16)).unwrap();
         for number in 0..joins {
             let new = registration(10 + number, "", 1);
             map.apply(&Command::Register(new)).unwrap();
@@ -130,6 +140,7 @@ proptest! {
         let mut map = cluster(&members);
         create_table(&mut map, "users", &definition(16, 3, 2)).unwrap();
         create_table(&mut map, "pairs", &definition(8, 2, 1)).unwrap();
+        create_table(&mut map, "visits", &active(16)).unwrap();
         let replicas = |map: &ClusterMap| -> Vec<Vec<StorageId>> {
             map.partitions().map(|(_, _, a)| a.replicas.clone()).collect()
         };

@@ -238,11 +238,23 @@ fn command(map: &ClusterMap, step: &Step, earlier: &[Command]) -> Option<Command
                 .saturating_sub(*incarnation / 2);
             let mut in_sync = current.in_sync.clone();
             in_sync.push(storage);
+            let wanted = map.tables.get(&partition.table)?.definition.replicas;
+            let office = match current.primary {
+                Some(office) => office,
+                // The new replica of an active table speaks for itself.
+                None => {
+                    in_sync = current.replicas_after(wanted)?;
+                    Office {
+                        member: current.joiner()?,
+                        incarnation: Incarnation(given),
+                    }
+                }
+            };
             Command::ProposeInSync {
                 partition,
                 epoch: current.epoch,
                 version: current.version,
-                office: current.primary?,
+                office,
                 in_sync,
                 joiner: Some((storage, Incarnation(given))),
                 at_ms: 0,
@@ -346,6 +358,28 @@ fn check_assignment(
     Ok(())
 }
 
+/// Old and new sets overlap in all but one member, and one comes into them only by its own word.
+fn check_active(
+    old: &Assignment,
+    new: &Assignment,
+    command: &Command,
+) -> Result<(), TestCaseError> {
+    prop_assert_eq!(new.epoch, old.epoch.next());
+    prop_assert!(new.replicas.len() <= new.in_sync.len() + 1, "{new:?}");
+    let stay = |s: &&StorageId| new.in_sync.contains(s);
+    let stay = old.in_sync.iter().filter(stay).count();
+    if let Command::ProposeInSync { office, .. } = command {
+        prop_assert_eq!(Some(office.member), old.joiner());
+        prop_assert_eq!(&new.in_sync, &new.replicas);
+        prop_assert!(new.in_sync.len() >= old.in_sync.len() && stay + 1 >= old.in_sync.len());
+    } else {
+        prop_assert_eq!(&new.in_sync, &old.in_sync, "nobody joins by a plan");
+        let (joins, joined) = (new.joiner(), old.joiner());
+        prop_assert!(joins.is_some() != joined.is_some(), "{old:?} {new:?}");
+    }
+    Ok(())
+}
+
 fn check_step(
     before: &ClusterMap,
     after: &ClusterMap,
@@ -364,6 +398,10 @@ fn check_step(
             continue;
         }
         prop_assert_eq!(new.version, old.version.next());
+        if !table.definition.data_path().has_offices() {
+            check_active(old, new, command)?;
+            continue;
+        }
         let moved = old.primary != new.primary;
         prop_assert_eq!(new.epoch.0, old.epoch.0 + u64::from(moved));
         if let Some(office) = new.primary.filter(|_| moved) {
@@ -402,6 +440,11 @@ proptest! {
         let mut map = cluster(&[("a", 1), ("b", 1), ("", 2), ("a", 1)]);
         create_table(&mut map, "users", &definition(8, 3, 2)).unwrap();
         create_table(&mut map, "pairs", &definition(4, 2, 2)).unwrap();
+        let active = TableDefinition {
+            strategy: ACTIVE.to_owned(),
+            ..definition(4, 3, 2)
+        };
+        create_table(&mut map, "visits", &active).unwrap();
         let mut earlier: Vec<Command> = Vec::new();
         for step in steps {
             if let Some(plan) = planned(&map, &step) {

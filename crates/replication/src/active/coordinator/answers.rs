@@ -40,6 +40,11 @@ pub enum Input {
         /// Who serves it.
         view: View,
     },
+    /// The table is no more: what waits for the partition is answered, and it is forgotten.
+    Gone {
+        /// Which.
+        partition: PartitionId,
+    },
     /// A client writes.
     Write {
         /// Comes back in the answer.

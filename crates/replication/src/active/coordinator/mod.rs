@@ -111,6 +111,7 @@ impl Coordinator {
     fn dispatch(&mut self, input: Input) {
         match input {
             Input::View { partition, view } => self.on_view(partition, view),
+            Input::Gone { partition } => self.on_gone(partition),
             Input::Write {
                 ticket,
                 partition,
@@ -160,6 +161,32 @@ impl Coordinator {
                     self.restart_read(number);
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// Hints for it are dropped when their turn comes, as nobody is a replica.
+    fn on_gone(&mut self, partition: PartitionId) {
+        self.views.remove(&partition);
+        let is_of = |pending: &Pending| match pending {
+            Pending::Write(write) => write.partition == partition,
+            Pending::Read(read) => read.partition == partition,
+        };
+        let gone = self.pending.extract_if(.., |_, pending| is_of(pending));
+        for (_, pending) in gone {
+            let answer = match pending {
+                Pending::Write(write) => write.into_lost_answer(),
+                Pending::Read(read) => read.into_lost_answer(),
+            };
+            self.outputs.extend(answer);
+        }
+        let waiting = std::mem::take(&mut self.unstamped);
+        for request in waiting {
+            if request.partition == partition {
+                let (ticket, result) = (request.ticket, Err(WriteFailed::Busy));
+                self.outputs.push_back(Output::WriteDone { ticket, result });
+            } else {
+                self.unstamped.push_back(request);
             }
         }
     }

@@ -47,6 +47,13 @@ impl PendingRead {
         self.merged = merged.collected(self.floor);
     }
 
+    /// The answer to a read whose partition is gone, if it has none yet.
+    pub(super) fn into_lost_answer(self) -> Option<Output> {
+        let result = Err(ReadFailed::TimedOut(self.last_refusal));
+        self.ticket
+            .map(|ticket| Output::ReadDone { ticket, result })
+    }
+
     fn lags(&self, member: StorageId) -> bool {
         let answer = self.answers.get(&member);
         answer.is_none_or(|(row, _)| !row.includes(&self.merged))

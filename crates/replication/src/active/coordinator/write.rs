@@ -48,6 +48,18 @@ impl PendingWrite {
     fn is_possibly_applied(&self) -> bool {
         !self.acknowledged.is_empty() || self.unrefused.values().any(|count| *count > 0)
     }
+
+    /// The answer to a write whose partition is gone, if it has none yet.
+    pub(super) fn into_lost_answer(self) -> Option<Output> {
+        let why = if self.is_possibly_applied() {
+            WriteFailed::OutcomeUnknown
+        } else {
+            WriteFailed::NotApplied(self.last_refusal)
+        };
+        let result = Err(why);
+        self.ticket
+            .map(|ticket| Output::WriteDone { ticket, result })
+    }
 }
 
 impl Coordinator {
@@ -148,7 +160,11 @@ impl Coordinator {
                 *count = count.saturating_sub(1);
             }
             write.last_refusal = Some(why);
-            if matches!(why, Refusal::BelowFloor | Refusal::TooFarAhead { .. }) {
+            let is_final = matches!(
+                why,
+                Refusal::BelowFloor | Refusal::TooFarAhead { .. } | Refusal::NoRoom
+            );
+            if is_final {
                 write.finally_refused.insert(from);
             }
         }
@@ -166,8 +182,8 @@ impl Coordinator {
         }
     }
 
-    /// Answers if enough have it or all have refused it; forgets it when nobody is left to wait
-    /// for.
+    /// Answers if enough have it or all have said whether they take it; forgets it when nobody is
+    /// left to wait for.
     pub(super) fn advance_write(&mut self, number: u64) {
         let Some(Pending::Write(write)) = self.pending.get_mut(&number) else {
             return;
@@ -185,9 +201,10 @@ impl Coordinator {
         open.retain(|member| {
             !write.acknowledged.contains(member) && !write.finally_refused.contains(member)
         });
-        let is_refused_by_all = open.is_empty() && !write.is_possibly_applied();
+        // Then nothing changes any more, whatever is waited for.
+        let all_have_said = open.is_empty();
         let is_done = open.iter().all(|member| self.unreachable.contains(member));
-        if is_refused_by_all || (write.ticket.is_none() && is_done) {
+        if all_have_said || (write.ticket.is_none() && is_done) {
             self.finish_write(number);
         }
     }

@@ -48,11 +48,12 @@ impl Replica {
     }
 
     /// Whether both are in one epoch and at one floor, without which there is nothing to compare.
+    /// A replica that is rebuilt asks and is not asked: it may lack what it is taken to have.
     fn is_even(&mut self, from: StorageId, head: &SweepHead) -> bool {
         if self.check_epoch(head.epoch).is_ok() {
             self.adopt(head.proof.clone());
             let is_same = self.meta.proof.floor == head.proof.floor;
-            if is_same && self.scan.is_none() {
+            if is_same && self.scan.is_none() && !self.meta.is_rebuilding {
                 return true;
             }
         }

@@ -135,12 +135,18 @@ impl Replica {
     /// Another replica knows this floor. Who was part of the proof has all that there was at or
     /// below it; who was not may have what the others deleted and forgot, and gets it anew.
     pub(super) fn adopt(&mut self, proof: Proof) {
+        if proof.floor == self.meta.proof.floor {
+            self.learn_members(&proof);
+        }
         if proof.floor <= self.meta.proof.floor {
             return;
         }
-        if !proof.members.contains(&self.me) {
+        // Whoever was part put up the fence first: without it the rows are not those of then.
+        let was_part = proof.members.contains(&self.me) && self.meta.fence >= proof.floor;
+        if !was_part {
             self.meta.is_purging = true;
             self.meta.is_rebuilding = true;
+            self.met.clear();
         }
         self.meta.fence = self.meta.fence.max(proof.floor);
         self.meta.proof = proof;
@@ -148,6 +154,9 @@ impl Replica {
         self.planned.clear();
         self.persist_meta();
         self.begin_scan();
+        if self.meta.is_rebuilding {
+            self.next_sweep_at = self.at.now;
+        }
     }
 
     fn raise_fence(&mut self, floor: Floor) {

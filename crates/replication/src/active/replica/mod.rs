@@ -6,11 +6,12 @@
 mod exchange;
 mod floor;
 mod host;
+mod join;
 mod scan;
 mod status;
 mod sweep;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use tablestore_placement::{Epoch, StorageId};
@@ -38,6 +39,8 @@ pub struct Replica {
     settings: Settings,
     me: StorageId,
     view: View,
+    /// When the view came.
+    view_since: Now,
     meta: ReplicaMeta,
     /// The token of the last `Persist`.
     issued: u64,
@@ -56,6 +59,8 @@ pub struct Replica {
     /// With whom to sweep next.
     planned: VecDeque<StorageId>,
     next_sweep_at: Now,
+    /// With whom it has swept since it began to be rebuilt, in this epoch.
+    met: BTreeSet<StorageId>,
     /// The floor that is being proved.
     attempt: Option<Attempt>,
     status: ReplicaStatus,
@@ -71,6 +76,7 @@ impl Replica {
             settings,
             me,
             view: View::default(),
+            view_since: Now::default(),
             meta,
             issued: 0,
             synced: 0,
@@ -82,6 +88,7 @@ impl Replica {
             sweep: None,
             planned: VecDeque::new(),
             next_sweep_at: Now::default(),
+            met: BTreeSet::new(),
             attempt: None,
             status: ReplicaStatus::default(),
             at: Moment::default(),
@@ -140,15 +147,18 @@ impl Replica {
         if view.epoch < self.meta.epoch || view.epoch <= self.view.epoch {
             return;
         }
+        self.note_loss(&view);
         if view.epoch > self.meta.epoch {
             self.meta.epoch = view.epoch;
             self.persist_meta();
         }
         self.view = view;
+        self.met.clear();
         self.sweep = None;
         self.attempt = None;
         self.planned.clear();
-        self.next_sweep_at = self.at.now + self.settings.sweep_every;
+        self.view_since = self.at.now;
+        self.next_sweep_at = self.at.now + self.first_sweep_after();
     }
 
     fn on_persisted(&mut self, token: u64) {
@@ -233,6 +243,7 @@ impl Replica {
         if self.held_back.len() >= self.settings.unsynced_max {
             return Err(Refusal::Busy);
         }
+        self.check_met(origin)?;
         self.check_drift(&change)?;
         let held = rows.row(&key);
         let limit = match origin {

@@ -75,12 +75,12 @@ impl Replica {
         if let Some(peer) = self.planned.pop_front() {
             self.begin_sweep(peer, rows);
         } else if self.attempt.is_none() && self.next_sweep_at <= self.at.now {
-            self.next_sweep_at = self.at.now + self.settings.sweep_every;
+            self.next_sweep_at = self.at.now + self.sweep_pause();
             if self.proposes_floors() {
                 self.begin_attempt();
             }
             if self.attempt.is_none() {
-                self.planned = self.others().into();
+                self.planned = self.to_be_swept().into();
             }
         }
     }
@@ -205,11 +205,7 @@ impl Replica {
         }
         self.status.sweeps += 1;
         self.status.swept.insert(sweep.peer, self.view.epoch);
-        let knows_all = self.meta.proof.members.contains(&sweep.peer);
-        if self.meta.is_rebuilding && knows_all && !self.meta.is_purging {
-            self.meta.is_rebuilding = false;
-            self.persist_meta();
-        }
+        self.note_met(sweep.peer);
         if self.planned.is_empty() && self.attempt.is_some() {
             self.finish_attempt();
         }
