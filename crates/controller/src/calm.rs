@@ -30,6 +30,9 @@ type Proposed = Option<(Plan, Decision)>;
 
 impl Controller {
     fn made(&self, plan: Plan, kind: DecisionKind, why: &str) -> Proposed {
+        if plan.is_empty() {
+            return None;
+        }
         let plan = plan.relying_on(&self.map, &self.trusted());
         let decision = || Decision::new(kind, self.now.wall_ms).because(why);
         (!plan.is_empty()).then(|| (plan, decision()))

@@ -2,8 +2,8 @@
 //! table, which has no primary, says that it is whole.
 
 use crate::{
-    Applied, AssignmentVersion, ClusterMap, Decision, DecisionKind, Epoch, Incarnation,
-    MemberState, Office, PartitionChange, PartitionId, Refused, StorageId, check,
+    Applied, Assignment, AssignmentVersion, ClusterMap, Decision, DecisionKind, Epoch, Incarnation,
+    MemberState, Office, PartitionChange, PartitionId, Refused, StorageId, Table, check,
 };
 
 /// What the primary asks for.
@@ -27,7 +27,10 @@ impl ClusterMap {
             .and_then(|table| Some((table, table.partitions.get(partition.partition as usize)?)))
             .ok_or(Refused::UnknownPartition { partition })?;
         if !table.definition.data_path().has_offices() {
-            return self.apply_active_joined(proposal);
+            let after = self.active_joined(table, before, proposal)?;
+            let reason = "has all rows and joined the replicas of an active table";
+            let storage = proposal.office.member;
+            return Ok(self.decide_in_sync(proposal, after, Some(storage), reason));
         }
         if before.primary != Some(proposal.office) {
             return Err(Refused::NotPrimary {
@@ -66,26 +69,19 @@ impl ClusterMap {
             (None, Some(_)) => "did not keep up and left in-sync sets",
             _ => "in-sync sets changed",
         };
-        let mut decision = Decision::new(DecisionKind::InSync, proposal.at_ms).because(reason);
-        decision.subject = joiner.or_else(|| left.copied());
-        decision.note(PartitionChange {
-            partition,
-            before: Some(before.clone()),
-            after: after.clone(),
-        });
-        self.put(partition, after);
-        Ok(self.record(decision))
+        let subject = joiner.or_else(|| left.copied());
+        Ok(self.decide_in_sync(proposal, after, subject, reason))
     }
 
-    /// Ends the change of replicas that is under way, as the joiner of that very change asks for:
-    /// the old epoch says that it has met the others since the change began.
-    fn apply_active_joined(&mut self, proposal: &Proposal<'_>) -> Result<Applied, Refused> {
+    /// The end of the change of replicas that is under way, as the joiner of that very change asks
+    /// for: the old epoch says that it has met the others since the change began.
+    fn active_joined(
+        &self,
+        table: &Table,
+        before: &Assignment,
+        proposal: &Proposal<'_>,
+    ) -> Result<Assignment, Refused> {
         let partition = proposal.partition;
-        let (table, before) = self
-            .tables
-            .get(&partition.table)
-            .and_then(|table| Some((table, table.partitions.get(partition.partition as usize)?)))
-            .ok_or(Refused::UnknownPartition { partition })?;
         if (before.epoch, before.version) != proposal.expected {
             let (epoch, version) = (before.epoch, before.version);
             return Err(Refused::StaleAssignment { epoch, version });
@@ -95,18 +91,27 @@ impl ClusterMap {
         if !self.is_live(storage) {
             return Err(Refused::NotUp { storage });
         }
-        let after = check::active_joined(&table.definition, before, storage, proposal.in_sync)
-            .map_err(|rule| Refused::RuleBroken { rule, partition })?;
-        let reason = "has all rows and joined the replicas of an active table";
+        check::active_joined(&table.definition, before, storage, proposal.in_sync)
+            .map_err(|rule| Refused::RuleBroken { rule, partition })
+    }
+
+    fn decide_in_sync(
+        &mut self,
+        proposal: &Proposal<'_>,
+        after: Assignment,
+        subject: Option<StorageId>,
+        reason: &str,
+    ) -> Applied {
+        let partition = proposal.partition;
         let mut decision = Decision::new(DecisionKind::InSync, proposal.at_ms).because(reason);
-        decision.subject = Some(storage);
+        decision.subject = subject;
         decision.note(PartitionChange {
             partition,
-            before: Some(before.clone()),
+            before: self.assignment(partition).cloned(),
             after: after.clone(),
         });
         self.put(partition, after);
-        Ok(self.record(decision))
+        self.record(decision)
     }
 
     /// Refuses what is about another start of a member than the current one.
