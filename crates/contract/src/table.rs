@@ -170,6 +170,13 @@ impl TableDefinition {
         self
     }
 
+    /// The same with this failover strategy.
+    #[must_use]
+    pub fn strategy(mut self, strategy: impl Into<String>) -> Self {
+        self.strategy = Some(strategy.into());
+        self
+    }
+
     /// The same with this many copies.
     #[must_use]
     pub fn replicas(mut self, replicas: u32) -> Self {

@@ -76,8 +76,6 @@ pub struct Controller {
     /// Proposals under way.
     pub(crate) jobs: BTreeSet<Job>,
     pub(crate) lead: Option<Lead>,
-    /// The map when it began to lead.
-    pub(crate) led_from: Arc<ClusterMap>,
     /// What the members last answered to this leader.
     pub(crate) answers: BTreeMap<StorageId, SignOfWork>,
     pub(crate) changed_at: Duration,
@@ -125,7 +123,6 @@ impl Controller {
             ticked: Duration::ZERO,
             jobs: BTreeSet::new(),
             lead: None,
-            led_from: Arc::new(ClusterMap::empty()),
             answers: BTreeMap::new(),
             changed_at: Duration::ZERO,
             copying_refused: false,
@@ -213,7 +210,6 @@ impl Controller {
         }
         let since = self.at();
         self.lead = Some(Lead { since, term });
-        self.led_from = Arc::clone(&self.map);
         self.whole_since.clear();
         self.answers.clear();
         let settings = self.detector.settings().clone();

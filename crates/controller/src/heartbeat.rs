@@ -65,6 +65,7 @@ impl Controller {
         };
         self.detector.take(now, evidence);
         let start = answer.incarnation;
+        self.lost.remove(&node);
         let before = self.answers.insert(node, answer);
         // What waited for a word of this start need not wait longer.
         if before.is_none_or(|before| before.incarnation != start) {

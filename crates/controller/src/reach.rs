@@ -30,26 +30,19 @@ impl Controller {
     }
 
     /// Who is known to be there, in the start that the map shows: another one may have lost its
-    /// rows.
+    /// rows. Pings are not enough: only an answer says which replicas have stopped.
     pub(crate) fn trusted(&self) -> Trusted {
-        let heard = self.hearing.heard(self.at());
-        let is_heard = |member: &&Member| {
+        let answers = |member: &&Member| {
             let answer = self.answers.get(&member.storage);
-            let answers = answer.is_some_and(|answer| answer.incarnation == member.incarnation);
-            // A ping does not say which replicas have stopped. Of a start that is as old as this
-            // leader's first map the last leader knew.
-            let before = self.led_from.members.get(&member.storage);
-            let is_older = before.is_some_and(|before| before.incarnation == member.incarnation);
-            let is_lost = self.lost.get(&member.storage) == Some(&member.incarnation);
-            let is_near = heard.contains(&member.storage) && !is_lost;
-            answers || (is_older && is_near && self.hears_start_of(member))
+            answer.is_some_and(|answer| answer.incarnation == member.incarnation)
         };
         let is_gone = |member: &Member| {
             let (storage, incarnation) = (member.storage, member.incarnation);
-            self.gone.seen_at_ms(storage, incarnation).is_some()
+            self.lost.get(&storage) == Some(&incarnation)
+                || self.gone.seen_at_ms(storage, incarnation).is_some()
         };
-        let live = self.map.live_members().filter(is_heard);
-        let there = live.filter(|member| !is_gone(member));
+        let answering = self.map.live_members().filter(answers);
+        let there = answering.filter(|member| !is_gone(member));
         let stopped = stopped(&self.map, &self.answers).into_iter();
         Trusted {
             starts: there

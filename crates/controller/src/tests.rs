@@ -773,3 +773,50 @@ fn where_rows_are_shared_no_report_is_waited_for_when_all_were_down() {
         assert!(bench.at < begun + ms(1_500), "less than the wait");
     }
 }
+
+/// The second is gone: whether the third is to serve anything in its place.
+fn third_takes_over(bench: &Bench) -> bool {
+    let proposals = bench.proposals();
+    let down = proposals.iter().find(|(_, p)| p.job == Job::Down(SECOND));
+    let (_, down) = down.expect("the second is gone");
+    let change = down.change(&Strategies::built_in(), &bench.map);
+    let given = change.expect("a member is gone").assignments;
+    given
+        .iter()
+        .any(|change| change.next.primary == Some(THIRD))
+}
+
+#[test]
+fn nobody_is_given_an_office_on_the_word_of_its_pings() {
+    let mut bench = Bench::with(&definition(8, 2, 1));
+    bench.run(ms(250));
+    bench.reached.remove(&THIRD);
+    bench.hint(SECOND);
+    bench.lead(1);
+    assert!(!third_takes_over(&bench), "its rows may be lost");
+    bench.decide();
+    bench.reached.insert(THIRD);
+    bench.run(ms(300));
+    bench.decide();
+    assert_eq!(bench.offices_of(SECOND), 0, "it has answered");
+}
+
+#[test]
+fn whoever_lost_its_connection_is_given_no_office_before_it_answers_again() {
+    let mut bench = Bench::with(&definition(8, 2, 1));
+    bench.lead(1);
+    bench.run(ms(250));
+    bench.reached.remove(&THIRD);
+    let (storage, incarnation) = (THIRD, START);
+    bench.handle(Input::Link(LinkNews::Lost {
+        storage,
+        incarnation,
+    }));
+    bench.hint(SECOND);
+    assert!(!third_takes_over(&bench), "it may be gone as well");
+    bench.decide();
+    bench.reached.insert(THIRD);
+    bench.run(ms(300));
+    bench.decide();
+    assert_eq!(bench.offices_of(SECOND), 0, "it has answered");
+}

@@ -4,6 +4,8 @@
 //! Knows nothing of when a job is wanted nor of what follows from its end.
 
 mod run;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -154,7 +156,8 @@ pub(crate) enum Outcome {
         partition: PartitionId,
         life: u64,
         from: u64,
-        entries: Vec<Entry>,
+        /// What is damaged, if anything is.
+        entries: Result<Vec<Entry>, String>,
     },
     Scanned {
         ticket: u64,

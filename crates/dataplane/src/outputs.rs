@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tablestore_placement::{Command, Epoch, PartitionId, StorageId};
 use tablestore_replication::{
-    Entry, Output, PartitionMeta, PersistRecord, ReadRefused, Role, WriteRefused, Written,
+    Entry, Input, Output, PartitionMeta, PersistRecord, ReadRefused, Role, WriteRefused, Written,
 };
 use tablestore_store::{Engine, Meta};
 
@@ -219,6 +219,24 @@ impl<E: Engine, W> Plane<E, W> {
         }
         if serving {
             self.requests.retry_parked_of(partition);
+        }
+    }
+
+    /// Entries were read back from the journal. A replica whose log is damaged stops: in office it
+    /// would wait for ever for what nobody can read.
+    pub(crate) fn log_read(
+        &mut self,
+        partition: PartitionId,
+        life: u64,
+        from: u64,
+        entries: Result<Vec<Entry>, String>,
+    ) {
+        if !self.lives(partition, life) {
+            return;
+        }
+        match entries {
+            Ok(entries) => self.feed(partition, Input::LogRead { from, entries }),
+            Err(damaged) => self.halted(partition, damaged),
         }
     }
 

@@ -307,11 +307,7 @@ impl<E: Engine, W> Plane<E, W> {
                 life,
                 from,
                 entries,
-            } => {
-                if self.lives(partition, life) {
-                    self.feed(partition, Input::LogRead { from, entries });
-                }
-            }
+            } => self.log_read(partition, life, from, entries),
             Outcome::Scanned {
                 ticket,
                 partition,

@@ -458,6 +458,38 @@ fn l30_entries_for_a_crowded_member_wait_and_go_on_when_there_is_room() {
 }
 
 #[test]
+fn l30_entries_that_were_read_for_a_member_which_is_crowded_by_then_wait_too() {
+    // Memory holds nothing: what a member lacks is read back from the journal.
+    let settings = Settings {
+        tail_bytes_max: 1,
+        ..Settings::default()
+    };
+    let mut net = Net::serving_with(3, settings);
+    let before = net.status(2).end;
+    net.hosts[0].replica.set_crowded(&[member(2)]);
+    (1..=20).for_each(|id| {
+        net.write(0, id);
+    });
+    net.settle();
+    net.hosts[0].reads_held = true;
+    net.hosts[0].replica.set_crowded(&[]);
+    net.input(0, Input::Tick);
+    assert!(!net.hosts[0].reads.is_empty(), "the journal is asked");
+    net.hosts[0].replica.set_crowded(&[member(2)]);
+    net.wire.clear();
+    net.finish_reads(0);
+    let to_it = |(_, to, message): &(usize, usize, Message)| {
+        *to == 2 && matches!(message, Message::Append { .. })
+    };
+    assert!(!net.wire.iter().any(to_it), "it takes no more");
+    assert!(net.hosts[0].replica.is_held_back());
+    net.hosts[0].replica.set_crowded(&[]);
+    net.input(0, Input::Tick);
+    net.settle();
+    assert_eq!(net.status(2).end, before + 20);
+}
+
+#[test]
 fn a_session_is_offered_to_a_crowded_member_without_entries() {
     let mut net = Net::serving(3);
     let before = net.status(2).end;

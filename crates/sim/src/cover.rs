@@ -1,7 +1,7 @@
 //! The ways that many runs together must take, and in how many of them. Knows nothing of how a way
 //! is taken.
 //!
-//! What no run takes yet is in no table, and told when it is first taken: copies that rot,
+//! What no run takes yet is in no table, and told when it is first taken: rows that rot,
 //! partitions that no map knows, raft logs whose sync fails.
 
 use crate::Totals;
@@ -16,6 +16,7 @@ const USUAL: &[&str] = &[
     "a command will be retried",
     "a connection broke because nothing was confirmed",
     "a copy was broken off",
+    "a decayed disk was refused",
     "a core was left",
     "a crash was seen",
     "a fault was spared",
@@ -107,6 +108,7 @@ const USUAL: &[&str] = &[
     "fault: leave",
     "fault: lose a raft log",
     "fault: lose rows",
+    "fault: misdirect a write",
     "fault: move an office",
     "fault: move offices",
     "fault: older disk",
@@ -115,6 +117,7 @@ const USUAL: &[&str] = &[
     "fault: power off",
     "fault: power off all",
     "fault: restart",
+    "fault: rot",
     "fault: slow disk",
     "fault: slow others",
     "fault: split",
@@ -156,6 +159,11 @@ const RARE: &[(&str, u64, &str)] = &[
         "a copy was half switched in",
         0,
         "a crash within a millisecond",
+    ),
+    (
+        "a decayed disk was started on",
+        20,
+        "much of a file was never written",
     ),
     (
         "a deposed leader was told late",

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use tablestore_placement::{Epoch, PartitionId};
 use tablestore_replication::{Entry, SnapshotMeta};
 use tablestore_store::engine::{EngineError, Replacement, checksum_of};
+use tablestore_store::journal::ReadError;
 use tablestore_store::{Engine, JournalReader};
 
 use super::{Done, Host, Installed, Job, Outcome, Work};
@@ -129,19 +130,23 @@ fn run_housekeeping<E: Engine>(work: Work, host: &Host<'_, E>) -> Outcome {
     }
 }
 
-/// Entries of a log; none if they cannot be read: the replica asks again.
+/// Entries of a log; none if they cannot be read now: the replica asks again.
+///
+/// # Errors
+/// What is damaged. No later reading is any better.
 fn read_log(
     journal: &JournalReader,
     partition: PartitionId,
     from: u64,
     to: u64,
     bytes_max: usize,
-) -> Vec<Entry> {
+) -> Result<Vec<Entry>, String> {
     let read = match journal.read(partition.to_u64(), from, to, bytes_max) {
         Ok(read) => read,
+        Err(error @ ReadError::Corrupt { .. }) => return Err(error.to_string()),
         Err(error) => {
             tracing::warn!(%partition, from, %error, "the journal could not be read");
-            return Vec::new();
+            return Ok(Vec::new());
         }
     };
     let entry = |one: tablestore_store::journal::ReadEntry| Entry {
@@ -149,7 +154,7 @@ fn read_log(
         index: one.index,
         data: one.data,
     };
-    read.into_iter().map(entry).collect()
+    Ok(read.into_iter().map(entry).collect())
 }
 
 fn flush<E: Engine>(engine: &E, partition: u64) -> Result<(), EngineError> {

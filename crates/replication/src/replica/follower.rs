@@ -219,10 +219,13 @@ impl Follower {
         false
     }
 
-    /// Entries that were read back from the journal.
+    /// Entries that were read back from the journal. While the member is crowded they are held back
+    /// like all others, and read again later: what was asked for one member after the other comes
+    /// at once.
     pub(crate) fn send_read(&mut self, core: &mut Core, entries: Vec<crate::Entry>) {
         let follows = entries.first().is_some_and(|e| e.index == self.next);
-        if follows && self.state == FollowerState::Streaming {
+        let takes = !core.crowded.contains(&self.member);
+        if follows && takes && self.state == FollowerState::Streaming {
             self.send_append(core, entries);
         }
     }

@@ -43,6 +43,10 @@ pub struct Host {
     pub unsynced: VecDeque<(u64, PersistRecord)>,
     /// Nothing becomes durable while set.
     pub disk_held: bool,
+    /// Nothing is read back from the journal while set.
+    pub reads_held: bool,
+    /// What is to be read back, from where to where.
+    pub reads: Vec<(u64, u64)>,
     /// Payloads in the order in which they were applied.
     pub applied: Vec<Entry>,
     /// Everything else that the replica asked for.
@@ -115,6 +119,8 @@ impl Net {
             meta,
             unsynced: VecDeque::new(),
             disk_held: false,
+            reads_held: false,
+            reads: Vec::new(),
             applied: Vec::new(),
             outputs: Vec::new(),
         }
@@ -200,6 +206,7 @@ impl Net {
                 }
                 host.replica.handle(now, Input::Applied { results });
             }
+            Output::ReadLog { from, to, .. } if host.reads_held => host.reads.push((from, to)),
             Output::ReadLog { from, to, .. } => {
                 let wanted = |entry: &&Entry| (from..=to).contains(&entry.index);
                 let entries = host.entries.iter().filter(wanted).cloned().collect();
@@ -226,6 +233,17 @@ impl Net {
             while let Some(output) = self.hosts[at].replica.poll_output() {
                 self.carry_out(at, output);
             }
+        }
+    }
+
+    /// Reads back what was held.
+    pub fn finish_reads(&mut self, at: usize) {
+        self.hosts[at].reads_held = false;
+        for (from, to) in std::mem::take(&mut self.hosts[at].reads) {
+            let entries = self.hosts[at].entries.iter();
+            let entries = entries.filter(|entry| (from..=to).contains(&entry.index));
+            let entries = entries.cloned().collect();
+            self.input(at, Input::LogRead { from, entries });
         }
     }
 

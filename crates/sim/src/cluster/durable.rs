@@ -53,6 +53,14 @@ impl LogEnds {
     }
 }
 
+impl LogEnds {
+    /// The logs that there are, and where each ends.
+    pub(super) fn all(&self) -> impl Iterator<Item = (PartitionId, u64)> {
+        let ends = self.0.iter();
+        ends.filter_map(|(number, end)| Some((PartitionId::from_u64(*number), (*end)?)))
+    }
+}
+
 impl World {
     /// A replica has applied an entry. If it is the primary that the newest map names, all who are
     /// in sync by that map have the entry on their disks.

@@ -64,6 +64,8 @@ impl World {
             Kind::AwayAndBack => self.away_and_back(whom),
             Kind::Deafen => self.deafen(number, whom, fault.whom / 97),
             Kind::OlderDisk => self.copy_disks(whom),
+            Kind::Rot => self.rot(whom, fault.whom),
+            Kind::Misdirect => self.misdirect(whom),
             Kind::Restart
             | Kind::SlowOthers
             | Kind::PauseLeader
@@ -110,6 +112,7 @@ impl World {
         let whom = (fault.whom % nodes as u64) as usize;
         match fault.kind {
             Kind::Drain | Kind::Leave => self.restart(whom),
+            Kind::Misdirect if self.machines[whom].decay.is_some() => self.restart(whom),
             Kind::FailSync => {
                 self.machines[whom].disk.heal();
                 let process = self.machines[whom].process.as_ref();
@@ -145,6 +148,8 @@ impl World {
             Kind::OlderDisk => self.restore_disks(whom),
             Kind::MoveOffices => self.move_office(fault.whom),
             Kind::Pause
+            | Kind::Rot
+            | Kind::Misdirect
             | Kind::PauseLeader
             | Kind::Restart
             | Kind::ClockStep
@@ -189,6 +194,9 @@ impl World {
             self.disk_takes(slot, self.scenario.sync_us_of(slot));
             self.set_full(slot, false);
             self.machines[slot].disk.heal();
+            if self.machines[slot].decay.is_some() {
+                self.restart(slot);
+            }
             if let Some(process) = &mut self.machines[slot].process {
                 process.paused_until = self.now;
                 let life = process.life;
@@ -272,5 +280,7 @@ fn name(kind: Kind) -> &'static str {
         Kind::PauseLeader => "fault: pause the leader",
         Kind::IsolateLeader => "fault: isolate the leader",
         Kind::DownTwo => "fault: down two",
+        Kind::Rot => "fault: rot",
+        Kind::Misdirect => "fault: misdirect a write",
     }
 }

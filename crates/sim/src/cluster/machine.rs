@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use tablestore_placement::{Incarnation, Office, PartitionId, StorageId};
 use tablestore_store::testing::{SimDisk, SimImage};
+use tablestore_store::{Journal, JournalSettings};
 
 use super::drift::Drift;
 use super::durable::LogEnds;
 use super::engine::SimEngine;
 use super::event::Slot;
 use super::process::Process;
+use super::rot::Decay;
 use super::scenario::Scenario;
 
 /// Storage ids of one slot differ by their generation.
@@ -40,6 +42,8 @@ pub(crate) struct Machine {
     pub(crate) copy: Option<DiskCopy>,
     /// Its disks are such a copy, and nobody has noticed yet.
     pub(crate) is_older: bool,
+    /// Its disk does not hold what was written, and nobody has noticed yet.
+    pub(crate) decay: Option<Decay>,
     /// What is on its disk of each log.
     pub(crate) durable: LogEnds,
     pub(crate) process: Option<Process>,
@@ -77,6 +81,7 @@ impl Machine {
             mislaid: None,
             copy: None,
             is_older: false,
+            decay: None,
             durable: LogEnds::default(),
             process: None,
         }
@@ -87,6 +92,23 @@ impl Machine {
             member: self.storage,
             incarnation: self.incarnation,
         }
+    }
+
+    /// The ends of its logs as a start would find them now.
+    pub(crate) fn log_ends(&self, segment_bytes: u64, segments_max: usize) -> LogEnds {
+        let settings = JournalSettings {
+            segment_bytes,
+            segments_max,
+            journal_id: self.storage.0,
+        };
+        let copy = SimDisk::new(0);
+        copy.restore(&self.disk.image());
+        let disk = Arc::new(copy.folder("journal"));
+        let opened = Journal::open_on(disk, "journal", &settings, &mut |_| {});
+        opened.map_or_else(
+            |_| LogEnds::default(),
+            |(_, reader)| LogEnds::found(&reader),
+        )
     }
 
     /// The wall clock of the machine.

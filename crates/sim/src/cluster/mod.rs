@@ -19,6 +19,7 @@ mod network;
 mod operator;
 mod process;
 mod rest;
+mod rot;
 mod scenario;
 mod sessions;
 mod smaller;
@@ -260,7 +261,9 @@ impl World {
             self.enter_agreement(slot)
         });
         match entered {
+            Ok(()) if !self.judge_start(slot) => return,
             Ok(()) => {}
+            Err(error) if self.replace_decayed(slot, &error) => return,
             Err(error) if self.find_raft_log(slot, &error) => return self.begin_no_start(slot),
             Err(error) if error.contains("cannot use") && !self.healed => {
                 self.begin_no_start(slot);

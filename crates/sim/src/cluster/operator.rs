@@ -3,7 +3,7 @@
 
 use tablestore_dataplane::PlaneEvent;
 use tablestore_placement::{
-    AssignmentChange, AssignmentVersion, Change, Command, Decision, DecisionKind, Epoch,
+    AssignmentChange, AssignmentVersion, Change, Command, Decision, DecisionKind, Epoch, Member,
     MemberState, NextAssignment, PartitionId, StorageId, Strategies, plan,
 };
 
@@ -163,10 +163,15 @@ impl World {
         let has_others = map.partitions().all(|(_, _, assignment)| {
             !assignment.in_sync.contains(&storage) || assignment.in_sync.len() > 2
         });
+        // Members whose new start the map does not know yet are about to leave in-sync sets.
+        let runs = |member: &Member| {
+            let machine = &self.machines[slot_of(member.storage)];
+            machine.storage != member.storage || machine.incarnation == member.incarnation
+        };
         let up = map
             .members
             .values()
-            .all(|member| member.state == MemberState::Up);
+            .all(|member| member.state == MemberState::Up && runs(member));
         // What is undecided may leave a partition to fewer copies than the map shows.
         let decided = !self.agreement.inner.is_undecided();
         let calm = self.network.is_whole() && all_work && up && decided;
@@ -181,7 +186,8 @@ impl World {
             machine.is_none_or(|machine| machine.storage != *storage)
         };
         let map = &self.agreement.map;
-        map.partitions().any(|(_, _, a)| a.in_sync.iter().any(lost))
+        let decayed = self.machines.iter().any(|machine| machine.decay.is_some());
+        decayed || map.partitions().any(|(_, _, a)| a.in_sync.iter().any(lost))
     }
 
     /// The next sync of a disk fails; somebody looks after the node later.

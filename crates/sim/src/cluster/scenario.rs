@@ -92,6 +92,10 @@ pub(crate) enum Kind {
     IsolateLeader,
     /// The power of two machines fails.
     DownTwo,
+    /// Bytes of a disk rot.
+    Rot,
+    /// A write goes to another place.
+    Misdirect,
 }
 
 impl Kind {
@@ -190,6 +194,7 @@ impl Scenario {
         } else if let Some(theme) = Theme::of_others(&mut chance.more_themes) {
             scenario.dedicate(theme, &mut chance.more_themes);
         }
+        scenario.let_decay(&mut chance.decay);
         scenario.has_second_opinion = seed.is_multiple_of(OPINION_EVERY);
         scenario.make_smaller(&options.smaller);
         if options.trees {

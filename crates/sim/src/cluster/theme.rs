@@ -110,6 +110,14 @@ impl Scenario {
         });
     }
 
+    /// One run in ten has disks that do not hold what was written.
+    pub(crate) fn let_decay(&mut self, chance: &mut Chance) {
+        if chance.happens(100) {
+            self.plan(chance, &[Kind::Rot, Kind::Misdirect], 4, &[5 * MS, 60 * MS]);
+            self.faults.sort_by_key(|fault| fault.at_us);
+        }
+    }
+
     fn break_copies(&mut self, chance: &mut Chance) {
         self.resets_per_mille = 400;
         self.keys = 100;
