@@ -30,3 +30,4 @@ mod restored;
 mod rolling;
 mod strays;
 mod verified;
+mod zones;
