@@ -38,8 +38,8 @@ impl Client {
     }
 
     /// Alters how many replicas a table has and a write needs; what is not named stays. Its
-    /// replicas come and go after the answer, while it is served; every primary goes by a greater minimum
-    /// from the answer on.
+    /// replicas come and go after the answer, while it is served; every primary goes by a greater
+    /// minimum from the answer on.
     ///
     /// # Errors
     /// `Refused` with status 404 when there is none, 400 for a bad value, 501 where the table's

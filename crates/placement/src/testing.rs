@@ -87,8 +87,8 @@ pub fn catch_up(map: &mut ClusterMap) {
     catch_up_where(map, |_| true);
 }
 
-/// Ends the change of a partition of an active table: the new replica asks for it itself once it has
-/// met enough of the others, or, where one leaves, one of those that stay.
+/// Ends the change of a partition of an active table: the new replica asks for it itself once it
+/// has met enough of the others, or, where one leaves, one of those that stay.
 fn join_active(map: &mut ClusterMap, partition: PartitionId) {
     let (Some(table), Some(current)) = (
         map.tables.get(&partition.table),

@@ -30,7 +30,8 @@ impl<E: Engine, W> Plane<E, W> {
 
     /// Asks for the end of the change that is under way, if this replica is the one that comes and
     /// has all that the others have; or, where one only leaves, if this one stays and knows that
-    /// enough of those that stay have it. The map refuses what is about another change than its own.
+    /// enough of those that stay have it. The map refuses what is about another change than its
+    /// own.
     pub(super) fn ask_to_join(&mut self, partition: PartitionId) {
         let Some(hosted) = self.active.hosted.get_mut(&partition) else {
             return;

@@ -50,8 +50,8 @@ pub fn drop_surplus(map: &ClusterMap) -> Plan {
     draft.finish()
 }
 
-/// Where an active table is to have fewer replicas from now on: of each partition that has too many,
-/// all of them, in such an order that the last is to leave first. Empty for other tables.
+/// Where an active table is to have fewer replicas from now on: of each partition that has too
+/// many, all of them, in such an order that the last is to leave first. Empty for other tables.
 #[must_use]
 pub fn order_of_leaving(
     map: &ClusterMap,

@@ -37,17 +37,19 @@ impl Replica {
             && leaving.all(|old| is_late || self.has_swept(*old) || is_gone(*old))
     }
 
-    /// Whether the set becomes smaller by the change that is under way, and the replica stays in it.
+    /// Whether the set becomes smaller by the change that is under way, and the replica stays in
+    /// it.
     #[must_use]
     pub fn is_staying(&self) -> bool {
         let View { current, next, .. } = &self.view;
         next.contains(&self.me) && next.len() < current.len() && current.contains(&self.me)
     }
 
-    /// Whether a replica that stays knows that a majority of those that stay have every write that a
-    /// majority of the old ones had: since the change began it has swept with so many that all of it
-    /// is among its rows, and only then with so many of those that stay that they are a majority
-    /// with it. And with the one that leaves before the latter, as in [`Self::has_caught_up`].
+    /// Whether a replica that stays knows that a majority of those that stay have every write that
+    /// a majority of the old ones had: since the change began it has swept with so many that all
+    /// of it is among its rows, and only then with so many of those that stay that they are a
+    /// majority with it. And with the one that leaves before the latter, as in
+    /// [`Self::has_caught_up`].
     #[must_use]
     pub fn has_shared(&self, is_gone: impl Fn(StorageId) -> bool) -> bool {
         let is_whole = !self.meta.is_rebuilding && self.scan.is_none();
@@ -87,8 +89,8 @@ impl Replica {
         self.status.swept.get(&member) == Some(&self.view.epoch)
     }
 
-    /// With whom the replica sweeps next: a new one with those that it has not met yet, and one that
-    /// stays where another leaves first with that.
+    /// With whom the replica sweeps next: a new one with those that it has not met yet, and one
+    /// that stays where another leaves first with that.
     pub(super) fn to_be_swept(&self) -> Vec<StorageId> {
         let mut others = self.others();
         if self.is_staying() {
