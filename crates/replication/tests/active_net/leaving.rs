@@ -25,6 +25,8 @@ fn those_that_stay_have_what_those_had_that_left_one_after_the_other() {
     net.cut.clear();
     for stay in [&[1, 2, 3, 4][..], &[2, 3, 4]] {
         let leaver = stay[0] - 1;
+        // It is gone, so that the others have to know among themselves.
+        net.crash(leaver);
         begin_move(&mut net, stay);
         end_move(&mut net);
         net.wipe(leaver);
