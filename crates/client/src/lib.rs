@@ -55,8 +55,9 @@ pub use settings::ClientSettings;
 pub use tables::Created;
 pub use tablestore_contract::limits::BATCH_ITEMS_MAX;
 pub use tablestore_contract::{
-    Checksums, ClusterView, Consistency, Decision, Document, KeyDefinition, KeyType, NodeView,
-    PartitionChecksum, PartitionView, Phase, Problem, TableDefinition, TableView,
+    Altered, Checksums, ClusterView, Consistency, Decision, Document, KeyDefinition, KeyType,
+    NodeView, PartitionChecksum, PartitionView, Phase, Problem, TableAlteration, TableDefinition,
+    TableView,
 };
 pub use tablestore_item::{DEPTH_MAX, Decimal, FieldError, NumberError, Value, json};
 

@@ -1,8 +1,8 @@
-//! Tables: create, list, describe, drop.
+//! Tables: create, alter, list, describe, drop.
 
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use tablestore_contract::{TableDefinition, TableView};
+use tablestore_contract::{Altered, TableAlteration, TableDefinition, TableView};
 
 use crate::call::Call;
 use crate::key::segment;
@@ -35,6 +35,23 @@ impl Client {
             new: answer.status == StatusCode::CREATED,
             table: answer.json(what)?,
         })
+    }
+
+    /// Alters how many replicas a table has and a write needs; what is not named stays. Its
+    /// replicas come and go after the answer, while it is served; every primary goes by a greater
+    /// minimum from the answer on.
+    ///
+    /// # Errors
+    /// `Refused` with status 404 when there is none, 400 for a bad value, 501 where the table's
+    /// strategy has no such setting. After an unknown outcome the same may be asked for again.
+    pub async fn alter_table(
+        &self,
+        name: &str,
+        alteration: &TableAlteration,
+    ) -> Result<Altered, CallError> {
+        let body = serde_json::to_vec(alteration).expect("an alteration has only string keys");
+        let call = Call::write(Method::PATCH, table_path(name)?).body(body);
+        self.inner.call(&call).await?.json("alter table")
     }
 
     /// What a table is.

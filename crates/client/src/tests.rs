@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::fake::{Fake, Play};
 use crate::{
-    Batch, CallError, Client, ClientSettings, Condition, Row, RowKey, ScanOptions, TableDefinition,
-    Value, WriteOptions,
+    Batch, CallError, Client, ClientSettings, Condition, Row, RowKey, ScanOptions, TableAlteration,
+    TableDefinition, Value, WriteOptions,
 };
 
 const NOT_APPLIED: Play = Play::Answer(503, r#"{"code":"not_applied","detail":"no primary"}"#);
@@ -184,6 +184,27 @@ async fn a_table_dropped_by_an_attempt_whose_reply_was_lost_is_dropped() {
     let client = client(&[&fake]);
     client.drop_table("t").await.unwrap();
     client.drop_table("t").await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_table_is_altered_also_when_the_first_reply_was_lost() {
+    let altered = Play::Answer(
+        200,
+        r#"{"changed":false,"below_min_in_sync":3,"table":{"name":"t","replicas":5}}"#,
+    );
+    let fake = Fake::start(vec![Play::HangUp, altered]).await;
+    let alteration = TableAlteration::new().replicas(5);
+    let altered = client(&[&fake]).alter_table("t", &alteration).await;
+    let altered = altered.unwrap();
+    assert_eq!((altered.changed, altered.below_min_in_sync), (false, 3));
+    assert_eq!(altered.table.replicas, 5);
+    let heard = fake.heard();
+    assert!(
+        heard[1].starts_with("PATCH /v1/tables/t HTTP"),
+        "{}",
+        heard[1]
+    );
+    assert!(heard[1].ends_with(r#"{"replicas":5}"#), "{}", heard[1]);
 }
 
 #[tokio::test]

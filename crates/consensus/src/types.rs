@@ -20,6 +20,7 @@ impl fmt::Display for Proposal {
             Command::Register(_) => "register",
             Command::CreateTable { .. } => "create table",
             Command::DropTable { .. } => "drop table",
+            Command::AlterTable { .. } => "alter table",
             Command::ProposeInSync { .. } => "propose in-sync set",
             Command::Change(_) => "change",
         })

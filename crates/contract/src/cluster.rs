@@ -55,6 +55,8 @@ pub struct NodeView {
     pub weight: u32,
     /// Grows with every start.
     pub incarnation: u64,
+    /// Whether it votes on the cluster map, as the node that answers knows; the others follow it.
+    pub voter: bool,
     /// Health and resources as the node that answers knows them; null while it knows nothing.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub resources: Option<Resources>,

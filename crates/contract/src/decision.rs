@@ -5,7 +5,7 @@
 
 /// The words of the kinds, in the order in which they came to be, each with its meaning. A newer
 /// node may know more.
-pub const DECISION_KINDS: [(&str, &str); 19] = [
+pub const DECISION_KINDS: [(&str, &str); 20] = [
     ("founded", "the cluster was founded"),
     ("joined", "a member joined"),
     ("left", "a member was removed for good"),
@@ -57,6 +57,10 @@ pub const DECISION_KINDS: [(&str, &str); 19] = [
     (
         "unreachable",
         "the controller cannot reach a member that others hear: its primaries moved off it",
+    ),
+    (
+        "table_altered",
+        "a table was altered: how many replicas it has, or a write needs",
     ),
 ];
 

@@ -30,7 +30,9 @@ pub use rows::{
     BATCH_LISTS, Batch, BatchResult, BatchResults, BatchWritten, Consistency, PAGE_NEXT_CURSOR,
     PAGE_ROWS, Page, Written,
 };
-pub use table::{Dropped, KeyDefinition, KeyType, TableDefinition, TableView, Tables};
+pub use table::{
+    Altered, Dropped, KeyDefinition, KeyType, TableAlteration, TableDefinition, TableView, Tables,
+};
 
 /// Members of an object that this version does not know.
 pub type Document = serde_json::Map<String, serde_json::Value>;

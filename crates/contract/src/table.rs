@@ -1,4 +1,4 @@
-//! Tables: what one is created with, and how it is shown.
+//! Tables: what one is created with, how it is altered, and how it is shown.
 //!
 //! Knows nothing of which values a node takes: it says so itself, and names the field.
 
@@ -199,6 +199,56 @@ impl TableDefinition {
     }
 }
 
+/// What of a table is to become different: `PATCH /v1/tables/{table}`. What is absent stays.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TableAlteration {
+    /// Copies of every row, 1 to 7.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u32>,
+    /// Copies on disk before a write is acknowledged, at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_in_sync: Option<u32>,
+}
+
+impl TableAlteration {
+    /// The members of its object.
+    pub const FIELDS: [&'static str; 2] = ["replicas", "min_in_sync"];
+
+    /// Nothing becomes different.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same with this many copies.
+    #[must_use]
+    pub fn replicas(mut self, replicas: u32) -> Self {
+        self.replicas = Some(replicas);
+        self
+    }
+
+    /// The same with this many copies on disk before a write is acknowledged.
+    #[must_use]
+    pub fn min_in_sync(mut self, min_in_sync: u32) -> Self {
+        self.min_in_sync = Some(min_in_sync);
+        self
+    }
+}
+
+/// The answer to an alteration.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct Altered {
+    /// False if the table was like this already.
+    pub changed: bool,
+    /// Partitions that refuse writes until more of their replicas are in sync.
+    pub below_min_in_sync: u32,
+    /// The table as it is from now on; its replicas come and go in the background.
+    pub table: TableView,
+}
+
 /// A table as a node shows it, every default filled in.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -275,6 +325,15 @@ mod tests {
             serde_json::from_value::<TableDefinition>(shown).unwrap(),
             whole
         );
+    }
+
+    #[test]
+    fn the_fields_that_an_alteration_lists_are_those_it_has() {
+        let whole = TableAlteration::new().replicas(5).min_in_sync(3);
+        let shown = serde_json::to_value(whole).unwrap();
+        assert_eq!(names(&shown), TableAlteration::FIELDS.into());
+        let none = serde_json::to_value(TableAlteration::new()).unwrap();
+        assert_eq!(none, json!({}));
     }
 
     #[test]

@@ -110,7 +110,7 @@ pub fn next_step(map: &ClusterMap, group: &Group, voters_max: usize) -> Option<G
             .iter()
             .copied()
             .find(|id| group.voters.contains(id));
-        if let Some(old) = dead {
+        if let Some(old) = dead.or_else(|| crowded(map, group, new)) {
             return Some(GroupStep::Replace { old, new });
         }
     }
@@ -125,19 +125,18 @@ pub fn next_step(map: &ClusterMap, group: &Group, voters_max: usize) -> Option<G
         .map(GroupStep::Remove)
 }
 
+/// How many voters fail together with a member that votes, or would vote, itself not counted.
+fn crowd(map: &ClusterMap, group: &Group, member: &Member) -> usize {
+    let beside = |id: &&StorageId| {
+        let other = map.members.get(id);
+        let domain = other.map(Member::failure_domain);
+        **id != member.storage && domain == Some(member.failure_domain())
+    };
+    group.voters.iter().filter(beside).count()
+}
+
 /// The learner that would make the best voter: up, caught up, in the zone with the fewest voters.
 fn best_learner(map: &ClusterMap, group: &Group) -> Option<StorageId> {
-    let zone_of = |id: &StorageId| map.members.get(id).map(|member| member.zone.as_str());
-    let crowd = |member: &Member| {
-        let same = |id: &&StorageId| zone_of(id) == Some(member.zone.as_str());
-        // Without a zone every node is a failure domain of its own.
-        let zoned = !member.zone.is_empty();
-        if zoned {
-            group.voters.iter().filter(same).count()
-        } else {
-            0
-        }
-    };
     let eligible = map.members.values().filter(|member| {
         let id = member.storage;
         member.state == MemberState::Up
@@ -146,8 +145,20 @@ fn best_learner(map: &ClusterMap, group: &Group) -> Option<StorageId> {
             && group.caught_up.contains(&id)
     });
     eligible
-        .min_by_key(|member| (crowd(member), member.storage))
+        .min_by_key(|member| (crowd(map, group, member), member.storage))
         .map(|member| member.storage)
+}
+
+/// A voter of a zone that has more voters than the learner's would have with that: nodes become
+/// voters as they come, and the first few may come from one zone. Each such step makes the spread
+/// more even, so they end.
+fn crowded(map: &ClusterMap, group: &Group, learner: StorageId) -> Option<StorageId> {
+    let fewest = crowd(map, group, map.members.get(&learner)?);
+    let voters = group.voters.iter().filter(|id| **id != group.me);
+    let voters = voters.filter_map(|id| map.members.get(id));
+    let crowds = voters.map(|member| (crowd(map, group, member), member.storage));
+    let (most, voter) = crowds.max()?;
+    (most > fewest).then_some(voter)
 }
 
 #[cfg(test)]
@@ -235,6 +246,43 @@ mod tests {
         assert_eq!(step, Some(GroupStep::Promote(StorageId(3))));
         let step = next_step(&map, &group(&[1, 3], &[2, 4]), 3);
         assert_eq!(step, Some(GroupStep::Promote(StorageId(4))));
+        assert_eq!(next_step(&map, &group(&[1, 3, 4], &[2]), 3), None);
+    }
+
+    #[test]
+    fn voters_of_one_zone_give_way_to_learners_of_others() {
+        let map = map(&[
+            (1, "r/a", Up),
+            (2, "r/a", Up),
+            (3, "r/b", Up),
+            (4, "r/b", Up),
+            (5, "r/c", Up),
+            (6, "r/c", Up),
+        ]);
+        let replace = |old, new| {
+            let (old, new) = (StorageId(old), StorageId(new));
+            Some(GroupStep::Replace { old, new })
+        };
+        // As they came: both of the first zone vote.
+        let crowded = group(&[1, 2, 3], &[4, 5, 6]);
+        assert_eq!(next_step(&map, &crowded, 3), replace(2, 5));
+        assert_eq!(next_step(&map, &group(&[1, 3, 5], &[2, 4, 6]), 3), None);
+        // The leader stays, and five cannot be spread better over three zones.
+        let first = group(&[1, 2, 3, 4, 5], &[6]);
+        assert_eq!(next_step(&map, &first, 5), None);
+        let busy = Group {
+            in_change: true,
+            ..crowded
+        };
+        assert_eq!(next_step(&map, &busy, 3), Some(GroupStep::Finish));
+    }
+
+    #[test]
+    fn a_voter_without_a_zone_is_alone_in_its_own() {
+        let map = map(&[(1, "r/a", Up), (2, "r/a", Up), (3, "", Up), (4, "", Up)]);
+        let step = next_step(&map, &group(&[1, 2, 3], &[4]), 3);
+        let (old, new) = (StorageId(2), StorageId(4));
+        assert_eq!(step, Some(GroupStep::Replace { old, new }));
         assert_eq!(next_step(&map, &group(&[1, 3, 4], &[2]), 3), None);
     }
 

@@ -5,7 +5,8 @@
 use bytes::Bytes;
 pub use tablestore_contract::Consistency;
 use tablestore_placement::{
-    ACTIVE, DataPath, Epoch, PARTITION, PartitionId, StorageId, Table, TableDefinition, TableId,
+    ACTIVE, Alteration, DataPath, Epoch, PARTITION, PartitionId, StorageId, Table, TableDefinition,
+    TableId,
 };
 use tablestore_store::Effect;
 use tablestore_store::key::KeyValue;
@@ -72,6 +73,33 @@ impl TableTarget {
             what,
             remedy: "the checks of the shared storage; or a table of the strategy primary-backup",
         })
+    }
+
+    /// Whether the strategy has the settings that are to become others.
+    ///
+    /// # Errors
+    /// `UnsupportedByStrategy` with the name of the first that it has not.
+    pub(crate) fn takes(self, alteration: Alteration) -> Result<(), RequestError> {
+        let refuse = |strategy, what, remedy| {
+            Err(RequestError::UnsupportedByStrategy {
+                strategy,
+                what,
+                remedy,
+            })
+        };
+        let (replicas, minimum) = (alteration.replicas, alteration.min_in_sync);
+        if !self.data_path.has_copies() {
+            let remedy = "neither: the shared storage keeps the rows";
+            return match (replicas, minimum) {
+                (Some(_), _) => refuse(PARTITION, "replicas", remedy),
+                (None, Some(_)) => refuse(PARTITION, "min_in_sync", remedy),
+                (None, None) => Ok(()),
+            };
+        }
+        if !self.data_path.has_offices() && minimum.is_some() {
+            return refuse(ACTIVE, "min_in_sync", "replicas, and w of each request");
+        }
+        Ok(())
     }
 
     /// The table's id: no later table of the same name has it.
@@ -165,6 +193,17 @@ pub struct BatchItem {
 pub struct TableChange {
     /// False: the same table was there already.
     pub created: bool,
+    /// The table as it now is.
+    pub table: Table,
+}
+
+/// What an `alter_table` did.
+#[derive(Debug, Clone)]
+pub struct TableAltered {
+    /// False: the table was like this already.
+    pub changed: bool,
+    /// How many of its partitions refuse writes until more replicas are in sync.
+    pub below_min_in_sync: u32,
     /// The table as it now is.
     pub table: Table,
 }

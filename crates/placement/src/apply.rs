@@ -1,6 +1,7 @@
 //! Applies commands to the map: pure, and the same on every node. Knows nothing about who planned
 //! a command; what is unsafe is refused here, whoever asks.
 
+mod alter;
 mod change;
 mod in_sync;
 mod register;
@@ -58,6 +59,12 @@ impl ClusterMap {
                 self.apply_in_sync(&proposal)
             }
             Command::Change(change) => self.apply_change(change),
+            Command::AlterTable {
+                name,
+                alteration,
+                leaving,
+                at_ms,
+            } => self.apply_alter_table(name, *alteration, leaving, *at_ms),
         }
     }
 

@@ -1,6 +1,8 @@
 //! The rules that every assignment keeps, whoever planned it: a strategy may be wrong, but not
 //! unsafe. Knows nothing about why an assignment was chosen.
 
+mod active;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -10,6 +12,10 @@ use crate::{
     Assignment, AssignmentVersion, ClusterMap, Epoch, Incarnation, Member, MemberState,
     NextAssignment, Office, StorageId, TableDefinition,
 };
+
+use active::{active_step, changes_active};
+
+pub use active::active_joined;
 
 /// A rule of the framework, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -43,7 +49,8 @@ pub enum Rule {
     NoOffice,
     /// The replicas of an active table change one at a time, and through a step in which the old
     /// and the new set answer both: one comes, and either it joins when it is whole, in place of
-    /// the last of the list where that leaves, or it goes again.
+    /// the last of the list where that leaves, or it goes again. Where there are too many the last
+    /// of the list leaves when the others have its rows.
     ActiveOneStep,
     /// Where rows are in shared storage the owner is the only replica, and another one becomes that
     /// only together with the office.
@@ -140,7 +147,7 @@ pub fn transition(
     after: &Assignment,
     stopped: &[StorageId],
 ) -> Result<(), Rule> {
-    shape(definition, after)?;
+    shape(definition, before, after)?;
     let is_active_step = changes_active(definition, before, after);
     if is_active_step {
         active_step(map, definition, before, after)?;
@@ -201,7 +208,7 @@ pub fn creation(
     definition: &TableDefinition,
     first: &Assignment,
 ) -> Result<(), Rule> {
-    shape(definition, first)?;
+    shape(definition, &Assignment::default(), first)?;
     let replicas = first.replicas.len();
     ensure(replicas <= definition.replicas as usize, Rule::ReplicaCount)?;
     let numbers = (Epoch(0).next(), AssignmentVersion(0).next());
@@ -240,7 +247,7 @@ pub fn in_sync_change(
         in_sync: in_sync.to_vec(),
         ..before.clone()
     };
-    shape(definition, &after)?;
+    shape(definition, before, &after)?;
     let has_offices = definition.data_path().has_offices();
     ensure(has_offices, Rule::ActiveOneStep)?;
     let newcomers: Vec<_> = in_sync
@@ -259,15 +266,20 @@ fn ensure(holds: bool, rule: Rule) -> Result<(), Rule> {
     if holds { Ok(()) } else { Err(rule) }
 }
 
-/// The rules about one assignment by itself.
-fn shape(definition: &TableDefinition, after: &Assignment) -> Result<(), Rule> {
+/// The rules about one assignment by itself, but that it may have as many replicas as before.
+fn shape(
+    definition: &TableDefinition,
+    before: &Assignment,
+    after: &Assignment,
+) -> Result<(), Rule> {
     let replicas: BTreeSet<_> = after.replicas.iter().collect();
     let in_sync: BTreeSet<_> = after.in_sync.iter().collect();
     let no_duplicates =
         replicas.len() == after.replicas.len() && in_sync.len() == after.in_sync.len();
     ensure(no_duplicates, Rule::NoDuplicateReplicas)?;
-    // Each replica may be in the middle of being replaced by a new one, hence twice as many.
-    let count_max = definition.replicas as usize * 2;
+    // Each replica may be in the middle of being replaced by a new one, hence twice as many; and
+    // the table may have had more before it was altered.
+    let count_max = (definition.replicas as usize * 2).max(before.replicas.len());
     ensure(
         (1..=count_max).contains(&replicas.len()),
         Rule::ReplicaCount,
@@ -283,64 +295,6 @@ fn shape(definition: &TableDefinition, after: &Assignment) -> Result<(), Rule> {
     )?;
     let may_have_primary = definition.data_path().has_offices();
     ensure(may_have_primary || primary.is_none(), Rule::NoOffice)
-}
-
-/// Whether the replicas of an active table become others.
-fn changes_active(definition: &TableDefinition, before: &Assignment, after: &Assignment) -> bool {
-    let stays = before.replicas == after.replicas && before.in_sync == after.in_sync;
-    !definition.data_path().has_offices() && !stays
-}
-
-/// Two majorities meet only if they are of the same replicas, or one of them is of both sets: so
-/// a replica comes beside the others, or one that has come so and is not whole yet goes again.
-fn active_step(
-    map: &ClusterMap,
-    definition: &TableDefinition,
-    before: &Assignment,
-    after: &Assignment,
-) -> Result<(), Rule> {
-    ensure(after.in_sync == before.in_sync, Rule::ActiveOneStep)?;
-    let set = |all: &[StorageId]| all.iter().copied().collect::<BTreeSet<_>>();
-    let (serving, all) = (set(&before.in_sync), set(&after.replicas));
-    if before.joiner().is_some() {
-        return ensure(all == serving, Rule::ActiveOneStep);
-    }
-    let comes_one = serving.is_subset(&all) && all.len() == serving.len() + 1;
-    ensure(comes_one, Rule::ActiveOneStep)?;
-    let Some(then) = after.replicas_after(definition.replicas) else {
-        return Err(Rule::ActiveOneStep);
-    };
-    let joiner = after.joiner().filter(|joiner| then.contains(joiner));
-    let fits = then.len() <= definition.replicas as usize;
-    ensure(fits && joiner.is_some(), Rule::ActiveOneStep)?;
-    let then = Assignment {
-        replicas: then,
-        ..after.clone()
-    };
-    zones(map, definition, before, &then, joiner.as_slice())
-}
-
-/// The assignment of an active table once the replica that came is whole, as it says itself.
-pub fn active_joined(
-    definition: &TableDefinition,
-    before: &Assignment,
-    joiner: StorageId,
-    replicas: &[StorageId],
-) -> Result<Assignment, Rule> {
-    let is_active = !definition.data_path().has_offices();
-    let then = before.replicas_after(definition.replicas);
-    let then = then.filter(|then| is_active && then == replicas);
-    let then = then.filter(|_| before.joiner() == Some(joiner));
-    let replicas = then.ok_or(Rule::ActiveOneStep)?;
-    let after = Assignment {
-        epoch: before.epoch.next(),
-        version: before.version.next(),
-        primary: None,
-        in_sync: replicas.clone(),
-        replicas,
-    };
-    shape(definition, &after)?;
-    Ok(after)
 }
 
 fn min_in_sync(

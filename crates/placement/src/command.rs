@@ -59,6 +59,30 @@ pub enum Command {
     },
     /// A decision of the controller.
     Change(Change),
+    /// Changes what a table is from now on.
+    AlterTable {
+        /// Its name.
+        name: String,
+        /// What becomes different.
+        alteration: Alteration,
+        /// Of partitions of an active table that come to have too many replicas: all of them, as
+        /// the proposer planned it, the last to leave first. One that does not fit is passed over.
+        #[serde(default)]
+        leaving: Vec<(u32, Vec<StorageId>)>,
+        /// Wall-clock milliseconds, stamped by the proposer.
+        at_ms: u64,
+    },
+}
+
+/// What of a table's definition is to become different; the rest stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alteration {
+    /// How many replicas each partition is to have.
+    #[serde(default)]
+    pub replicas: Option<u32>,
+    /// How many replicas must have a write before it is acknowledged.
+    #[serde(default)]
+    pub min_in_sync: Option<u32>,
 }
 
 /// What a node shows when it starts.
@@ -180,7 +204,7 @@ pub struct Applied {
     /// The members of a [`Change`] whose state was left as it is, and why.
     #[serde(default)]
     pub skipped_members: Vec<(StorageId, Refused)>,
-    /// The table that was created or dropped.
+    /// The table that was created, altered or dropped.
     #[serde(default)]
     pub table: Option<TableId>,
     /// The decision that records it; none if the command changed nothing.

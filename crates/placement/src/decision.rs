@@ -141,11 +141,13 @@ pub enum DecisionKind {
     ReplicasStopped,
     /// Offices moved off a member that others hear and the controller cannot reach.
     Unreachable,
+    /// A table was altered.
+    TableAltered,
 }
 
 impl DecisionKind {
     /// All kinds, in their order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Founded,
         Self::Joined,
         Self::Left,
@@ -165,6 +167,7 @@ impl DecisionKind {
         Self::DiskRoom,
         Self::ReplicasStopped,
         Self::Unreachable,
+        Self::TableAltered,
     ];
 }
 

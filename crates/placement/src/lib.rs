@@ -24,7 +24,8 @@ pub mod testing;
 pub use apply::{PARTITIONS_MAX, REPLICAS_MAX, TABLES_MAX, validate_definition, validate_name};
 pub use check::Rule;
 pub use command::{
-    Applied, AssignmentChange, Change, Command, MadeUnder, NextAssignment, Refused, Registration,
+    Alteration, Applied, AssignmentChange, Change, Command, MadeUnder, NextAssignment, Refused,
+    Registration,
 };
 pub use decision::{CHANGES_KEPT, DECISIONS_KEPT, Decision, DecisionKind, PartitionChange, Phase};
 pub use ids::{

@@ -163,13 +163,13 @@ pub struct Table {
     pub id: TableId,
     /// Its name.
     pub name: String,
-    /// What it was created with.
+    /// What it was created with, and altered to since.
     pub definition: TableDefinition,
     /// The assignment of each partition, by partition number.
     pub partitions: Vec<Assignment>,
 }
 
-/// What a table is created with.
+/// What a table is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableDefinition {
     /// The attribute that decides in which partition a row lives.
@@ -248,7 +248,8 @@ pub struct Office {
 /// Who does what for one partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
-    /// One more whenever the primary changes; of an active table whenever a replica does.
+    /// One more whenever the primary changes, or the table's minimum rises; of an active table
+    /// whenever a replica changes.
     pub epoch: Epoch,
     /// One more whenever anything here changes.
     pub version: AssignmentVersion,
@@ -285,12 +286,15 @@ impl Assignment {
     }
 
     /// Of an active table that is to have `wanted` replicas, those after the change that is under
-    /// way. If one leaves by it, it is the last of the list.
+    /// way: one comes, or one leaves, or both. The one that leaves is the last of the list.
     #[must_use]
     pub fn replicas_after(&self, wanted: u32) -> Option<Vec<StorageId>> {
-        self.joiner()?;
+        let leaves = self.replicas.len() > wanted as usize;
+        if !leaves && self.joiner().is_none() {
+            return None;
+        }
         let mut after = self.replicas.clone();
-        if after.len() > wanted as usize {
+        if leaves {
             after.pop();
         }
         Some(after)

@@ -33,7 +33,7 @@ pub(crate) use offices::{Seat, fill_seats};
 pub use removal::{RemovalBlocked, drain_done, remove, replaced};
 pub use replicas::{CopyCaps, CopyingRefused, copying_allowed, drain, fill, rereplicate};
 pub use settling::{Settling, Unsettled};
-pub use surplus::drop_surplus;
+pub use surplus::{drop_surplus, order_of_leaving};
 pub use trusted::Trusted;
 
 /// What a planner proposes: the pieces of a [`Change`], for one entry of the log.

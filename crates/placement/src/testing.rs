@@ -87,8 +87,8 @@ pub fn catch_up(map: &mut ClusterMap) {
     catch_up_where(map, |_| true);
 }
 
-/// Lets the new replica of a partition of an active table join, as it asks itself once it has met
-/// enough of the others.
+/// Ends the change of a partition of an active table: the new replica asks for it itself once it
+/// has met enough of the others, or, where one leaves, one of those that stay.
 fn join_active(map: &mut ClusterMap, partition: PartitionId) {
     let (Some(table), Some(current)) = (
         map.tables.get(&partition.table),
@@ -97,7 +97,13 @@ fn join_active(map: &mut ClusterMap, partition: PartitionId) {
         return;
     };
     let then = current.replicas_after(table.definition.replicas);
-    let joiner = current.joiner().and_then(|s| map.members.get(&s));
+    let stays = |s: &&StorageId| then.as_ref().is_some_and(|then| then.contains(s));
+    let mut live = current.replicas.iter().filter(stays);
+    let joiner = match current.joiner() {
+        Some(joiner) => Some(joiner),
+        None => live.find(|s| map.is_live(**s)).copied(),
+    };
+    let joiner = joiner.and_then(|s| map.members.get(&s));
     let (Some(in_sync), Some(joiner), false) =
         (then, joiner, table.definition.data_path().has_offices())
     else {

@@ -2,6 +2,8 @@
 //! acknowledged is there, what was deleted stays deleted, and replicas become equal.
 
 mod active_net;
+#[path = "active_net/leaving.rs"]
+mod leaving;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -289,8 +291,16 @@ fn requests_among(net: &mut Net, keys: u64) {
     }
 }
 
-/// What the map waits for before it ends a change: every new replica says that it is whole.
+/// What the map waits for before it ends a change: every new replica says that it is whole; where
+/// one only leaves, one that stays says that it is no longer needed.
 fn has_caught_up(net: &Net) -> bool {
+    if net.view.next.len() < net.view.current.len() {
+        return net.view.next.iter().any(|member| {
+            let node = &net.nodes[member.0 as usize - 1];
+            let is_gone = |old: StorageId| !net.nodes[old.0 as usize - 1].is_up;
+            node.is_up && node.replica.has_shared(is_gone)
+        });
+    }
     net.view.next.iter().all(|member| {
         let replica = &net.nodes[member.0 as usize - 1].replica;
         !replica.is_joining() && net.view.current.contains(member)

@@ -5,7 +5,7 @@ use utoipa::openapi::HttpMethod;
 use super::operation::Operation;
 use super::parts::{BODY, MAP, REQUEST, TABLE, table, timeout};
 use crate::problem::Kind;
-use crate::{Dropped, TableDefinition, TableView, Tables};
+use crate::{Altered, Dropped, TableAlteration, TableDefinition, TableView, Tables};
 
 const TAG: &str = "tables";
 const ONE: &str = "/v1/tables/{table}";
@@ -37,6 +37,17 @@ pub(super) fn operations() -> Vec<Operation> {
         .takes([table(), timeout()])
         .answers::<TableView>(200, "its definition")
         .fails(&[REQUEST, TABLE]),
+        Operation::new(
+            HttpMethod::Patch,
+            ONE,
+            TAG,
+            "alter_table",
+            "Alter how many replicas a table has and a write needs",
+        )
+        .takes([table(), timeout()])
+        .body::<TableAlteration>()
+        .answers::<Altered>(200, "it is so from now on")
+        .fails(&[REQUEST, BODY, MAP, TABLE]),
         Operation::new(
             HttpMethod::Delete,
             ONE,

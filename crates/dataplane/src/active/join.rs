@@ -1,5 +1,6 @@
-//! A new replica of an active table asks the map to count it once it is whole, and operators are
-//! told of one that is rebuilt. Knows nothing of how it became so.
+//! A new replica of an active table asks the map to count it once it is whole, one that stays asks
+//! it to let another go, and operators are told of one that is rebuilt. Knows nothing of how it
+//! became so.
 
 use std::time::Duration;
 
@@ -28,14 +29,17 @@ impl<E: Engine, W> Plane<E, W> {
     }
 
     /// Asks for the end of the change that is under way, if this replica is the one that comes and
-    /// has all that the others have. The map refuses what is about another change than its own.
+    /// has all that the others have; or, where one only leaves, if this one stays and knows that
+    /// enough of those that stay have it. The map refuses what is about another change than its
+    /// own.
     pub(super) fn ask_to_join(&mut self, partition: PartitionId) {
         let Some(hosted) = self.active.hosted.get_mut(&partition) else {
             return;
         };
         let now = self.now.since_start;
         let is_soon = hosted.asked_at.is_some_and(|at| now < at + ASK_EVERY);
-        if hosted.stopped.is_some() || !hosted.replica.is_joining() || is_soon {
+        let (joins, stays) = (hosted.replica.is_joining(), hosted.replica.is_staying());
+        if hosted.stopped.is_some() || !(joins || stays) || is_soon {
             return;
         }
         let map = &self.map;
@@ -48,19 +52,24 @@ impl<E: Engine, W> Plane<E, W> {
             return;
         };
         let then = assignment.replicas_after(table.definition.replicas);
-        let is_whole = hosted.replica.has_caught_up(|old| !map.is_live(old));
-        let Some(in_sync) = then.filter(|_| is_whole) else {
+        let is_gone = |old| !map.is_live(old);
+        let is_done = hosted.replica.has_caught_up(is_gone) || hosted.replica.has_shared(is_gone);
+        let Some(in_sync) = then.filter(|_| is_done) else {
             return;
         };
         hosted.asked_at = Some(now);
-        tracing::info!(%partition, "a new replica of an active table has all rows");
+        if joins {
+            tracing::info!(%partition, "a new replica of an active table has all rows");
+        } else {
+            tracing::info!(%partition, "others have all rows of a replica that leaves");
+        }
         let command = Command::ProposeInSync {
             partition,
             epoch,
             version: assignment.version,
             office: self.me,
             in_sync,
-            joiner: Some((self.me.member, self.me.incarnation)),
+            joiner: joins.then_some((self.me.member, self.me.incarnation)),
             at_ms: self.now.wall_ms,
         };
         self.out.proposals.push(Proposal {

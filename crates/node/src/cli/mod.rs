@@ -109,7 +109,7 @@ enum Command {
     Start(Box<start::StartArguments>),
     /// Show at a glance whether all is well
     Status(status::StatusArguments),
-    /// Create, list, describe and delete tables
+    /// Create, alter, list, describe and delete tables
     #[command(subcommand)]
     Table(table::TableCommand),
     /// Write a row

@@ -1,8 +1,10 @@
-//! `tablestore table`: create, list, describe, delete.
+//! `tablestore table`: create, alter, list, describe, delete.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use tablestore_client::{Client, Document, KeyDefinition, KeyType, TableDefinition, TableView};
+use tablestore_client::{
+    Client, Document, KeyDefinition, KeyType, TableAlteration, TableDefinition, TableView,
+};
 
 use crate::terminal::{Exit, Failure, Screen, columns, field};
 
@@ -11,6 +13,8 @@ use crate::terminal::{Exit, Failure, Screen, columns, field};
 pub(crate) enum TableCommand {
     /// Create a table; the same table again is no error
     Create(Box<CreateArguments>),
+    /// Change how many copies a table has and a write needs; it is served meanwhile
+    Alter(AlterArguments),
     /// List all tables
     List,
     /// Show what a table is and who holds its partitions
@@ -35,6 +39,22 @@ pub(crate) struct CreateArguments {
     sort_key: Option<KeyDefinition>,
     #[command(flatten)]
     placing: PlacingArguments,
+}
+
+/// Options of `tablestore table alter`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  tablestore table alter flights --replicas 5 --min-in-sync 3")]
+pub(crate) struct AlterArguments {
+    /// Name of the table
+    table: String,
+    /// Copies of every row from now on; they come and go in the background
+    #[arg(long, required_unless_present = "min_in_sync")]
+    replicas: Option<u32>,
+    /// Copies on disk before a write is acknowledged
+    #[arg(long)]
+    min_in_sync: Option<u32>,
 }
 
 /// How a table is kept, for commands that create one.
@@ -109,6 +129,7 @@ pub(crate) async fn run(
 ) -> Result<Exit, Failure> {
     match command {
         TableCommand::Create(arguments) => create(client, screen, *arguments).await,
+        TableCommand::Alter(arguments) => alter(client, screen, &arguments).await,
         TableCommand::List => list(client, screen).await,
         TableCommand::Describe(arguments) => describe(client, screen, &arguments.table).await,
         TableCommand::Delete(arguments) => delete(client, screen, &arguments).await,
@@ -135,6 +156,41 @@ async fn create(
             }
         },
     );
+    Ok(Exit::Done)
+}
+
+async fn alter(
+    client: &Client,
+    screen: &Screen,
+    arguments: &AlterArguments,
+) -> Result<Exit, Failure> {
+    let table = &arguments.table;
+    let alteration = TableAlteration {
+        replicas: arguments.replicas,
+        min_in_sync: arguments.min_in_sync,
+    };
+    let altered = client.alter_table(table, &alteration).await?;
+    screen.result(&json!(altered), || {
+        let TableView {
+            replicas,
+            min_in_sync,
+            ..
+        } = altered.table;
+        if !altered.changed {
+            return format!(
+                "table {table} has replicas {replicas}, min_in_sync {min_in_sync} already"
+            );
+        }
+        let mut text =
+            format!("table {table} has replicas {replicas}, min_in_sync {min_in_sync} from now on");
+        if altered.below_min_in_sync > 0 {
+            let waiting = altered.below_min_in_sync;
+            text.push_str(&format!(
+                "; {waiting} partitions refuse writes until more copies are in sync"
+            ));
+        }
+        text
+    });
     Ok(Exit::Done)
 }
 

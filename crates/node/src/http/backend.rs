@@ -7,14 +7,14 @@ use std::sync::Arc;
 pub use tablestore_contract::Event;
 use tablestore_contract::Resources;
 use tablestore_placement::explain::Explanation;
-use tablestore_placement::{ClusterMap, StorageId, TableDefinition};
+use tablestore_placement::{Alteration, ClusterMap, StorageId, TableDefinition};
 use tablestore_store::Mutation;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use crate::api::{
     BatchItem, Consistency, PartitionChecksums, RequestContext, RequestError, Row, RowKey,
-    ScanPage, ScanRequest, Served, TableChange, TableTarget, WriteReply,
+    ScanPage, ScanRequest, Served, TableAltered, TableChange, TableTarget, WriteReply,
 };
 use crate::metrics::Metrics;
 
@@ -30,6 +30,9 @@ pub trait Backend: Timeline + Administration + RowService + Clone + Send + Sync 
 
     /// The controller as this node knows it.
     fn controller(&self) -> Option<StorageId>;
+
+    /// The members that vote on the map, as this node knows.
+    fn voters(&self) -> Vec<StorageId>;
 
     /// Health and resources of a member, where this node knows them.
     fn resources(&self, member: StorageId) -> Option<Resources>;
@@ -75,6 +78,14 @@ pub trait Administration {
         definition: TableDefinition,
         deadline: Instant,
     ) -> impl Future<Output = Result<TableChange, RequestError>> + Send;
+
+    /// Alters a table.
+    fn alter_table(
+        &self,
+        name: &str,
+        alteration: Alteration,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<TableAltered, RequestError>> + Send;
 
     /// Drops a table with its rows.
     fn drop_table(

@@ -40,6 +40,7 @@ pub(crate) async fn show<B: Backend>(
     Ok(shown(&views::cluster(
         &map,
         backend.controller(),
+        &backend.voters(),
         |member| backend.resources(member),
     )))
 }

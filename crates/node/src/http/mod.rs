@@ -8,6 +8,7 @@
 //! - [`problem`] is the one table of errors.
 //! - [`headers`] names the headers of ours.
 
+mod alteration;
 mod backend;
 mod batch;
 mod body;

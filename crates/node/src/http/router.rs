@@ -65,8 +65,9 @@ fn routes<B: Backend>() -> Vec<Route<B>> {
             "/v1/tables/{table}",
             put(tables::create::<B>)
                 .get(tables::describe::<B>)
+                .patch(tables::alter::<B>)
                 .delete(tables::drop_table::<B>),
-            "GET, HEAD, PUT, DELETE",
+            "GET, HEAD, PUT, PATCH, DELETE",
         ),
         ("/v1/cluster", get(cluster::show::<B>), GET),
         ("/v1/cluster/partitions", get(cluster::partitions::<B>), GET),

@@ -1,4 +1,4 @@
-//! Tables: create, describe, list, drop.
+//! Tables: create, alter, describe, list, drop.
 //!
 //! Knows nothing of rows.
 
@@ -9,9 +9,10 @@ use axum::body::Body;
 use axum::extract::State;
 use hyper::StatusCode;
 use serde_json::Value;
-use tablestore_contract::{Dropped, Tables};
+use tablestore_contract::{Altered, Dropped, Tables};
 use tablestore_placement::Refused;
 
+use super::alteration;
 use super::backend::Backend;
 use super::body;
 use super::definition;
@@ -47,6 +48,30 @@ pub(crate) async fn create<B: Backend>(
         StatusCode::OK
     };
     Ok((status, shown(&definition::show(&change.table))))
+}
+
+/// `PATCH /v1/tables/{t}`
+pub(crate) async fn alter<B: Backend>(
+    State(shared): State<Arc<SharedHttp<B>>>,
+    Name(name): Name,
+    Deadline(deadline): Deadline,
+    _: NoQuery,
+    body: Body,
+) -> Reply {
+    let bytes = body::read(body, shared.body_limit(BODY_BYTES_MAX)).await?;
+    let alteration = alteration::parse(&bytes)?;
+    let table = shared.table(&name, deadline).await?;
+    table.target.takes(alteration)?;
+    let altered = shared
+        .backend
+        .alter_table(&name, alteration, deadline)
+        .await?;
+    let shown = shown(&Altered {
+        changed: altered.changed,
+        below_min_in_sync: altered.below_min_in_sync,
+        table: definition::show(&altered.table),
+    });
+    Ok((StatusCode::OK, shown))
 }
 
 /// `GET /v1/tables/{t}`

@@ -34,6 +34,7 @@ fn value(view: &impl Serialize) -> Value {
 pub(crate) fn cluster(
     map: &ClusterMap,
     controller: Option<StorageId>,
+    voters: &[StorageId],
     resources: impl Fn(StorageId) -> Option<Resources>,
 ) -> ClusterView {
     let members = map.members.values();
@@ -43,14 +44,14 @@ pub(crate) fn cluster(
         controller: controller.map(|id| name(map, id)),
         controller_id: controller.map(|id| id.to_string()),
         nodes: members
-            .map(|node| member(node, resources(node.storage)))
+            .map(|node| member(node, voters, resources(node.storage)))
             .collect(),
         tables: map.tables.values().map(definition::show).collect(),
         more: Document::new(),
     }
 }
 
-fn member(member: &Member, resources: Option<Resources>) -> NodeView {
+fn member(member: &Member, voters: &[StorageId], resources: Option<Resources>) -> NodeView {
     NodeView {
         id: member.storage.to_string(),
         name: member.name.clone(),
@@ -61,6 +62,7 @@ fn member(member: &Member, resources: Option<Resources>) -> NodeView {
         zone: Some(member.zone.clone()),
         weight: member.weight,
         incarnation: member.incarnation.0,
+        voter: voters.contains(&member.storage),
         resources,
         more: Document::new(),
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use tablestore_contract::Resources;
 use tablestore_placement::explain::{self, Explanation};
-use tablestore_placement::{ClusterMap, StorageId, TableDefinition};
+use tablestore_placement::{Alteration, ClusterMap, StorageId, TableDefinition};
 use tablestore_store::Mutation;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{Event, Node};
 use crate::api::{
     BatchItem, Consistency, PartitionChecksums, RequestContext, RequestError, Row, RowKey,
-    ScanPage, ScanRequest, Served, TableChange, TableTarget, WriteReply,
+    ScanPage, ScanRequest, Served, TableAltered, TableChange, TableTarget, WriteReply,
 };
 use crate::http::{Administration, Backend, RowService, Timeline};
 use crate::metrics::Metrics;
@@ -28,6 +28,10 @@ impl Backend for Node {
 
     fn controller(&self) -> Option<StorageId> {
         self.shared.consensus.leader()
+    }
+
+    fn voters(&self) -> Vec<StorageId> {
+        self.shared.consensus.voters()
     }
 
     fn resources(&self, member: StorageId) -> Option<Resources> {
@@ -95,6 +99,15 @@ impl Administration for Node {
         deadline: Instant,
     ) -> Result<TableChange, RequestError> {
         Self::create_table(self, name, definition, deadline).await
+    }
+
+    async fn alter_table(
+        &self,
+        name: &str,
+        alteration: Alteration,
+        deadline: Instant,
+    ) -> Result<TableAltered, RequestError> {
+        Self::alter_table(self, name, alteration, deadline).await
     }
 
     async fn drop_table(&self, name: &str, deadline: Instant) -> Result<(), RequestError> {

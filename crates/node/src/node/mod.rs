@@ -5,6 +5,7 @@
 //! of HTTP; the work is done by the data thread.
 
 mod active;
+mod alter;
 mod backend;
 mod events;
 mod request_id;

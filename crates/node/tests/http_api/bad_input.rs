@@ -326,7 +326,7 @@ async fn unknown_tables_paths_and_methods_are_told_apart() {
         ),
         ("GET", "/v1/tables/plain/rows:batch", "POST"),
         ("DELETE", "/v1/tables/plain/rows", "GET, HEAD"),
-        ("POST", "/v1/tables/plain", "GET, HEAD, PUT, DELETE"),
+        ("POST", "/v1/tables/plain", "GET, HEAD, PUT, PATCH, DELETE"),
         ("PUT", "/v1/tables", "GET, HEAD"),
         ("GET", "/v1/cluster/nodes/n1/drain", "POST"),
         ("POST", "/metrics", "GET, HEAD"),

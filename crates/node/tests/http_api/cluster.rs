@@ -16,9 +16,10 @@ async fn the_cluster_shows_members_and_tables() {
         json!({
             "id": "00000000000000a1", "name": "n1", "state": "up", "since_ms": 5,
             "address": "127.0.0.1:161", "peer_address": "127.0.0.1:1161", "zone": "r/z",
-            "weight": 1, "incarnation": 3, "resources": { "level": "ok" },
+            "weight": 1, "incarnation": 3, "voter": false, "resources": { "level": "ok" },
         })
     );
+    assert_eq!(cluster["nodes"][1]["voter"], true);
     assert_eq!(
         cluster["tables"][0],
         site.get("/v1/tables/plain").await.json()

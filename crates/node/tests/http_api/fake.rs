@@ -8,15 +8,15 @@ use serde_json::json;
 use tablestore_contract::Resources;
 use tablestore_node::api::{
     BatchItem, Consistency, PartitionChecksums, RequestContext, RequestError, Row, RowKey,
-    ScanPage, ScanRequest, Served, TableChange, TableTarget, WriteReply,
+    ScanPage, ScanRequest, Served, TableAltered, TableChange, TableTarget, WriteReply,
 };
 use tablestore_node::http::{Administration, Backend, Event, RowService, Timeline};
 use tablestore_node::metrics::Metrics;
 use tablestore_placement::explain::{self, Explanation};
 use tablestore_placement::{
-    Assignment, AssignmentVersion, ClusterId, ClusterMap, Decision, DecisionKind, Epoch,
-    Incarnation, MapVersion, Member, MemberState, Office, PartitionId, StorageId, Strategies,
-    Table, TableDefinition, TableId,
+    Alteration, Assignment, AssignmentVersion, ClusterId, ClusterMap, Command, Decision,
+    DecisionKind, Epoch, Incarnation, MapVersion, Member, MemberState, Office, PartitionId,
+    Refused, StorageId, Strategies, Table, TableDefinition, TableId,
 };
 use tablestore_store::item::codec;
 use tablestore_store::{Condition, Effect, Item, Mutation, key};
@@ -282,6 +282,10 @@ impl Backend for Fake {
         Some(N2)
     }
 
+    fn voters(&self) -> Vec<StorageId> {
+        vec![N2]
+    }
+
     fn resources(&self, member: StorageId) -> Option<Resources> {
         (member == N1).then(|| Resources {
             level: "ok".to_owned(),
@@ -372,6 +376,43 @@ impl Administration for Fake {
         state.map = Arc::new(map);
         Ok(TableChange {
             created: true,
+            table,
+        })
+    }
+
+    async fn alter_table(
+        &self,
+        name: &str,
+        alteration: Alteration,
+        _: Instant,
+    ) -> Result<TableAltered, RequestError> {
+        let mut state = self.state();
+        Self::begin(&mut state, None)?;
+        let mut map = ClusterMap::clone(&state.map);
+        let command = Command::AlterTable {
+            name: name.to_owned(),
+            alteration,
+            leaving: Vec::new(),
+            at_ms: 7,
+        };
+        let applied = map.apply(&command).map_err(|refused| match refused {
+            Refused::UnknownTable { name } => RequestError::UnknownTable { name },
+            Refused::Invalid { field, expected } => RequestError::Invalid {
+                field,
+                expected,
+                got: "another value".to_owned(),
+            },
+            refused => RequestError::Conflict {
+                reason: refused.to_string(),
+            },
+        })?;
+        let table = map.table_named(name).expect("it was altered").clone();
+        state.map = Arc::new(map);
+        let in_sync = table.partitions.iter().map(|one| one.in_sync.len());
+        let below = in_sync.filter(|count| *count < table.definition.min_in_sync as usize);
+        Ok(TableAltered {
+            changed: applied.decision.is_some(),
+            below_min_in_sync: u32::try_from(below.count()).expect("few"),
             table,
         })
     }

@@ -176,6 +176,10 @@ impl Site {
         self.send("PUT", target, &[], body.to_owned()).await
     }
 
+    pub async fn patch(&self, target: &str, body: &str) -> Got {
+        self.send("PATCH", target, &[], body.to_owned()).await
+    }
+
     pub async fn delete(&self, target: &str) -> Got {
         self.send("DELETE", target, &[], "").await
     }

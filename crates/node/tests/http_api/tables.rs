@@ -64,6 +64,109 @@ async fn tables_are_listed_by_name_and_dropped() {
 }
 
 #[tokio::test]
+async fn a_table_is_altered_in_what_is_named_alone() {
+    let site = Site::new().await;
+    site.put("/v1/tables/orders", ORDERS).await;
+    let altered = site.patch("/v1/tables/orders", r#"{"replicas":5}"#).await;
+    assert_eq!(altered.status, 200, "{altered:?}");
+    let mut shown = site.get("/v1/tables/orders").await.json();
+    assert_eq!(
+        (&shown["replicas"], &shown["min_in_sync"]),
+        (&json!(5), &json!(2))
+    );
+    // One replica is in sync where two are needed.
+    assert_eq!(
+        altered.json(),
+        json!({ "changed": true, "below_min_in_sync": 32, "table": shown })
+    );
+    let again = site.patch("/v1/tables/orders", r#"{"replicas":5}"#).await;
+    assert_eq!(again.json()["changed"], false);
+    let both = r#"{"min_in_sync":1,"replicas":2}"#;
+    let altered = site.patch("/v1/tables/orders", both).await.json();
+    (shown["replicas"], shown["min_in_sync"]) = (json!(2), json!(1));
+    assert_eq!(
+        altered,
+        json!({ "changed": true, "below_min_in_sync": 0, "table": shown })
+    );
+    // The table is another one now, so this is another definition.
+    site.put("/v1/tables/orders", ORDERS)
+        .await
+        .is_problem(409, "table_exists");
+}
+
+#[tokio::test]
+async fn what_a_table_cannot_become_is_refused_by_name() {
+    let site = Site::new().await;
+    site.put("/v1/tables/orders", ORDERS).await;
+    let key = r#""partition_key":{"name":"id","type":"string"}"#;
+    for strategy in ["active", "partition"] {
+        let definition = format!(r#"{{{key},"strategy":"{strategy}"}}"#);
+        let created = site
+            .put(&format!("/v1/tables/{strategy}"), &definition)
+            .await;
+        assert_eq!(created.status, 201, "{created:?}");
+    }
+    let (invalid, unsupported) = ("invalid_request", "unsupported_by_strategy");
+    for (table, body, status, code, field) in [
+        ("orders", "[]", 400, invalid, "body"),
+        ("orders", "{}", 400, invalid, "body"),
+        ("orders", r#"{"replicas":8}"#, 400, invalid, "replicas"),
+        (
+            "orders",
+            r#"{"min_in_sync":4}"#,
+            400,
+            invalid,
+            "min_in_sync",
+        ),
+        ("orders", r#"{"replicas":1}"#, 400, invalid, "min_in_sync"),
+        (
+            "orders",
+            r#"{"partitions":8}"#,
+            400,
+            "unknown_field",
+            "partitions",
+        ),
+        (
+            "active",
+            r#"{"min_in_sync":1}"#,
+            501,
+            unsupported,
+            "min_in_sync",
+        ),
+        (
+            "partition",
+            r#"{"replicas":2}"#,
+            501,
+            unsupported,
+            "replicas",
+        ),
+        (
+            "partition",
+            r#"{"min_in_sync":1}"#,
+            501,
+            unsupported,
+            "min_in_sync",
+        ),
+    ] {
+        let before = site.get(&format!("/v1/tables/{table}")).await.json();
+        let got = site.patch(&format!("/v1/tables/{table}"), body).await;
+        got.is_about(status, code, field);
+        let after = site.get(&format!("/v1/tables/{table}")).await.json();
+        assert_eq!(after, before, "{body}");
+    }
+    let more = site.patch("/v1/tables/active", r#"{"replicas":5}"#).await;
+    assert_eq!(more.json()["table"]["min_in_sync"], 3, "a majority");
+    site.patch("/v1/tables/nothing", r#"{"replicas":2}"#)
+        .await
+        .is_problem(404, "unknown_table");
+    site.fake
+        .fail(RequestError::OutcomeUnknown { partition: None });
+    site.patch("/v1/tables/orders", r#"{"min_in_sync":3}"#)
+        .await
+        .is_problem(503, "outcome_unknown");
+}
+
+#[tokio::test]
 async fn a_table_that_another_node_has_just_created_is_found() {
     let site = Site::with_tables().await;
     site.fake.hide_tables();

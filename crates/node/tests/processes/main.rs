@@ -11,6 +11,7 @@
 mod account;
 mod active;
 mod active_moves;
+mod altered;
 mod bad_input;
 mod broken;
 mod catch_up;
@@ -28,3 +29,5 @@ mod restart;
 mod restored;
 mod rolling;
 mod strays;
+mod verified;
+mod zones;

@@ -1,5 +1,5 @@
-//! A primary changes the in-sync set of its partition, within its epoch; a new replica of an active
-//! table, which has no primary, says that it is whole.
+//! A primary changes the in-sync set of its partition, within its epoch; a replica of an active
+//! table, which has no primary, says that it is whole, or that one may leave.
 
 use crate::{
     Applied, Assignment, AssignmentVersion, ClusterMap, Decision, DecisionKind, Epoch, Incarnation,
@@ -28,7 +28,10 @@ impl ClusterMap {
             .ok_or(Refused::UnknownPartition { partition })?;
         if !table.definition.data_path().has_offices() {
             let after = self.active_joined(table, before, proposal)?;
-            let reason = "has all rows and joined the replicas of an active table";
+            let reason = match before.joiner() {
+                Some(_) => "has all rows and joined the replicas of an active table",
+                None => "has with others all rows of a replica of an active table that left",
+            };
             let storage = proposal.office.member;
             return Ok(self.decide_in_sync(proposal, after, Some(storage), reason));
         }
@@ -74,7 +77,8 @@ impl ClusterMap {
     }
 
     /// The end of the change of replicas that is under way, as the joiner of that very change asks
-    /// for: the old epoch says that it has met the others since the change began.
+    /// for, or one of those that stay: the old epoch says that it has met the others since the
+    /// change began.
     fn active_joined(
         &self,
         table: &Table,

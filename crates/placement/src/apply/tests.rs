@@ -1,5 +1,6 @@
 //! What commands do to the map, and what is refused.
 
+mod altering;
 mod proposals;
 
 use crate::testing::{catch_up, cluster, create_table, definition, registration};

@@ -94,6 +94,19 @@ fn a_command_is_small_and_readable_in_the_log() {
         serde_json::to_value(&command).unwrap(),
         json!({"DropTable": {"name": "users", "at_ms": 1}})
     );
+    let short = json!({
+        "AlterTable": {"name": "users", "alteration": {"replicas": 5}, "at_ms": 1},
+    });
+    let alter = Command::AlterTable {
+        name: "users".to_owned(),
+        alteration: crate::Alteration {
+            replicas: Some(5),
+            min_in_sync: None,
+        },
+        leaving: Vec::new(),
+        at_ms: 1,
+    };
+    assert_eq!(serde_json::from_value::<Command>(short).unwrap(), alter);
 }
 
 #[test]

@@ -209,7 +209,12 @@ impl Adding {
             }
             return true;
         }
-        let is_short = current.replicas.len() < table.definition.replicas as usize;
+        let wanted = table.definition.replicas as usize;
+        if current.replicas.len() > wanted {
+            // One leaves already, and the next one after it.
+            return true;
+        }
+        let is_short = current.replicas.len() < wanted;
         let goes = |storage: &&StorageId| self.leaving.contains(storage);
         let leaver = current.replicas.iter().copied().rev().find(|s| goes(&s));
         let leaver = leaver.filter(|_| !is_short);

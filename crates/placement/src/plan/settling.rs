@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::Plan;
-use crate::{ClusterMap, MemberState, PartitionId, StorageId};
+use crate::{ClusterMap, MemberState, PartitionId, StorageId, TableId};
 
 /// Each replica of a partition may be moved twice, and one more time: a unit that a fraction
 /// entitles several members to may go to another of them in between.
@@ -23,6 +23,8 @@ fn copies_max(replicas: u32) -> u32 {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settling {
     members: BTreeMap<StorageId, Standing>,
+    /// How many replicas each table is to have.
+    wanted: BTreeMap<TableId, u32>,
     copies: BTreeMap<PartitionId, u32>,
 }
 
@@ -58,7 +60,8 @@ fn named(partitions: &[PartitionId]) -> String {
 
 impl Settling {
     /// Whether replicas may be balanced; if not, the partitions that moved too often. A change of
-    /// the members, of their weights, zones or states, starts the count anew.
+    /// the members, of their weights, zones or states, starts the count anew, and another number of
+    /// replicas that of a table.
     pub fn allows(&mut self, map: &ClusterMap) -> Result<(), Unsettled> {
         self.renew(map);
         let too_often = |partition: &PartitionId, copies: u32| {
@@ -106,7 +109,13 @@ impl Settling {
             self.members = members;
             self.copies.clear();
         }
-        self.copies
-            .retain(|partition, _| map.tables.contains_key(&partition.table));
+        let wanted = map.tables.values();
+        let wanted = wanted.map(|table| (table.id, table.definition.replicas));
+        let before = std::mem::replace(&mut self.wanted, wanted.collect());
+        let stays = |table: TableId| {
+            let now = self.wanted.get(&table);
+            now.is_some() && before.get(&table) == now
+        };
+        self.copies.retain(|partition, _| stays(partition.table));
     }
 }

@@ -7,13 +7,17 @@ use super::loads::Loads;
 use super::target::{Target, leaving_by_place};
 use super::{Draft, Plan};
 use crate::{
-    Assignment, ClusterMap, MemberState, NextAssignment, PartitionId, StorageId, TableDefinition,
+    Assignment, ClusterMap, MemberState, NextAssignment, PartitionId, StorageId, Table,
+    TableDefinition,
 };
 
 /// Drops replicas from partitions that have more than their table asks for: what a finished move
 /// leaves behind, or what was copied for a member that has come back. Dead and draining ones go
 /// first, then the last of the partition's list, unless more would be copied later because of it.
 /// A replica is dropped only while as many others as the table asks for live and are in sync.
+///
+/// Of an active table the last of the list leaves, as soon as the others say that they have its
+/// rows; here it is only chosen.
 #[must_use]
 pub fn drop_surplus(map: &ClusterMap) -> Plan {
     let mut draft = Draft::new(map);
@@ -38,7 +42,69 @@ pub fn drop_surplus(map: &ClusterMap) -> Plan {
             }
         }
     }
+    for table in draft.copied_tables() {
+        if !table.definition.data_path().has_offices() {
+            choose_leavers(&mut draft, table);
+        }
+    }
     draft.finish()
+}
+
+/// Where an active table is to have fewer replicas from now on: of each partition that has too
+/// many, all of them, in such an order that the last is to leave first. Empty for other tables.
+#[must_use]
+pub fn order_of_leaving(
+    map: &ClusterMap,
+    table: &Table,
+    replicas: u32,
+) -> Vec<(u32, Vec<StorageId>)> {
+    let definition = TableDefinition {
+        replicas,
+        ..table.definition.clone()
+    };
+    if definition.data_path().has_offices() {
+        return Vec::new();
+    }
+    let order = |(number, current): (u32, &Assignment)| {
+        let mut rest = current.clone();
+        rest.replicas.retain(|s| current.in_sync.contains(s));
+        let surplus = rest.replicas.len().checked_sub(replicas as usize)?;
+        let mut leaving = Vec::new();
+        for _ in 0..surplus {
+            let Some(&goes) = by_fitness_to_go(map, &definition, &rest).first() else {
+                break;
+            };
+            rest.replicas.retain(|s| *s != goes);
+            leaving.insert(0, goes);
+        }
+        rest.replicas.extend(&leaving);
+        (!leaving.is_empty()).then_some((number, rest.replicas))
+    };
+    (0u32..).zip(&table.partitions).filter_map(order).collect()
+}
+
+/// Of an active table with too many replicas puts the one last that should leave first: who is dead
+/// before who drains, and none that the rule of zones keeps.
+fn choose_leavers(draft: &mut Draft<'_>, table: &Table) {
+    for (number, current) in (0u32..).zip(&table.partitions) {
+        let surplus = current.replicas.len() > table.definition.replicas as usize;
+        if !surplus || current.joiner().is_some() {
+            continue;
+        }
+        let leaver = by_fitness_to_go(draft.map(), &table.definition, current);
+        let leaver = leaver.first().copied();
+        let Some(leaver) = leaver.filter(|s| current.replicas.last() != Some(s)) else {
+            continue;
+        };
+        let mut next = NextAssignment::keep(current);
+        next.replicas.retain(|storage| *storage != leaver);
+        next.replicas.push(leaver);
+        let partition = PartitionId::new(table.id, number);
+        match draft.set(partition, next) {
+            Ok(()) => draft.because("another replica of an active table is to leave"),
+            Err(rule) => draft.refused(partition, rule),
+        }
+    }
 }
 
 /// The replicas in which moves are under way, from each to its pair; `None` if others than the
@@ -75,18 +141,32 @@ fn stays(map: &ClusterMap, storage: StorageId) -> bool {
     member.is_some_and(|m| m.is_live() && m.state != MemberState::Draining)
 }
 
-/// Of an active table the one that a change under way replaces. Of others, those that the rule of
-/// zones lets go: who is dead, who drains, then from the last to the first.
+/// Who goes first where there are too many. Of an active table, while a replica comes, the one that
+/// it replaces.
 pub(super) fn by_place(
     map: &ClusterMap,
     definition: &TableDefinition,
     current: &Assignment,
 ) -> Vec<StorageId> {
-    if !definition.data_path().has_offices() {
-        let then = current.replicas_after(definition.replicas);
-        let goes = |s: &&StorageId| then.as_ref().is_some_and(|then| !then.contains(s));
-        return current.replicas.iter().filter(goes).copied().collect();
+    if definition.data_path().has_offices() {
+        return by_fitness_to_go(map, definition, current);
     }
+    let then = current.replicas_after(definition.replicas);
+    let goes = |s: &&StorageId| then.as_ref().is_some_and(|then| !then.contains(s));
+    let mut leaving: Vec<StorageId> = current.replicas.iter().filter(goes).copied().collect();
+    if current.joiner().is_none() && then.is_some() {
+        let later = by_fitness_to_go(map, definition, current).into_iter();
+        leaving.extend(later.filter(|s| current.replicas.last() != Some(s)));
+    }
+    leaving
+}
+
+/// Those that the rule of zones lets go: who is dead, who drains, then from the last to the first.
+fn by_fitness_to_go(
+    map: &ClusterMap,
+    definition: &TableDefinition,
+    current: &Assignment,
+) -> Vec<StorageId> {
     let may_go = |storage: &StorageId| {
         let mut after = current.clone();
         after.replicas.retain(|s| s != storage);

@@ -1,6 +1,7 @@
 //! Plans: snapshots to read, and even spreads against brute force.
 #![expect(clippy::unwrap_used, reason = "tests")]
 mod active;
+mod altering;
 mod certified;
 mod convergence;
 mod oracle;

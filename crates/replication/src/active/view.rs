@@ -91,7 +91,29 @@ mod tests {
             current: all[2..].to_vec(),
             next: Vec::new(),
         };
-        for (one, other) in [(&before, &change), (&change, &change), (&change, &after)] {
+        let five = View {
+            epoch: Epoch(4),
+            current: all.clone(),
+            next: Vec::new(),
+        };
+        let one_leaves = View {
+            epoch: Epoch(5),
+            next: all[..4].to_vec(),
+            ..five.clone()
+        };
+        let four = View {
+            epoch: Epoch(6),
+            current: all[..4].to_vec(),
+            next: Vec::new(),
+        };
+        for (one, other) in [
+            (&before, &change),
+            (&change, &change),
+            (&change, &after),
+            (&five, &one_leaves),
+            (&one_leaves, &one_leaves),
+            (&one_leaves, &four),
+        ] {
             for writers in subsets(&all).filter(|set| one.is_met(Quorum::Majority, set)) {
                 for readers in subsets(&all).filter(|set| other.is_met(Quorum::Majority, set)) {
                     assert!(!writers.is_disjoint(&readers), "{writers:?} {readers:?}");

@@ -2,9 +2,10 @@
 //! version.
 
 use tablestore_placement::{
-    Assignment, AssignmentChange, AssignmentVersion, Change, ClusterId, Decision, DecisionKind,
-    Epoch, Incarnation, KeyDefinition, KeyType, Layout, MadeUnder, MapVersion, MemberState,
-    NextAssignment, Office, PartitionId, Registration, StorageId, TableDefinition, TableId,
+    Alteration, Assignment, AssignmentChange, AssignmentVersion, Change, ClusterId, Decision,
+    DecisionKind, Epoch, Incarnation, KeyDefinition, KeyType, Layout, MadeUnder, MapVersion,
+    MemberState, NextAssignment, Office, PartitionId, Registration, StorageId, TableDefinition,
+    TableId,
 };
 use tablestore_store::maplog::MapLog;
 use tablestore_store::testing::golden::{Golden, dump, lay_out};
@@ -41,6 +42,7 @@ fn kind(command: &Command) -> &'static str {
         Command::DropTable { .. } => "drop table",
         Command::ProposeInSync { .. } => "propose in-sync set",
         Command::Change(_) => "change",
+        Command::AlterTable { .. } => "alter table",
     }
 }
 
@@ -147,6 +149,15 @@ fn commands() -> Vec<Command> {
             name: name(),
             at_ms: 4,
         },
+        Command::AlterTable {
+            name: name(),
+            alteration: Alteration {
+                replicas: Some(5),
+                min_in_sync: None,
+            },
+            leaving: vec![(1, vec![StorageId(2), StorageId(1)])],
+            at_ms: 5,
+        },
     ]
 }
 
@@ -178,11 +189,11 @@ fn write(directory: &Path) {
         .into_iter()
         .map(|entry| stored_entry(&entry).unwrap());
     write(log.append(stored));
-    write(log.append([stored_entry(&entry(1, 8)).unwrap()]));
+    write(log.append([stored_entry(&entry(1, 9)).unwrap()]));
     write(log.commit(None));
-    write(log.truncate_after(Some(entry_id(id(1, 7)))));
-    let mut group = log.append([stored_entry(&entry(2, 8)).unwrap()]);
-    group.extend(log.commit(Some(entry_id(id(1, 7)))));
+    write(log.truncate_after(Some(entry_id(id(1, 8)))));
+    let mut group = log.append([stored_entry(&entry(2, 9)).unwrap()]);
+    group.extend(log.commit(Some(entry_id(id(1, 8)))));
     write(group);
     write(log.purge(entry_id(id(0, 0))));
     write(
@@ -208,16 +219,16 @@ fn a_log_of_an_older_version_is_read_and_goes_on() {
     let (mut file, mut log) = open_file(directory.path(), Expected::Surely);
     let vote = log.vote().map(super::super::form::vote);
     assert_eq!(vote, Some(Vote::new_committed(2, 1)));
-    assert_eq!(log.committed().map(log_id), Some(id(1, 7)));
+    assert_eq!(log.committed().map(log_id), Some(id(1, 8)));
     assert_eq!(log.purged().map(log_id), Some(id(0, 0)));
     let mut expected = entries().split_off(1);
-    expected.push(entry(2, 8));
+    expected.push(entry(2, 9));
     let found: Vec<Entry> = log
         .entries(..)
         .map(|entry| read_entry(entry).unwrap())
         .collect();
     assert_eq!(found, expected);
-    let next = log.append([stored_entry(&entry(2, 9)).unwrap()]);
+    let next = log.append([stored_entry(&entry(2, 10)).unwrap()]);
     file.append(&next).unwrap();
     file.finish().unwrap();
 }

@@ -9,7 +9,7 @@ use crate::testing::{carry_out, catch_up, cluster, create_table, definition, reg
 use crate::*;
 
 /// What the controller does when nothing fails, until there is nothing left to do.
-fn settle(map: &mut ClusterMap) -> Result<usize, TestCaseError> {
+pub(super) fn settle(map: &mut ClusterMap) -> Result<usize, TestCaseError> {
     let offices = OfficeCaps {
         moves_max: 8,
         ..OfficeCaps::default()

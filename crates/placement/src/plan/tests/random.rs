@@ -1,5 +1,7 @@
 //! Whatever happens in whatever order, no rule is ever broken.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use proptest::strategy::Strategy;
 
@@ -66,6 +68,11 @@ enum Step {
     Drop {
         table: usize,
     },
+    Alter {
+        table: usize,
+        replicas: Option<u32>,
+        min_in_sync: Option<u32>,
+    },
     /// Any change at all, from a controller that has lost its mind.
     Garbage {
         partition: usize,
@@ -81,7 +88,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     use Step::{
-        Balance, BalanceReplicas, ColdStart, Create, Drain, Drop, DropSurplus, Fails, Fill,
+        Alter, Balance, BalanceReplicas, ColdStart, Create, Drain, Drop, DropSurplus, Fails, Fill,
         Garbage, Join, LeaveInSync, OfficesOff, Remove, RemoveDead, Replay, Rereplicate, Restarted,
         Stalls, Start, State,
     };
@@ -116,6 +123,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0u32..4, 1u32..5, 1u32..4)
             .prop_map(|(bits, replicas, min_in_sync)| Create { bits, replicas, min_in_sync }),
         1 => (0usize..4).prop_map(|table| Drop { table }),
+        3 => (0usize..4, proptest::option::of(0u32..6), proptest::option::of(0u32..4)).prop_map(
+            |(table, replicas, min_in_sync)| Alter { table, replicas, min_in_sync }),
         3 => (0usize..40, node(), nodes(), nodes()).prop_map(
             |(partition, primary, replicas, in_sync)| Garbage {
                 partition, primary, replicas, in_sync
@@ -244,8 +253,9 @@ fn command(map: &ClusterMap, step: &Step, earlier: &[Command]) -> Option<Command
                 // The new replica of an active table speaks for itself.
                 None => {
                     in_sync = current.replicas_after(wanted)?;
+                    let stays = in_sync.first().copied();
                     Office {
-                        member: current.joiner()?,
+                        member: current.joiner().or(stays)?,
                         incarnation: Incarnation(given),
                     }
                 }
@@ -295,6 +305,22 @@ fn command(map: &ClusterMap, step: &Step, earlier: &[Command]) -> Option<Command
         Step::Drop { table } => {
             let name = map.tables.values().nth(*table)?.name.clone();
             Command::DropTable { name, at_ms: 0 }
+        }
+        Step::Alter {
+            table,
+            replicas,
+            min_in_sync,
+        } => {
+            let table = map.tables.values().nth(*table)?;
+            Command::AlterTable {
+                name: table.name.clone(),
+                alteration: Alteration {
+                    replicas: *replicas,
+                    min_in_sync: *min_in_sync,
+                },
+                leaving: order_of_leaving(map, table, replicas.unwrap_or(1)),
+                at_ms: 0,
+            }
         }
         Step::Garbage {
             partition,
@@ -358,24 +384,39 @@ fn check_assignment(
     Ok(())
 }
 
-/// Old and new sets overlap in all but one member, and one comes into them only by its own word.
+/// Old and new sets overlap in all but one member, and one comes into them, or goes out of them,
+/// only by the word of a member.
 fn check_active(
     old: &Assignment,
     new: &Assignment,
+    wanted: usize,
     command: &Command,
 ) -> Result<(), TestCaseError> {
+    let set = |all: &[StorageId]| all.iter().copied().collect::<BTreeSet<_>>();
     prop_assert_eq!(new.epoch, old.epoch.next());
     prop_assert!(new.replicas.len() <= new.in_sync.len() + 1, "{new:?}");
     let stay = |s: &&StorageId| new.in_sync.contains(s);
     let stay = old.in_sync.iter().filter(stay).count();
     if let Command::ProposeInSync { office, .. } = command {
-        prop_assert_eq!(Some(office.member), old.joiner());
+        let joiner = old.joiner();
+        prop_assert!(joiner.is_none_or(|joiner| joiner == office.member));
+        prop_assert!(old.replicas.contains(&office.member));
         prop_assert_eq!(&new.in_sync, &new.replicas);
-        prop_assert!(new.in_sync.len() >= old.in_sync.len() && stay + 1 >= old.in_sync.len());
-    } else {
-        prop_assert_eq!(&new.in_sync, &old.in_sync, "nobody joins by a plan");
-        let (joins, joined) = (new.joiner(), old.joiner());
-        prop_assert!(joins.is_some() != joined.is_some(), "{old:?} {new:?}");
+        prop_assert!(stay + 1 >= old.in_sync.len());
+        if new.in_sync.len() < old.in_sync.len() {
+            prop_assert!(joiner.is_none() && new.in_sync.len() >= wanted, "{old:?}");
+        }
+        return Ok(());
+    }
+    prop_assert_eq!(&new.in_sync, &old.in_sync, "nobody joins by a plan");
+    let (joins, joined) = (new.joiner(), old.joiner());
+    let leaves = set(&new.replicas) == set(&new.in_sync);
+    match command {
+        Command::AlterTable { .. } => prop_assert!(leaves, "what was under way is given up"),
+        _ if joins.is_none() && joined.is_none() => {
+            prop_assert!(leaves && new.replicas.len() > wanted, "{old:?} {new:?}");
+        }
+        _ => prop_assert!(joins.is_some() != joined.is_some(), "{old:?} {new:?}"),
     }
     Ok(())
 }
@@ -399,11 +440,14 @@ fn check_step(
         }
         prop_assert_eq!(new.version, old.version.next());
         if !table.definition.data_path().has_offices() {
-            check_active(old, new, command)?;
+            let wanted = table.definition.replicas as usize;
+            check_active(old, new, wanted, command)?;
             continue;
         }
         let moved = old.primary != new.primary;
-        prop_assert_eq!(new.epoch.0, old.epoch.0 + u64::from(moved));
+        let before = &before.tables[&table.id].definition;
+        let rises = table.definition.min_in_sync > before.min_in_sync;
+        prop_assert_eq!(new.epoch.0, old.epoch.0 + u64::from(moved || rises));
         if let Some(office) = new.primary.filter(|_| moved) {
             prop_assert!(
                 old.in_sync.contains(&office.member),

@@ -1,6 +1,7 @@
 //! How a replica becomes whole: one that comes into the set, or that was not part of a proof, gets
 //! its rows by sweeps with the others, one after the other and without the long pauses of those
-//! that only compare. Knows nothing of who decides about the set.
+//! that only compare. Where one only leaves, those that stay share its rows in the same way. Knows
+//! nothing of who decides about the set.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -36,13 +37,65 @@ impl Replica {
             && leaving.all(|old| is_late || self.has_swept(*old) || is_gone(*old))
     }
 
+    /// Whether the set becomes smaller by the change that is under way, and the replica stays in
+    /// it.
+    #[must_use]
+    pub fn is_staying(&self) -> bool {
+        let View { current, next, .. } = &self.view;
+        next.contains(&self.me) && next.len() < current.len() && current.contains(&self.me)
+    }
+
+    /// Whether a replica that stays knows that a majority of those that stay have every write that
+    /// a majority of the old ones had: since the change began it has swept with so many that all
+    /// of it is among its rows, and only then with so many of those that stay that they are a
+    /// majority with it. And with the one that leaves before the latter, as in
+    /// [`Self::has_caught_up`].
+    #[must_use]
+    pub fn has_shared(&self, is_gone: impl Fn(StorageId) -> bool) -> bool {
+        let is_whole = !self.meta.is_rebuilding && self.scan.is_none();
+        let is_late = self.at.now >= self.view_since + self.settings.join_patience;
+        let View { current, next, .. } = &self.view;
+        let mut leaving = current.iter().filter(|old| !next.contains(old));
+        self.is_staying()
+            && is_whole
+            && self.has_gathered()
+            && (self.shared.len() + 1) * 2 > next.len()
+            && leaving.all(|old| is_late || self.has_swept(*old) || is_gone(*old))
+    }
+
+    /// Whether a write to a majority of the old replicas is among the rows of this one, which is
+    /// one of them.
+    fn has_gathered(&self) -> bool {
+        let current = &self.view.current;
+        let met = current.iter().filter(|member| self.has_swept(**member));
+        !self.meta.is_rebuilding && (met.count() + 1) * 2 >= current.len()
+    }
+
+    /// A sweep is complete: each has what the other had when it began.
+    pub(super) fn note_swept(&mut self, peer: StorageId) {
+        if self.is_staying() {
+            let leaves = !self.view.next.contains(&peer);
+            if leaves && !self.has_swept(peer) {
+                // Those that were met before have not got what comes from this one.
+                self.shared.clear();
+            } else if !leaves && self.has_gathered() {
+                self.shared.insert(peer);
+            }
+        }
+        self.status.swept.insert(peer, self.view.epoch);
+    }
+
     fn has_swept(&self, member: StorageId) -> bool {
         self.status.swept.get(&member) == Some(&self.view.epoch)
     }
 
-    /// With whom the replica sweeps next: a new one with those that it has not met yet.
+    /// With whom the replica sweeps next: a new one with those that it has not met yet, and one
+    /// that stays where another leaves first with that.
     pub(super) fn to_be_swept(&self) -> Vec<StorageId> {
         let mut others = self.others();
+        if self.is_staying() {
+            others.sort_by_key(|other| self.view.next.contains(other) || self.has_swept(*other));
+        }
         if self.is_joining() && !self.meta.is_rebuilding {
             let unmet = |other: &StorageId| !self.has_swept(*other);
             let unmet: Vec<StorageId> = others.iter().copied().filter(unmet).collect();
@@ -54,7 +107,7 @@ impl Replica {
     }
 
     pub(super) fn sweep_pause(&self) -> Duration {
-        if self.is_joining() || self.meta.is_rebuilding {
+        if self.is_joining() || self.is_staying() || self.meta.is_rebuilding {
             self.settings.join_sweep_every
         } else {
             self.settings.sweep_every
@@ -62,7 +115,7 @@ impl Replica {
     }
 
     pub(super) fn first_sweep_after(&self) -> Duration {
-        if self.is_joining() {
+        if self.is_joining() || self.is_staying() {
             Duration::ZERO
         } else {
             self.sweep_pause()

@@ -61,6 +61,8 @@ pub struct Replica {
     next_sweep_at: Now,
     /// With whom it has swept since it began to be rebuilt, in this epoch.
     met: BTreeSet<StorageId>,
+    /// Where another replica leaves in this epoch, which of those that stay have what is to stay.
+    shared: BTreeSet<StorageId>,
     /// The floor that is being proved.
     attempt: Option<Attempt>,
     status: ReplicaStatus,
@@ -89,6 +91,7 @@ impl Replica {
             planned: VecDeque::new(),
             next_sweep_at: Now::default(),
             met: BTreeSet::new(),
+            shared: BTreeSet::new(),
             attempt: None,
             status: ReplicaStatus::default(),
             at: Moment::default(),
@@ -154,6 +157,7 @@ impl Replica {
         }
         self.view = view;
         self.met.clear();
+        self.shared.clear();
         self.sweep = None;
         self.attempt = None;
         self.planned.clear();

@@ -204,7 +204,7 @@ impl Replica {
             return;
         }
         self.status.sweeps += 1;
-        self.status.swept.insert(sweep.peer, self.view.epoch);
+        self.note_swept(sweep.peer);
         self.note_met(sweep.peer);
         if self.planned.is_empty() && self.attempt.is_some() {
             self.finish_attempt();
