@@ -458,7 +458,7 @@ fn a_new_replica_has_everything_before_the_change_ends() {
 }
 
 #[test]
-fn a_replica_that_returns_does_not_bring_back_what_was_deleted_and_forgotten() {
+fn l12_a_replica_that_returns_does_not_bring_back_what_was_deleted_and_forgotten() {
     let mut net = Net::new(4, settings(), NODES as usize, REPLICAS);
     net.pass_ms(20);
     for row in 10..30 {
@@ -750,7 +750,7 @@ mod mutants {
     }
 
     #[test]
-    fn hint_after_tombstone_gc_is_found() {
+    fn l12_hint_after_tombstone_gc_is_found() {
         let lonely = (0..SEEDS_MAX).filter(|seed| is_lonely(*seed));
         assert_ne!(found_at(Mutant::HintAfterTombstoneGc, lonely), None);
     }

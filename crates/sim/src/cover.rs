@@ -161,6 +161,11 @@ const RARE: &[(&str, u64, &str)] = &[
         "a crash within a millisecond",
     ),
     (
+        "a damaged log was noticed",
+        0,
+        "it must be read before the node starts anew",
+    ),
+    (
         "a decayed disk was started on",
         20,
         "much of a file was never written",

@@ -7,6 +7,7 @@
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, stdin};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,7 +46,8 @@ impl Drop for Process {
     }
 }
 
-async fn cluster(directory: &std::path::Path) -> Result<(), Box<dyn Error>> {
+/// Starts a node in each zone; returns the processes and where they serve.
+fn start_nodes(directory: &Path) -> Result<(Vec<Process>, Vec<String>), Box<dyn Error>> {
     let (mut processes, mut addresses, mut join) = (Vec::new(), Vec::new(), None);
     for (number, zone) in (1..).zip(ZONES) {
         let mut command = Command::new(std::env::current_exe()?);
@@ -65,6 +67,12 @@ async fn cluster(directory: &std::path::Path) -> Result<(), Box<dyn Error>> {
         addresses.push(http.to_owned());
         join.get_or_insert_with(|| peer.to_owned());
     }
+    Ok((processes, addresses))
+}
+
+/// Loads a table, kills the primary of a partition, and reads everything.
+async fn fail_over(directory: &Path) -> Result<(), Box<dyn Error>> {
+    let (mut processes, addresses) = start_nodes(directory)?;
     let client = Client::connect(&addresses)?;
     let table = TableDefinition::new("id", "string")
         .replicas(2)
@@ -127,7 +135,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let directory = std::env::temp_dir().join(format!("custom-strategy-{}", std::process::id()));
     let runtime = tokio::runtime::Runtime::new()?;
     let done = runtime.block_on(async {
-        tokio::time::timeout(Duration::from_secs(60), cluster(&directory)).await?
+        tokio::time::timeout(Duration::from_secs(60), fail_over(&directory)).await?
     });
     std::fs::remove_dir_all(&directory)?;
     done

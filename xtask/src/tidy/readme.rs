@@ -51,11 +51,17 @@ fn offence(what: String) -> Offence {
     }
 }
 
+fn is_crate(folder: &str) -> bool {
+    ["crates/", "examples/"]
+        .iter()
+        .any(|root| folder.starts_with(root))
+}
+
 /// The first cells of the table are the crates' folders, as code.
 fn compare(readme: &str, folders: &BTreeSet<String>) -> Vec<Offence> {
     let cell = |line: &str| -> Option<String> {
         let folder = line.strip_prefix("| `")?.split('`').next()?;
-        (folder.starts_with("crates/") || folder == "xtask").then(|| folder.to_owned())
+        (is_crate(folder) || folder == "xtask").then(|| folder.to_owned())
     };
     let listed: BTreeSet<String> = readme.lines().filter_map(cell).collect();
     let missing = folders.difference(&listed);

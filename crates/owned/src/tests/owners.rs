@@ -148,7 +148,7 @@ async fn paused_until_collected(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_owner_that_was_paused_until_the_log_was_collected_acknowledges_nothing() {
+async fn l14_an_owner_that_was_paused_until_the_log_was_collected_acknowledges_nothing() {
     let shared = Shared::new();
     let (late, owner) = paused_until_collected(&shared, false).await;
     assert!(is_fenced(&late), "{late:?}");
@@ -196,7 +196,7 @@ async fn collect(shared: &Shared, marks_too: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_opener_that_was_delayed_fences_nobody() {
+async fn l14_an_opener_that_was_delayed_fences_nobody() {
     let shared = Shared::new();
     let first = shared.open().await;
     put_row(&first, 1, "{}").await.unwrap();

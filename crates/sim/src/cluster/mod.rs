@@ -329,8 +329,8 @@ impl World {
             .push(self.now + LOOK_EVERY_US, ClusterEvent::Operator);
     }
 
-    /// A replica says that it has stopped. That is right only of one that nobody counts on, whose
-    /// process ended while a copy was switched in.
+    /// A replica says that it has stopped. That is right only of one whose rows or log were lost,
+    /// or that nobody counts on and whose process ended while a copy was switched in.
     fn stopped(&mut self, life: Life, partition: PartitionId, why: &str) {
         let storage = self.machines[life.slot].storage;
         let assignment = self.agreement.map.assignment(partition);
@@ -342,6 +342,9 @@ impl World {
             } else {
                 "a copy was half switched in"
             });
+        }
+        if why.contains("is damaged") && self.machines[life.slot].decay.is_some() {
+            return self.took("a damaged log was noticed");
         }
         let why = why.to_owned();
         self.fail("Stopped", || {

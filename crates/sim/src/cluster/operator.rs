@@ -2,6 +2,7 @@
 //! in new machines. Knows nothing of what follows.
 
 use tablestore_dataplane::PlaneEvent;
+use tablestore_placement::plan::Trusted;
 use tablestore_placement::{
     AssignmentChange, AssignmentVersion, Change, Command, Decision, DecisionKind, Epoch, Member,
     MemberState, NextAssignment, PartitionId, StorageId, Strategies, plan,
@@ -95,10 +96,30 @@ impl World {
         if let Some(member) = map.members.get(&storage) {
             let plan =
                 plan::on_member_down(&Strategies::built_in(), &map, storage, member.incarnation);
+            // As a controller does: nothing is left to replicas that have stopped.
+            let plan = plan.relying_on(&map, &self.there());
             self.change(DecisionKind::Failover, |decision| {
                 plan.into_change(decision)
             });
         }
+    }
+
+    /// The starts that run, and what of theirs has stopped.
+    fn there(&self) -> Trusted {
+        let mut there = Trusted::default();
+        for machine in &self.machines {
+            let Some(process) = &machine.process else {
+                continue;
+            };
+            let office = process.office;
+            there.starts.insert(office.member, office.incarnation);
+            let stopped = process.progress.iter();
+            let stopped = stopped.filter(|(_, shown)| shown.stopped.is_some());
+            there
+                .stopped
+                .extend(stopped.map(|(partition, _)| (*partition, office.member)));
+        }
+        there
     }
 
     /// Begins to move everything off a member.

@@ -178,7 +178,7 @@ fn a_single_node_takes_its_offices_again_after_a_restart() {
 }
 
 #[test]
-fn a_stalled_node_loses_offices_and_is_not_waited_for() {
+fn l09_a_stalled_node_loses_offices_and_is_not_waited_for() {
     let map = three();
     let (text, _) = show_plan(&map, on_stall(&Strategies::built_in(), &map, StorageId(3)));
     insta::assert_snapshot!(text);
@@ -374,7 +374,7 @@ fn a_table_made_on_one_node_is_filled_when_others_join() {
 }
 
 #[test]
-fn copying_is_refused_when_too_much_is_missing() {
+fn l20_copying_is_refused_when_too_much_is_missing() {
     let map = zones();
     let copying = |numbers: &[u64]| {
         let missing: Vec<_> = numbers.iter().map(|n| StorageId(*n)).collect();
