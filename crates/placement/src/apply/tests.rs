@@ -331,6 +331,13 @@ fn definitions_outside_the_limits_are_refused_with_the_field() {
             },
         ),
         (
+            "strategy",
+            TableDefinition {
+                strategy: "one's own".to_owned(),
+                ..good.clone()
+            },
+        ),
+        (
             "sort_key",
             TableDefinition {
                 sort_key: Some(key("id")),
@@ -364,8 +371,8 @@ fn definitions_outside_the_limits_are_refused_with_the_field() {
         min_in_sync: 1,
         ..with_copies.clone()
     };
-    let unknown = TableDefinition {
-        strategy: "best".to_owned(),
+    let own = TableDefinition {
+        strategy: "other-region".to_owned(),
         ..good.clone()
     };
     let active = TableDefinition {
@@ -378,12 +385,11 @@ fn definitions_outside_the_limits_are_refused_with_the_field() {
         validate_definition(&with_copies),
         Err(Refused::Invalid { field, .. }) if field == "replicas"
     ));
-    for definition in [column, unknown] {
-        assert!(matches!(
-            validate_definition(&definition),
-            Err(Refused::Unsupported { .. })
-        ));
-    }
+    assert!(matches!(
+        validate_definition(&column),
+        Err(Refused::Unsupported { .. })
+    ));
+    assert_eq!(validate_definition(&own), Ok(()), "planned by its strategy");
     assert_eq!(validate_definition(&good), Ok(()));
     for name in ["ab", "a b c", "ümlaut", "", &"x".repeat(256)] {
         assert!(validate_name(name).is_err(), "{name}");
