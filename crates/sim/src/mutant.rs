@@ -9,6 +9,8 @@ pub enum Mutant {
     Replica(tablestore_replication::Mutant),
     /// Of a data plane.
     Plane(tablestore_dataplane::Mutant),
+    /// Of an owner of a partition on shared storage.
+    Owner(crate::OwnerMutant),
     /// A node starts with what is left of its raft log.
     ShortenedLogAccepted,
     /// A decision says nothing of the term and the map that it was made under.
@@ -29,7 +31,8 @@ impl Mutant {
             Self::OlderDiskAccepted,
         ];
         let all = replica.map(Self::Replica).chain(plane.map(Self::Plane));
-        all.chain(own).collect()
+        let owners = crate::OwnerMutant::ALL.into_iter().map(Self::Owner);
+        all.chain(own).chain(owners).collect()
     }
 
     /// The rules that find it, by the names that stand before the first colon of a violation.
@@ -38,6 +41,7 @@ impl Mutant {
         match self {
             Self::Replica(mutant) => of_replica(mutant),
             Self::Plane(mutant) => of_plane(mutant),
+            Self::Owner(mutant) => mutant.rules(),
             // A map that lost entries may as well never come to rest.
             Self::ShortenedLogAccepted => &["Consensus", "End", "Liveness"],
             Self::DeposedControllerDecides => &["Consensus", "Liveness"],
@@ -52,6 +56,7 @@ impl fmt::Display for Mutant {
         match self {
             Self::Replica(mutant) => write!(f, "{mutant:?}"),
             Self::Plane(mutant) => write!(f, "{mutant:?}"),
+            Self::Owner(mutant) => write!(f, "{mutant}"),
             own => write!(f, "{own:?}"),
         }
     }

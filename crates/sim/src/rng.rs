@@ -82,6 +82,8 @@ pub(crate) struct Chances {
     pub(crate) clocks: Chance,
     /// What a run is made for that was made for nothing so far.
     pub(crate) more_themes: Chance,
+    /// Whether there is a shared storage, and what goes wrong with it.
+    pub(crate) shared: Chance,
 }
 
 impl Chances {
@@ -99,6 +101,7 @@ impl Chances {
             themes: of(9),
             clocks: of(10),
             more_themes: of(11),
+            shared: of(20),
         }
     }
 }
