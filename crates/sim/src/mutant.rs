@@ -100,5 +100,6 @@ fn of_plane(mutant: tablestore_dataplane::Mutant) -> &'static [&'static str] {
         Of::UnknownPartitionDeleted => &["agreement", "Stopped", "Durable"],
         Of::StarvedFlush => &["Flush"],
         Of::OldLifeSync => &["Durable"],
+        Of::OwnedOutcomeForgotten => &["not-applied"],
     }
 }

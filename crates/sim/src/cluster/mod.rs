@@ -330,6 +330,7 @@ impl World {
             self.found_map();
         }
         self.fit_group();
+        self.drop_unfounded();
         self.create_tables();
         self.queue
             .push(self.now + LOOK_EVERY_US, ClusterEvent::Operator);

@@ -120,8 +120,10 @@ impl Database {
 
     fn content_up_to(&self, until: u64) -> Content {
         let mut content = self.tables.clone();
-        for (_, object) in self.objects.range(self.folded + 1..=until) {
-            if let Some(batch) = &object.batch {
+        for (number, object) in self.objects.range(self.folded + 1..) {
+            if *number <= until
+                && let Some(batch) = &object.batch
+            {
                 content.take_in(batch);
             }
         }

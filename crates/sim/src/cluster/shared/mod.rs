@@ -85,6 +85,11 @@ impl Shared {
         self.databases.contains_key(&partition)
     }
 
+    fn is_founded(&self, partition: PartitionId) -> bool {
+        let database = self.databases.get(&partition);
+        database.is_some_and(|database| database.epoch() > 0)
+    }
+
     /// A process is gone, with all that it had open; what it has sent is on its way.
     pub(super) fn lose(&mut self, life: Life) {
         self.owners.retain(|_, owner| owner.life != life);
