@@ -62,6 +62,21 @@ fn a_commit_with_the_smaller_set_is_found() {
 }
 
 #[test]
+fn an_owner_that_opens_late_is_found() {
+    is_found("OwnerOpensLate");
+}
+
+#[test]
+fn an_owner_that_reads_without_a_confirmation_is_found() {
+    is_found("OwnerReadUnconfirmed");
+}
+
+#[test]
+fn an_owner_without_the_results_of_its_predecessors_is_found() {
+    is_found("InheritedResultsLost");
+}
+
+#[test]
 fn every_fault_names_a_rule_and_no_two_have_one_name() {
     let all = Mutant::all();
     assert!(all.iter().all(|mutant| !mutant.rules().is_empty()));

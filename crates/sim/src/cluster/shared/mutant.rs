@@ -36,7 +36,8 @@ impl OwnerMutant {
         let stale: &[&str] = &["real-time", "absence", "page"];
         match self {
             Self::OwnerOpensLate | Self::OwnerReadUnconfirmed => stale,
-            Self::AcknowledgedBeforeStored => &["acknowledged"],
+            // What was acknowledged early may be looked for before it is there.
+            Self::AcknowledgedBeforeStored => &["acknowledged", "real-time", "absence", "page"],
             Self::ForeignObjectTakenForOwn | Self::MarksCollected => &["acknowledged", "gap"],
             Self::InheritedResultsLost => &["one-effect"],
         }

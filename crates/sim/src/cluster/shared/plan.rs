@@ -4,7 +4,7 @@
 
 use super::super::MS;
 use super::super::event::Slot;
-use super::super::scenario::{Fault, Kind, Scenario};
+use super::super::scenario::{Kind, Scenario};
 use super::mutant::OwnerMutant;
 use crate::rng::Chance;
 
@@ -70,7 +70,7 @@ impl SharedPlan {
             hangs: wrong(),
         };
         let mut pick = |from: &[u64]| chance.pick(from).unwrap_or(0);
-        let plan = Self {
+        let mut plan = Self {
             table: pick(&[0, 1]) as usize,
             usual_us: pick(&[200, MS, 5 * MS]),
             wrongs,
@@ -86,8 +86,10 @@ impl SharedPlan {
             map_within_us: pick(&[10 * MS, 100 * MS, 500 * MS]),
             mutant: None,
         };
-        if chance.happens(600) {
-            scenario.unsettle(chance);
+        match chance.below(10) {
+            0..4 => scenario.deafen_owners(chance, &mut plan),
+            4..8 => scenario.unsettle(chance),
+            _ => {}
         }
         let outages = outages(chance, scenario);
         Some(Self { outages, ..plan })
@@ -95,6 +97,23 @@ impl SharedPlan {
 }
 
 impl Scenario {
+    /// Owners hear nobody while their offices are given away, and many ask them all the same.
+    fn deafen_owners(&mut self, chance: &mut Chance, plan: &mut SharedPlan) {
+        (self.nodes, self.replicas, self.min_in_sync) = (3, 2, 1);
+        self.clients = chance.between(12, 24) as usize;
+        self.think_us = chance.between(MS, 5 * MS);
+        self.keys = chance.pick(&[2, 3]).unwrap_or(2);
+        self.writes_per_mille = chance.pick(&[200, 400]).unwrap_or(200);
+        self.faults_end_us = 3_000 * MS;
+        (plan.queue_max, plan.reads_max) = (4_096, 1_024);
+        // Whoever was deposed is not to notice it at once.
+        plan.look_every_us = chance.pick(&[300 * MS, 1_000 * MS]).unwrap_or(MS);
+        plan.folds_per_mille = 500;
+        let lasts_us = [200 * MS, 400 * MS, 700 * MS];
+        self.plan(chance, &[Kind::Deafen], 12, &lasts_us);
+        self.faults.sort_by_key(|fault| fault.at_us);
+    }
+
     /// Offices move and owners stand still, while maps come late.
     fn unsettle(&mut self, chance: &mut Chance) {
         if chance.happens(500) {
@@ -110,19 +129,8 @@ impl Scenario {
             Kind::HoldDead,
             Kind::KillPrimary,
         ];
-        for _ in 0..chance.between(2, 8) {
-            let at_us = chance.between(200 * MS, self.faults_end_us);
-            let lasts_us = chance.pick(&[100 * MS, 300 * MS, 700 * MS]);
-            let (Some(kind), Some(lasts_us)) = (chance.pick(&kinds), lasts_us) else {
-                return;
-            };
-            self.faults.push(Fault {
-                at_us,
-                kind,
-                lasts_us,
-                whom: chance.below(u64::MAX),
-            });
-        }
+        let count = chance.between(2, 8);
+        self.plan(chance, &kinds, count, &[100 * MS, 300 * MS, 700 * MS]);
         self.faults.sort_by_key(|fault| fault.at_us);
     }
 }
