@@ -3,6 +3,7 @@
 //! stay as they are. Knows nothing of what comes of it.
 
 use super::super::MS;
+use super::super::clients::ATTEMPTS_MAX;
 use super::super::event::Slot;
 use super::super::scenario::{Kind, Scenario};
 use super::mutant::OwnerMutant;
@@ -53,6 +54,8 @@ pub(crate) struct SharedPlan {
     pub(crate) reads_max: usize,
     /// How long a strong read waits for the map before it asks the storage.
     pub(crate) map_within_us: u64,
+    /// How often a client asks for one thing.
+    pub(crate) attempts_max: u32,
     pub(crate) mutant: Option<OwnerMutant>,
 }
 
@@ -84,6 +87,7 @@ impl SharedPlan {
             queue_max: pick(&[2, 4_096, 4_096]) as usize,
             reads_max: pick(&[1, 1_024, 1_024]) as usize,
             map_within_us: pick(&[10 * MS, 100 * MS, 500 * MS]),
+            attempts_max: ATTEMPTS_MAX,
             mutant: None,
         };
         match chance.below(10) {
@@ -108,7 +112,9 @@ impl Scenario {
         (plan.queue_max, plan.reads_max) = (4_096, 1_024);
         // Whoever was deposed is not to notice it at once.
         plan.look_every_us = chance.pick(&[300 * MS, 1_000 * MS]).unwrap_or(MS);
-        plan.folds_per_mille = 500;
+        plan.folds_per_mille = chance.pick(&[500, 1_000]).unwrap_or(500);
+        // Who asks once tells what came of that alone.
+        plan.attempts_max = chance.pick(&[1, ATTEMPTS_MAX]).unwrap_or(1);
         let lasts_us = [200 * MS, 400 * MS, 700 * MS];
         self.plan(chance, &[Kind::Deafen], 12, &lasts_us);
         self.faults.sort_by_key(|fault| fault.at_us);
