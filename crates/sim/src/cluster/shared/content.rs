@@ -1,5 +1,5 @@
-//! What a partition in the shared storage holds: rows, how far it has come, and the requests that it
-//! remembers. Knows nothing of objects and of who wrote them.
+//! What a partition in the shared storage holds: rows, how far it has come, and the requests that
+//! it remembers. Knows nothing of objects and of who wrote them.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

@@ -1,10 +1,10 @@
 //! Partitions on shared storage: the orders of the planes are carried out by owners of a model, in
 //! the place of `crates/owned` and its host in a server, at the times of the run.
 //!
-//! The planes that order it, the map and whoever decides on it are those of a server. Of the storage
-//! the model keeps what owners rely on: the epoch of the writer is claimed as the very next one,
-//! objects of the log are created only where there is none, and what was created stays. All else
-//! may be slow, fail, come late or be done without an answer.
+//! The planes that order it, the map and whoever decides on it are those of a server. Of the
+//! storage the model keeps what owners rely on: the epoch of the writer is claimed as the very next
+//! one, objects of the log are created only where there is none, and what was created stays. All
+//! else may be slow, fail, come late or be done without an answer.
 
 mod asking;
 mod content;

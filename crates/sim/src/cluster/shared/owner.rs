@@ -1,7 +1,7 @@
-//! An owner of a partition as its process has it in memory: which writes it makes one object of, what
-//! it answers to them, and what it lets be read. The logic is that of `crates/owned`, over the same
-//! functions for rows and remembered requests. Knows nothing of time but what it is told, and of how
-//! the storage is asked.
+//! An owner of a partition as its process has it in memory: which writes it makes one object of,
+//! what it answers to them, and what it lets be read. The logic is that of `crates/owned`, over the
+//! same functions for rows and remembered requests. Knows nothing of time but what it is told, and
+//! of how the storage is asked.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

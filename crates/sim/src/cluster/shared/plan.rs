@@ -1,6 +1,6 @@
-//! What a seed makes of the shared storage: which table lies in it, how quick it is and how often it
-//! fails, and what goes wrong beside that. Drawn from a stream of its own, so that the other runs
-//! stay as they are. Knows nothing of what comes of it.
+//! What a seed makes of the shared storage: which table lies in it, how quick it is and how often
+//! it fails, and what goes wrong beside that. Drawn from a stream of its own, so that all other
+//! runs stay as they are. Knows nothing of what comes of it.
 
 use super::super::MS;
 use super::super::clients::ATTEMPTS_MAX;
