@@ -62,13 +62,8 @@ fn a_commit_with_the_smaller_set_is_found() {
 }
 
 #[test]
-fn an_owner_that_opens_late_is_found() {
-    is_found("OwnerOpensLate");
-}
-
-#[test]
-fn an_owner_that_reads_without_a_confirmation_is_found() {
-    is_found("OwnerReadUnconfirmed");
+fn an_owner_that_acknowledges_early_is_found() {
+    is_found("AcknowledgedBeforeStored");
 }
 
 #[test]

@@ -179,7 +179,7 @@ impl World {
         let database = self.shared.databases.entry(partition).or_default();
         let (told, added) = database.carry_out(request.number, &request.ask, knows_own);
         if let Some(batch) = &added {
-            if self.chance.shared.happens(folds) {
+            if self.chance.shared.happens(folds) || marks_too {
                 database.fold(marks_too);
             }
             self.judge_batch(request, batch);

@@ -17,7 +17,7 @@ pub enum OwnerMutant {
     OwnerReadUnconfirmed,
     /// It begins without the requests that former owners carried out.
     InheritedResultsLost,
-    /// The marks of former owners are deleted with the log that they stand in.
+    /// The log is folded at every write, and the marks of former owners are deleted with it.
     MarksCollected,
 }
 
