@@ -16,8 +16,10 @@ use tablestore_store::Engine;
 
 pub use self::ask::OwnedAsk;
 use crate::effects::Notice;
+use crate::mutant::Mutant;
 use crate::plane::Plane;
 use crate::progress::ReplicaProgress;
+use crate::request::Stage;
 
 /// Pause before a partition is opened again; doubled with every time.
 const REST_MIN: Duration = Duration::from_millis(50);
@@ -173,7 +175,11 @@ impl<E: Engine, W> Plane<E, W> {
     /// Requests that are with a partition which is closed find another way. What became of them
     /// there is not known.
     fn leave_owned(&mut self, partition: PartitionId) {
+        let forgets = self.settings.has(Mutant::OwnedOutcomeForgotten);
         for ticket in self.requests.at_core(partition) {
+            if forgets {
+                self.requests.enter(ticket, Stage::Parked);
+            }
             self.requests.leave(ticket);
             self.requests.look_again(ticket);
         }

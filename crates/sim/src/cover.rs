@@ -219,11 +219,85 @@ const RARE: &[(&str, u64, &str)] = &[
     ),
 ];
 
+/// Ways of partitions on shared storage, which three runs in ten have.
+const OWNERS: &[(&str, u64, &str)] = &[
+    ("a table was dropped, as it was not founded", 300, OWNED),
+    ("an owner was replaced by an operator", 300, OWNED),
+    ("effect: orders to owners", 2_000, OWNED),
+    ("event: owned partition answered", 1_000, OWNED),
+    ("event: owned partition ended", 1_000, OWNED),
+    ("event: owned partition opened", 2_000, OWNED),
+    (
+        "owner: another one opened meanwhile",
+        40,
+        "a moment between two",
+    ),
+    ("owner: answered a repetition", 300, OWNED),
+    ("owner: closed with work under way", 100, OWNED),
+    ("owner: fenced by an object", 50, "it must write unaware"),
+    ("owner: fenced while it opened", 0, "two must open at once"),
+    ("owner: found no database", 100, OWNED),
+    ("owner: gave the storage up", 100, OWNED),
+    ("owner: knew a request of a former owner", 200, OWNED),
+    ("owner: not wanted while it opened", 300, OWNED),
+    ("owner: office not confirmed", 300, OWNED),
+    ("owner: opened", 2_000, OWNED),
+    ("owner: opened in vain", 100, OWNED),
+    ("owner: saw that it was deposed", 100, OWNED),
+    ("owner: several writes in one object", 100, OWNED),
+    (
+        "owner: stopped after faults in a row",
+        5,
+        "an outage must outlast retries",
+    ),
+    (
+        "owner: the place of its mark was taken",
+        30,
+        "a write within a claim",
+    ),
+    (
+        "owner: too many reads waited",
+        50,
+        "only tiny limits are reached",
+    ),
+    (
+        "owner: too many writes waited",
+        50,
+        "only tiny limits are reached",
+    ),
+    ("storage: answer lost", 300, OWNED),
+    ("storage: failed once", 300, OWNED),
+    ("storage: hung", 300, OWNED),
+    ("storage: out of reach", 300, OWNED),
+    (
+        "storage: refused a write of an owner that was gone",
+        20,
+        "it must have been on its way",
+    ),
+    ("storage: slow", 300, OWNED),
+    (
+        "storage: took a write of an owner that was gone",
+        5,
+        "it must come before the next mark",
+    ),
+    ("strong read: confirmed by the map", 1_000, OWNED),
+    ("strong read: confirmed by the storage", 300, OWNED),
+    ("strong read: refused by the map", 30, "it must ask unaware"),
+    (
+        "strong read: refused by the storage",
+        20,
+        "it must ask unaware",
+    ),
+];
+/// Why less is asked of those.
+const OWNED: &str = "of runs with owners";
+
 /// What is wrong with the ways that runs took, a line each; empty if nothing is.
 #[must_use]
 pub fn missed(totals: &Totals) -> Vec<String> {
     let usual = USUAL.iter().map(|way| (*way, USUAL_SHARE, "usual"));
-    let asked: Vec<(&str, u64, &str)> = usual.chain(RARE.iter().copied()).collect();
+    let asked = usual.chain(RARE.iter().copied());
+    let asked: Vec<_> = asked.chain(OWNERS.iter().copied()).collect();
     let mut lines = Vec::new();
     for (way, share, why) in &asked {
         let seen = totals.runs_with.get(way).copied().unwrap_or(0);

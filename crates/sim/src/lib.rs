@@ -32,6 +32,7 @@ use std::ops::Range;
 use self::cluster::MARK_EVERY;
 
 pub use crate::canary::{FINDS_MIN, Fared, fare};
+pub use crate::cluster::OwnerMutant;
 pub use crate::cover::missed;
 pub use crate::excerpt::{Line, excerpt};
 pub use crate::mutant::Mutant;

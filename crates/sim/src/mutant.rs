@@ -9,6 +9,8 @@ pub enum Mutant {
     Replica(tablestore_replication::Mutant),
     /// Of a data plane.
     Plane(tablestore_dataplane::Mutant),
+    /// Of an owner of a partition on shared storage.
+    Owner(crate::OwnerMutant),
     /// A node starts with what is left of its raft log.
     ShortenedLogAccepted,
     /// A decision says nothing of the term and the map that it was made under.
@@ -30,7 +32,8 @@ impl Mutant {
             Self::OlderDiskAccepted,
         ];
         let all = replica.map(Self::Replica).chain(plane.map(Self::Plane));
-        let all = all.chain(own);
+        let owners = crate::OwnerMutant::ALL.into_iter().map(Self::Owner);
+        let all = all.chain(own).chain(owners);
         all.filter(|mutant| !mutant.rules().is_empty()).collect()
     }
 
@@ -40,6 +43,7 @@ impl Mutant {
         match self {
             Self::Replica(mutant) => of_replica(mutant),
             Self::Plane(mutant) => of_plane(mutant),
+            Self::Owner(mutant) => mutant.rules(),
             // A map that lost entries may as well never come to rest.
             Self::ShortenedLogAccepted => &["Consensus", "End", "Liveness"],
             Self::DeposedControllerDecides => &["Consensus", "Liveness"],
@@ -54,6 +58,7 @@ impl fmt::Display for Mutant {
         match self {
             Self::Replica(mutant) => write!(f, "{mutant:?}"),
             Self::Plane(mutant) => write!(f, "{mutant:?}"),
+            Self::Owner(mutant) => write!(f, "{mutant}"),
             own => write!(f, "{own:?}"),
         }
     }
@@ -99,5 +104,6 @@ fn of_plane(mutant: tablestore_dataplane::Mutant) -> &'static [&'static str] {
         // A replica must come back to its machine, or a connection be made anew, within the time
         // of one sync or one message, and a crash follow just then.
         Of::OldLifeSync | Of::StaleLink => &[],
+        Of::OwnedOutcomeForgotten => &["not-applied"],
     }
 }

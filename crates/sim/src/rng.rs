@@ -84,6 +84,8 @@ pub(crate) struct Chances {
     pub(crate) more_themes: Chance,
     /// Which disks do not hold what was written.
     pub(crate) decay: Chance,
+    /// Whether there is a shared storage, and what goes wrong with it.
+    pub(crate) shared: Chance,
 }
 
 impl Chances {
@@ -102,6 +104,7 @@ impl Chances {
             clocks: of(10),
             more_themes: of(11),
             decay: of(12),
+            shared: of(20),
         }
     }
 }

@@ -62,6 +62,16 @@ fn a_commit_with_the_smaller_set_is_found() {
 }
 
 #[test]
+fn an_owner_that_acknowledges_early_is_found() {
+    is_found("AcknowledgedBeforeStored");
+}
+
+#[test]
+fn an_owner_without_the_results_of_its_predecessors_is_found() {
+    is_found("InheritedResultsLost");
+}
+
+#[test]
 fn every_fault_names_a_rule_and_no_two_have_one_name() {
     let all = Mutant::all();
     assert!(all.iter().all(|mutant| !mutant.rules().is_empty()));

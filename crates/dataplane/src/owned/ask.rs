@@ -6,6 +6,7 @@ use tablestore_store::Engine;
 use tablestore_store::engine::Scan;
 
 use super::{OwnedOrder, State};
+use crate::mutant::Mutant;
 use crate::plane::Plane;
 use crate::request::{Answer, Failure, Operation, Reply, Request, Stage};
 
@@ -97,7 +98,10 @@ impl<E: Engine, W> Plane<E, W> {
         let (partition, is_write) = (request.partition, Request::is_write(request));
         match result {
             Err(Failure::NotHere) => self.park(ticket, false),
-            Err(Failure::Unknown) => self.park(ticket, true),
+            Err(Failure::Unknown) => {
+                let forgets = self.settings.has(Mutant::OwnedOutcomeForgotten);
+                self.park(ticket, !forgets);
+            }
             result => {
                 if result.is_ok() {
                     self.counts.writes += u64::from(is_write);

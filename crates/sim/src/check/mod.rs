@@ -35,8 +35,16 @@ pub(crate) use self::search::SearchOutcome;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ProcessId(pub(crate) u32);
 
+impl ProcessId {
+    /// Of partitions on shared storage, whose log is in that alone.
+    pub(crate) const STORAGE: Self = Self(u32::MAX);
+}
+
 impl fmt::Display for ProcessId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::STORAGE {
+            return f.write_str("the storage");
+        }
         write!(f, "node {}", self.0)
     }
 }

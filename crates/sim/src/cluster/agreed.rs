@@ -12,10 +12,9 @@ use tablestore_placement::{
 };
 
 use super::event::{ClusterEvent, Life, Slot};
-use super::machine::slot_of;
+use super::shared::OwnerEvent;
 use super::{MS, World};
 use crate::agreement::{self, Agreement, Outcome, Says, Start};
-use crate::rng::one_of;
 
 /// As in a server: how often a start tries to become a member.
 const REGISTER_EVERY_US: u64 = 100 * MS;
@@ -26,6 +25,8 @@ enum For {
     Plane(Life, PartitionId, AssignmentVersion),
     Decision(Life, Job),
     Read(Life, Vec<(PartitionId, u64)>),
+    /// The confirmation of an owner's office.
+    Owner(Life, u64),
     Operator,
 }
 
@@ -166,11 +167,15 @@ impl World {
             Says::Proposed {
                 ticket, outcome, ..
             } => self.proposed(ticket, &outcome),
-            Says::Read { ticket, map, .. } => {
-                if let Some(For::Read(life, rounds)) = self.agreement.waiting.remove(&ticket) {
+            Says::Read { ticket, map, .. } => match self.agreement.waiting.remove(&ticket) {
+                Some(For::Read(life, rounds)) => {
                     self.give(life, PlaneEvent::MapRead { rounds, map });
                 }
-            }
+                Some(For::Owner(life, confirming)) => {
+                    self.owner_event(life, OwnerEvent::MapRead { confirming, map });
+                }
+                _ => {}
+            },
             Says::Failed { slot, why } => {
                 self.tell(|| format!("n{slot}: {why}"));
                 self.took("a raft log failed");
@@ -202,7 +207,7 @@ impl World {
                 let done = matches!(outcome, Outcome::Applied(_));
                 self.tell_controller(life, Input::Proposed { job, done });
             }
-            Some(For::Read(..) | For::Operator) | None => {}
+            Some(For::Read(..) | For::Owner(..) | For::Operator) | None => {}
         }
     }
 
@@ -235,6 +240,13 @@ impl World {
 
     pub(super) fn read_map(&mut self, life: Life, rounds: Vec<(PartitionId, u64)>) {
         let ticket = self.agreement.ticket(For::Read(life, rounds));
+        self.agreement.inner.read_index(self.now, life.slot, ticket);
+        self.plan_agreement();
+    }
+
+    /// An owner has its office confirmed.
+    pub(super) fn read_map_for_owner(&mut self, life: Life, confirming: u64) {
+        let ticket = self.agreement.ticket(For::Owner(life, confirming));
         self.agreement.inner.read_index(self.now, life.slot, ticket);
         self.plan_agreement();
     }
@@ -381,13 +393,5 @@ impl World {
     /// The machine that leads, as far as is known.
     pub(super) fn leader(&self) -> Option<Slot> {
         self.agreement.leads
-    }
-
-    /// A machine that holds an office.
-    pub(super) fn a_primary(&self, number: u64) -> Option<Slot> {
-        let map = &self.agreement.map;
-        let primaries = map.partitions().filter_map(|(_, _, a)| a.primary_member());
-        let primaries: Vec<Slot> = primaries.map(slot_of).collect();
-        one_of(&primaries, number)
     }
 }

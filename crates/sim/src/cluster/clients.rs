@@ -14,6 +14,9 @@ use crate::check::{AttemptId, OpId};
 /// Acknowledged writes that may be repeated.
 const ACKNOWLEDGED_MAX: usize = 30;
 
+/// How often a client asks for one thing, in most runs.
+pub(crate) const ATTEMPTS_MAX: u32 = 6;
+
 /// What a client wants done, over all its attempts.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
@@ -193,7 +196,9 @@ impl World {
 
     /// Tries again, with the same request id, or gives up for good.
     fn again(&mut self, client: usize, attempts: u32) {
-        if attempts >= 6 || self.healed {
+        let most = self.scenario.shared.as_ref();
+        let most = most.map_or(ATTEMPTS_MAX, |plan| plan.attempts_max);
+        if attempts >= most || self.healed {
             return self.done(client);
         }
         let later = self.chance.clients.below(10 * MS) + 1;

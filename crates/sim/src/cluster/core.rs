@@ -78,7 +78,7 @@ impl World {
         let partitions = map.tables.len() >= self.scenario.tables
             && map
                 .partitions()
-                .all(|(_, _, assignment)| remain(assignment));
+                .all(|(_, table, a)| !table.definition.data_path().has_copies() || remain(a));
         // What an operator wanted a moment ago may yet be decided.
         let meddled = self
             .meddled_at

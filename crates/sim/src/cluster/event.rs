@@ -9,6 +9,8 @@ use tablestore_controller::{Look, SignOfWork};
 use tablestore_dataplane::{Lane, Reply};
 use tablestore_placement::{Incarnation, Office, StorageId};
 
+use super::shared::{Arrival, OwnerEvent};
+
 /// The place of a machine.
 pub(crate) type Slot = usize;
 
@@ -139,6 +141,10 @@ pub(crate) enum ClusterEvent {
     Start(Slot),
     /// The operator looks at tables and members.
     Operator,
+    /// Something happens to an owner of a partition on shared storage.
+    Owner(Life, OwnerEvent),
+    /// A request reaches the shared storage.
+    Stored(Box<Arrival>),
 }
 
 impl ClusterEvent {
@@ -166,6 +172,8 @@ impl ClusterEvent {
             Self::Operator => 18,
             Self::Register(_) => 19,
             Self::LateNews { .. } => 20,
+            Self::Owner(life, _) => 24 | life.number << 5,
+            Self::Stored(_) => 25,
         }
     }
 }

@@ -6,7 +6,9 @@ use tablestore_dataplane::PlaneEvent;
 
 use super::World;
 use super::event::{ClusterEvent, Life, Slot};
+use super::machine::slot_of;
 use super::scenario::Kind;
+use crate::rng::one_of;
 
 impl World {
     pub(super) fn fault(&mut self, number: usize) {
@@ -161,6 +163,14 @@ impl World {
             | Kind::LoseRows
             | Kind::LoseRaftLog => {}
         }
+    }
+
+    /// A machine that holds an office.
+    fn a_primary(&self, number: u64) -> Option<Slot> {
+        let map = &self.agreement.map;
+        let primaries = map.partitions().filter_map(|(_, _, a)| a.primary_member());
+        let primaries: Vec<Slot> = primaries.map(slot_of).collect();
+        one_of(&primaries, number)
     }
 
     fn pause(&mut self, slot: Slot, lasts_us: u64) {

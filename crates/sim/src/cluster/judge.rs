@@ -58,7 +58,7 @@ impl World {
 
     /// The time of a log begins at nothing and goes on no faster than real time, whatever the wall
     /// clocks show: else what is remembered is forgotten early.
-    fn judge_time(&mut self, partition: PartitionId, entries: &[Entry]) {
+    pub(super) fn judge_time(&mut self, partition: PartitionId, entries: &[Entry]) {
         // The clocks of several primaries may have added to it, none faster than the fastest.
         let now_ms = Drift::fastest().shown(self.now) / 1_000;
         let ahead = entries.iter().find_map(|entry| {

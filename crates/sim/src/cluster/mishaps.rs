@@ -173,7 +173,10 @@ impl World {
             return;
         }
         let mut joined = Vec::new();
-        for (partition, _, assignment) in now.partitions() {
+        for (partition, table, assignment) in now.partitions() {
+            if !table.definition.data_path().has_copies() {
+                continue;
+            }
             let Some(former) = before.assignment(partition) else {
                 continue;
             };

@@ -22,6 +22,7 @@ mod rest;
 mod rot;
 mod scenario;
 mod sessions;
+mod shared;
 mod smaller;
 mod starved;
 mod talk;
@@ -47,6 +48,8 @@ use self::network::Network;
 use self::process::{Given, Process};
 use self::scenario::Scenario;
 use self::sessions::Sessions;
+pub use self::shared::OwnerMutant;
+use self::shared::Shared;
 pub(crate) use self::tally::MARK_EVERY;
 use self::tally::Tally;
 use crate::check::Check;
@@ -109,6 +112,8 @@ pub(crate) struct World {
     /// How long after healing all was well.
     well_after_us: u64,
     tally: Tally,
+    /// Partitions on shared storage.
+    shared: Shared,
     smaller: Smaller,
     trace: Option<Vec<Line>>,
 }
@@ -159,6 +164,7 @@ impl World {
             dead: None,
             well_after_us: 0,
             tally: Tally::default(),
+            shared: Shared::default(),
             smaller: options.smaller,
             trace: options.trace.then(Vec::new),
         }
@@ -228,6 +234,8 @@ impl World {
             ClusterEvent::Register(life) => self.register(life),
             ClusterEvent::Start(slot) => self.start(slot),
             ClusterEvent::Operator => self.operator(),
+            ClusterEvent::Owner(life, event) => self.owner_event(life, event),
+            ClusterEvent::Stored(arrival) => self.stored(&arrival),
         }
     }
 
@@ -300,6 +308,7 @@ impl World {
         };
         let life = process.life;
         drop(process);
+        self.shared.lose(life);
         self.agreement.inner.crashed(slot);
         if self.agreement.leads == Some(slot) {
             self.agreement.leads = None;
@@ -324,6 +333,7 @@ impl World {
             self.found_map();
         }
         self.fit_group();
+        self.drop_unfounded();
         self.create_tables();
         self.queue
             .push(self.now + LOOK_EVERY_US, ClusterEvent::Operator);
@@ -332,6 +342,9 @@ impl World {
     /// A replica says that it has stopped. That is right only of one whose rows or log were lost,
     /// or that nobody counts on and whose process ended while a copy was switched in.
     fn stopped(&mut self, life: Life, partition: PartitionId, why: &str) {
+        if self.shared.has(partition) {
+            return self.took("owner: stopped after faults in a row");
+        }
         let storage = self.machines[life.slot].storage;
         let assignment = self.agreement.map.assignment(partition);
         let counts = assignment.is_some_and(|a| a.in_sync.contains(&storage));

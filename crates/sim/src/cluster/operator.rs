@@ -68,6 +68,9 @@ impl World {
         let Some(current) = map.assignment(partition) else {
             return;
         };
+        if self.shared.has(partition) {
+            return self.move_owner(partition, whom);
+        }
         let primary = current.primary_member();
         let others = current
             .in_sync
@@ -181,8 +184,10 @@ impl World {
             process.is_some_and(|p| !p.is_paused(self.now) && !p.leaving && !p.journal.failed)
         });
         let map = &self.agreement.map;
-        let has_others = map.partitions().all(|(_, _, assignment)| {
-            !assignment.in_sync.contains(&storage) || assignment.in_sync.len() > 2
+        let has_others = map.partitions().all(|(_, table, assignment)| {
+            let has_copies = table.definition.data_path().has_copies();
+            let is_one = has_copies && assignment.in_sync.contains(&storage);
+            !is_one || assignment.in_sync.len() > 2
         });
         // Members whose new start the map does not know yet are about to leave in-sync sets.
         let runs = |member: &Member| {
@@ -208,7 +213,10 @@ impl World {
         };
         let map = &self.agreement.map;
         let decayed = self.machines.iter().any(|machine| machine.decay.is_some());
-        decayed || map.partitions().any(|(_, _, a)| a.in_sync.iter().any(lost))
+        decayed
+            || map.partitions().any(|(_, table, a)| {
+                table.definition.data_path().has_copies() && a.in_sync.iter().any(lost)
+            })
     }
 
     /// The next sync of a disk fails; somebody looks after the node later.

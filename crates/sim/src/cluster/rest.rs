@@ -33,15 +33,16 @@ impl World {
         if !begun || map.tables.len() >= self.scenario.tables {
             return;
         }
+        let (strategy, replicas, min_in_sync) = self.how_next_table_is_kept();
         let definition = TableDefinition {
             partition_key: KeyDefinition {
                 name: "id".to_owned(),
                 key_type: KeyType::String,
             },
             sort_key: None,
-            strategy: tablestore_placement::PRIMARY_BACKUP.to_owned(),
-            replicas: self.scenario.replicas,
-            min_in_sync: self.scenario.min_in_sync,
+            strategy: strategy.to_owned(),
+            replicas,
+            min_in_sync,
             partitions: self.scenario.partitions,
             layout: Layout::Row,
         };
@@ -95,6 +96,16 @@ impl World {
         let mut unwell = None;
         for (partition, table, assignment) in map.partitions() {
             if rested.partitions.contains(&partition) {
+                continue;
+            }
+            if !table.definition.data_path().has_copies() {
+                match self.unwell_shared(partition, assignment) {
+                    None => {
+                        self.judge_shared_rest(partition, assignment);
+                        rested.partitions.insert(partition);
+                    }
+                    Some(why) => unwell = Some(why),
+                }
                 continue;
             }
             if self.dead.is_some() {

@@ -11,6 +11,7 @@ use super::MS;
 use super::engine::RowsIn;
 use super::process::Given;
 use super::sessions::SOCKET_BYTES;
+use super::shared::SharedPlan;
 use super::theme::Theme;
 use crate::agreement::{self, Wrongs};
 use crate::check::Memory;
@@ -183,6 +184,8 @@ pub(crate) struct Scenario {
     pub(crate) rows_in: RowsIn,
     pub(crate) faults: Vec<Fault>,
     pub(crate) faults_end_us: u64,
+    /// A table on shared storage.
+    pub(crate) shared: Option<SharedPlan>,
 }
 
 impl Scenario {
@@ -194,6 +197,7 @@ impl Scenario {
         } else if let Some(theme) = Theme::of_others(&mut chance.more_themes) {
             scenario.dedicate(theme, &mut chance.more_themes);
         }
+        scenario.shared = SharedPlan::of(&mut chance.shared, &mut scenario);
         scenario.let_decay(&mut chance.decay);
         scenario.has_second_opinion = seed.is_multiple_of(OPINION_EVERY);
         scenario.make_smaller(&options.smaller);
@@ -215,6 +219,11 @@ impl Scenario {
                 agreement.commits_decision_of_deposed_controller = true;
             }
             Some(Mutant::OlderDiskAccepted) => scenario.accepts_older_disk = true,
+            Some(Mutant::Owner(mutant)) => {
+                if let Some(plan) = &mut scenario.shared {
+                    plan.mutant = Some(mutant);
+                }
+            }
             None => {}
         }
         scenario
@@ -251,6 +260,7 @@ impl Scenario {
             rows_in: RowsIn::Memory,
             faults: faults(planned, faults_end_us),
             faults_end_us,
+            shared: None,
         }
     }
 }

@@ -73,6 +73,7 @@ impl Tally {
             ("effect: frames", !effects.frames.is_empty()),
             ("effect: answers", !effects.answers.is_empty()),
             ("effect: jobs", !effects.jobs.is_empty()),
+            ("effect: orders to owners", !effects.owned.is_empty()),
             ("effect: proposals", !effects.proposals.is_empty()),
             ("effect: read of the map", effects.map_read.is_some()),
             ("effect: notices", !effects.notices.is_empty()),

@@ -90,7 +90,13 @@ impl Scenario {
         self.faults.sort_by_key(|fault| fault.at_us);
     }
 
-    fn plan(&mut self, chance: &mut Chance, kinds: &[Kind], count: u64, lasts_us: &[u64]) {
+    pub(super) fn plan(
+        &mut self,
+        chance: &mut Chance,
+        kinds: &[Kind],
+        count: u64,
+        lasts_us: &[u64],
+    ) {
         for _ in 0..count {
             let at_us = chance.between(200 * MS, self.faults_end_us);
             let (Some(kind), Some(lasts_us)) = (chance.pick(kinds), chance.pick(lasts_us)) else {

@@ -95,6 +95,7 @@ impl World {
         let answers = std::mem::take(&mut effects.answers);
         let jobs = std::mem::take(&mut effects.jobs);
         let proposals = std::mem::take(&mut effects.proposals);
+        let owned = std::mem::take(&mut effects.owned);
         let map_read = effects.map_read.take();
         let notices = std::mem::take(&mut effects.notices);
         let progress = std::mem::take(&mut effects.progress);
@@ -123,6 +124,9 @@ impl World {
                 process.lanes[lane as usize].waiting.push_back(job);
                 self.run_lane(life, lane);
             }
+        }
+        for order in owned {
+            self.owner_order(life, order);
         }
         for proposal in proposals {
             self.propose_for_plane(life, proposal);
