@@ -38,12 +38,14 @@ pub enum Mutant {
     StaleLink,
     /// Who is crowded is looked at again only while somebody holds entries back.
     ForgottenCrowd,
+    /// A start stamps writes to active tables without regard to what an earlier one stamped.
+    ClockBoundForgotten,
 }
 
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ChunkLostUnnoticed,
         Self::SideRecordsLost,
         Self::AnswersToEarlierStart,
@@ -56,6 +58,7 @@ impl Mutant {
         Self::OldLifeSync,
         Self::StaleLink,
         Self::ForgottenCrowd,
+        Self::ClockBoundForgotten,
     ];
 }
 

@@ -9,6 +9,8 @@ pub enum Mutant {
     Replica(tablestore_replication::Mutant),
     /// Of a data plane.
     Plane(tablestore_dataplane::Mutant),
+    /// Of a replica or the coordinator of an active table.
+    Active(tablestore_replication::active::Mutant),
     /// A node starts with what is left of its raft log.
     ShortenedLogAccepted,
     /// A decision says nothing of the term and the map that it was made under.
@@ -28,7 +30,9 @@ impl Mutant {
             Self::DeposedControllerDecides,
             Self::OlderDiskAccepted,
         ];
+        let active = tablestore_replication::active::Mutant::ALL.into_iter();
         let all = replica.map(Self::Replica).chain(plane.map(Self::Plane));
+        let all = all.chain(active.map(Self::Active));
         all.chain(own).collect()
     }
 
@@ -38,6 +42,7 @@ impl Mutant {
         match self {
             Self::Replica(mutant) => of_replica(mutant),
             Self::Plane(mutant) => of_plane(mutant),
+            Self::Active(mutant) => of_active(mutant),
             // A map that lost entries may as well never come to rest.
             Self::ShortenedLogAccepted => &["Consensus", "End", "Liveness"],
             Self::DeposedControllerDecides => &["Consensus", "Liveness"],
@@ -52,6 +57,7 @@ impl fmt::Display for Mutant {
         match self {
             Self::Replica(mutant) => write!(f, "{mutant:?}"),
             Self::Plane(mutant) => write!(f, "{mutant:?}"),
+            Self::Active(mutant) => write!(f, "{mutant:?}"),
             own => write!(f, "{own:?}"),
         }
     }
@@ -68,6 +74,16 @@ fn of_replica(mutant: tablestore_replication::Mutant) -> &'static [&'static str]
         Of::CommitWithSmallerSet => &["Durable", "Stopped"],
         Of::AckBeforeSync | Of::OwnEntryBeforeSync => &["Durable"],
         Of::LeapingClock => &["Clock"],
+    }
+}
+
+fn of_active(mutant: tablestore_replication::active::Mutant) -> &'static [&'static str] {
+    use tablestore_replication::active::Mutant as Of;
+    match mutant {
+        // The others do not take what is below the floor: they never become the same.
+        Of::HintAfterTombstoneGc => &["active-returned", "active-stale", "Liveness"],
+        Of::RestampedLateVersion => &["active-stamp"],
+        Of::HintCountsTowardsW | Of::UnsyncedCountsTowardsW => &["active-unsynced"],
     }
 }
 
@@ -95,5 +111,6 @@ fn of_plane(mutant: tablestore_dataplane::Mutant) -> &'static [&'static str] {
         Of::UnknownPartitionDeleted => &["agreement", "Stopped", "Durable"],
         Of::StarvedFlush => &["Flush"],
         Of::OldLifeSync => &["Durable"],
+        Of::ClockBoundForgotten => &["active-stamp"],
     }
 }

@@ -82,6 +82,8 @@ pub(crate) struct Chances {
     pub(crate) clocks: Chance,
     /// What a run is made for that was made for nothing so far.
     pub(crate) more_themes: Chance,
+    /// All that a run has of an active table.
+    pub(crate) active: Chance,
 }
 
 impl Chances {
@@ -99,6 +101,7 @@ impl Chances {
             themes: of(9),
             clocks: of(10),
             more_themes: of(11),
+            active: of(21),
         }
     }
 }

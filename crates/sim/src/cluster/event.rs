@@ -122,6 +122,13 @@ pub(crate) enum ClusterEvent {
         to: Life,
         attempt: u64,
     },
+    /// A client of an active table goes on.
+    ActiveClient(usize),
+    /// A request of one arrives at a node.
+    ActiveAsked {
+        to: Life,
+        attempt: u64,
+    },
     /// An answer arrives at a client.
     Answered {
         waiter: Waiter,
@@ -166,6 +173,8 @@ impl ClusterEvent {
             Self::Operator => 18,
             Self::Register(_) => 19,
             Self::LateNews { .. } => 20,
+            Self::ActiveClient(_) => 21,
+            Self::ActiveAsked { .. } => 22,
         }
     }
 }

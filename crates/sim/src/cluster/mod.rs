@@ -3,6 +3,7 @@
 //!
 //! One seed is one run. Only sockets, disks, clocks and raft's agreement are replaced.
 
+mod active;
 mod agreed;
 mod clients;
 mod core;
@@ -36,6 +37,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tablestore_dataplane::PlaneEvent;
 use tablestore_placement::{PartitionId, StorageId};
 
+use self::active::ActiveRun;
 use self::agreed::Agreed;
 use self::clients::Clients;
 use self::core::Ending;
@@ -93,6 +95,7 @@ pub(crate) struct World {
     given: Given,
     pub(crate) scenario: Scenario,
     clients: Clients,
+    active: ActiveRun,
     check: Check,
     lives: u64,
     /// No fault is left.
@@ -145,6 +148,7 @@ impl World {
             agreement: Agreed::new(chance.agreement.below(u64::MAX), scenario.agreement.clone()),
             given: scenario.given.clone(),
             clients: Clients::new(scenario.clients),
+            active: ActiveRun::new(scenario.active, scenario.replicas),
             check: Check::new(scenario.memory()),
             scenario,
             ending: Ending::new(&mut chance.ending),
@@ -174,6 +178,7 @@ impl World {
             let at = 100 * MS + self.chance.clients.below(50 * MS);
             self.queue.push(at, ClusterEvent::Client(client));
         }
+        self.begin_active_clients();
         for number in 0..self.scenario.faults.len() {
             let at = self.scenario.faults[number].at_us;
             if self.smaller.holds(number) && at < self.scenario.faults_end_us {
@@ -220,6 +225,8 @@ impl World {
             ClusterEvent::Agreement => self.agreement_step(),
             ClusterEvent::Client(client) => self.client(client),
             ClusterEvent::Asked { to, attempt } => self.asked(to, attempt),
+            ClusterEvent::ActiveClient(client) => self.active_client(client),
+            ClusterEvent::ActiveAsked { to, attempt } => self.active_asked(to, attempt),
             ClusterEvent::Answered { waiter, by, reply } => self.answered(waiter, by, *reply),
             ClusterEvent::GivenUp(waiter) => self.given_up(waiter),
             ClusterEvent::Fault(number) => self.fault(number),
@@ -274,6 +281,7 @@ impl World {
             }
         }
         self.tell(|| format!("{life:?} starts"));
+        self.active_restarts(slot);
         self.queue.push(self.now, ClusterEvent::Pings(life));
         self.queue.push(self.now, ClusterEvent::Tick(life));
         self.turn_at(life, self.now);
@@ -313,6 +321,7 @@ impl World {
             self.seen_gone(life);
         }
         self.clients_lose(slot);
+        self.active_clients_lose(slot);
     }
 
     /// The operator's part: somebody leads, everybody knows the map, tables are there.
@@ -321,6 +330,7 @@ impl World {
             self.found_map();
         }
         self.fit_group();
+        self.agree_on_time();
         self.create_tables();
         self.queue
             .push(self.now + LOOK_EVERY_US, ClusterEvent::Operator);
@@ -372,8 +382,8 @@ impl World {
             violation: self.violation,
             events: self.events,
             offices: self.offices,
-            writes: self.check.counts().acknowledged,
-            reads: self.check.counts().strong_reads,
+            writes: self.check.counts().acknowledged + self.active.check.counts().writes,
+            reads: self.check.counts().strong_reads + self.active.check.counts().reads,
             simulated_us: self.now,
             well_after_us: self.well_after_us,
             trace_hash: self.tally.hash,

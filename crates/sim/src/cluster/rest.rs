@@ -28,6 +28,8 @@ struct Rested {
 impl World {
     /// Creates the tables when the members are there.
     pub(super) fn create_tables(&mut self) {
+        self.note_active_tables();
+        let strategy = self.next_strategy();
         let map = &self.agreement.map;
         let begun = map.next_table > 1 || map.live_members().count() == self.machines.len();
         if !begun || map.tables.len() >= self.scenario.tables {
@@ -39,7 +41,7 @@ impl World {
                 key_type: KeyType::String,
             },
             sort_key: None,
-            strategy: tablestore_placement::PRIMARY_BACKUP.to_owned(),
+            strategy: strategy.to_owned(),
             replicas: self.scenario.replicas,
             min_in_sync: self.scenario.min_in_sync,
             partitions: self.scenario.partitions,
@@ -82,7 +84,7 @@ impl World {
     /// What is not as it must be when no fault is left. Each partition is judged when it comes to
     /// rest: marks for comparisons go on.
     fn unwell(&mut self, rested: &mut Rested) -> Option<String> {
-        if !self.clients.are_idle() {
+        if !self.clients.are_idle() || !self.active.are_idle() {
             return Some("clients wait".to_owned());
         }
         if let Some(why) = self.unflushed(rested) {
@@ -94,7 +96,7 @@ impl World {
         }
         let mut unwell = None;
         for (partition, table, assignment) in map.partitions() {
-            if rested.partitions.contains(&partition) {
+            if rested.partitions.contains(&partition) || self.is_active(partition) {
                 continue;
             }
             if self.dead.is_some() {
@@ -110,7 +112,7 @@ impl World {
                 Some(why) => unwell = Some(why),
             }
         }
-        unwell
+        self.unwell_active().or(unwell)
     }
 
     /// A partition that keeps the oldest segment of a journal and was not flushed since the end of

@@ -8,6 +8,7 @@ use tablestore_dataplane::Settings;
 use tablestore_replication::Settings as ReplicaSettings;
 
 use super::MS;
+use super::active::ActivePlan;
 use super::engine::RowsIn;
 use super::process::Given;
 use super::sessions::SOCKET_BYTES;
@@ -46,6 +47,8 @@ pub(crate) enum Kind {
     FullDisk,
     /// A wall clock leaps.
     ClockStep,
+    /// A wall clock leaps by little.
+    ClockSlip,
     /// The process of the leader is killed.
     KillLeader,
     /// The process of a primary is killed.
@@ -169,6 +172,8 @@ pub(crate) struct Scenario {
     pub(crate) quick_lanes: bool,
     /// The network is slow.
     pub(crate) narrow: bool,
+    /// What is special where one of the tables is an active one.
+    pub(crate) active: Option<ActivePlan>,
     pub(crate) given: Given,
     pub(crate) agreement: agreement::Settings,
     /// Whether the answers about each row are explained without the log as well.
@@ -190,6 +195,7 @@ impl Scenario {
         } else if let Some(theme) = Theme::of_others(&mut chance.more_themes) {
             scenario.dedicate(theme, &mut chance.more_themes);
         }
+        scenario.plan_active(&mut chance.active);
         scenario.has_second_opinion = seed.is_multiple_of(OPINION_EVERY);
         scenario.make_smaller(&options.smaller);
         if options.trees {
@@ -205,6 +211,7 @@ impl Scenario {
         match options.mutant {
             Some(Mutant::Replica(mutant)) => given.plane.replica.mutant = Some(mutant),
             Some(Mutant::Plane(mutant)) => given.plane.mutant = Some(mutant),
+            Some(Mutant::Active(mutant)) => given.plane.active.mutant = Some(mutant),
             Some(Mutant::ShortenedLogAccepted) => agreement.accepts_shortened_log = true,
             Some(Mutant::DeposedControllerDecides) => {
                 agreement.commits_decision_of_deposed_controller = true;
@@ -239,6 +246,7 @@ impl Scenario {
             socket_bytes: SOCKET_BYTES,
             quick_lanes: false,
             narrow: false,
+            active: None,
             given: given(chance),
             agreement: agreement(chance),
             has_second_opinion: false,

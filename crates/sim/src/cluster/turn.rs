@@ -112,6 +112,7 @@ impl World {
             self.send_frame(life, peer, frame);
         }
         for (waiter, by, reply) in answers {
+            self.active_given(waiter, by, &reply);
             let at = self.now + self.network.delay(&mut self.chance.network);
             let reply = Box::new(reply);
             self.queue
