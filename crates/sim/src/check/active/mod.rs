@@ -42,6 +42,11 @@ pub(crate) enum Change {
 }
 
 impl Change {
+    /// A patch of nothing leaves nothing behind.
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Patch { set, remove } if set.is_empty() && remove.is_empty())
+    }
+
     fn sets(&self, name: &str) -> bool {
         match self {
             Self::Put(names) | Self::Patch { set: names, .. } => names.iter().any(|n| n == name),
@@ -193,6 +198,9 @@ impl ActiveCheck {
         let Asked::Write { change, w } = &of.asked else {
             return;
         };
+        if change.is_empty() {
+            return;
+        }
         let (partition, of_row) = (of.partition, (version, change));
         let durable = |member| durable(member, partition);
         let holders = self.disks.holders(partition, &of.key, of_row, durable);
