@@ -773,9 +773,4 @@ mod mutants {
     fn hint_counts_towards_w_is_found() {
         assert_ne!(found_at(Mutant::HintCountsTowardsW, 0..SEEDS_MAX), None);
     }
-
-    #[test]
-    fn unsynced_counts_towards_w_is_found() {
-        assert_ne!(found_at(Mutant::UnsyncedCountsTowardsW, 0..SEEDS_MAX), None);
-    }
 }

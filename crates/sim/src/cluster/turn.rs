@@ -215,6 +215,7 @@ impl World {
         process.journal.held.clone_from(&committed.held);
         let written = std::mem::take(&mut process.journal.written);
         self.machines[life.slot].durable.take_in(written);
+        self.active_synced(life.slot);
         self.give(life, PlaneEvent::Persisted(persisted));
         self.give(life, PlaneEvent::Held(committed.held));
         if !committed.trimmed.is_empty() {

@@ -1,7 +1,7 @@
 //! What each member put into the logs of its replicas of active tables, and whether a change is
 //! among what its disk has of that. Knows nothing of who waits for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use tablestore_placement::{PartitionId, StorageId};
@@ -9,13 +9,14 @@ use tablestore_replication::active::{Row, Version};
 
 use super::Change;
 
-/// By key, the states of a row with the indexes of their entries.
-type States = BTreeMap<Bytes, Vec<(u64, Row)>>;
-
 #[derive(Debug, Default)]
 struct Log {
+    /// Put into the log and not durable yet: index, key and state, in order.
+    waiting: VecDeque<(u64, Bytes, Row)>,
+    /// The last index.
     end: u64,
-    states: States,
+    /// By key, the states of a row that are durable, or were before the disk was lost.
+    durable: BTreeMap<Bytes, Vec<Row>>,
 }
 
 /// All logs of all members.
@@ -34,38 +35,46 @@ impl Disks {
         let log = self.0.entry((member, partition)).or_default();
         // Indexes begin anew where a log was given up.
         if index <= log.end {
-            *log = Log::default();
+            log.waiting.clear();
         }
         log.end = index;
-        let states = log.states.entry(key.clone()).or_default();
-        states.push((index, row.clone()));
+        log.waiting.push_back((index, key.clone(), row.clone()));
     }
 
-    /// A member starts anew, with its logs up to these indexes.
-    pub(super) fn restart(&mut self, member: StorageId, end: impl Fn(PartitionId) -> u64) {
+    /// The logs of a member are durable up to these indexes.
+    pub(super) fn synced(&mut self, member: StorageId, end: impl Fn(PartitionId) -> u64) {
         let of = self.0.iter_mut().filter(|((of, _), _)| *of == member);
         for ((_, partition), log) in of {
-            log.end = log.end.min(end(*partition));
-            for states in log.states.values_mut() {
-                states.retain(|(index, _)| *index <= log.end);
+            let end = end(*partition);
+            while let Some((_, key, row)) = log.waiting.pop_front_if(|(index, ..)| *index <= end) {
+                log.durable.entry(key).or_default().push(row);
             }
         }
     }
 
-    /// How many members have, or had when it was new, a change or what hides it on their disks.
+    /// A member starts anew, with its logs up to these indexes.
+    pub(super) fn restart(&mut self, member: StorageId, end: impl Fn(PartitionId) -> u64) {
+        self.synced(member, &end);
+        let of = self.0.iter_mut().filter(|((of, _), _)| *of == member);
+        for ((_, partition), log) in of {
+            log.waiting.clear();
+            log.end = log.end.min(end(*partition));
+        }
+    }
+
+    /// How many members have, or had before they lost it, a change or what hides it on their
+    /// disks.
     pub(super) fn holders(
         &self,
         partition: PartitionId,
         key: &Bytes,
-        (version, change): (Version, &Change),
-        durable: impl Fn(StorageId) -> u64,
+        version: Version,
+        change: &Change,
     ) -> usize {
         let of = self.0.iter().filter(|((_, of), _)| *of == partition);
-        of.filter(|((member, _), log)| {
-            let until = durable(*member);
-            let states = log.states.get(key).into_iter().flatten();
-            let mut on_disk = states.filter(|(index, _)| *index <= until);
-            on_disk.any(|(_, row)| includes(row, version, change))
+        of.filter(|(_, log)| {
+            let mut states = log.durable.get(key).into_iter().flatten();
+            states.any(|row| includes(row, version, change))
         })
         .count()
     }

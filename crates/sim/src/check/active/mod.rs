@@ -2,8 +2,8 @@
 //! promises: what a majority acknowledged is never lost, and seen by each majority asked later.
 //! Of what fewer acknowledged nothing is asked but that somebody wrote it.
 //!
-//! Values are unlike each other, so that each tells its write. Knows nothing of how a replica merges
-//! and of why anything happens.
+//! Values are unlike each other, so that each tells its write. Knows nothing of how a replica
+//! merges and of why anything happens.
 
 mod disks;
 mod known;
@@ -187,13 +187,13 @@ impl ActiveCheck {
         );
     }
 
-    /// A node acknowledges a write, and so much of logs is durable at that moment.
-    pub(crate) fn acknowledges(
-        &mut self,
-        op: OpId,
-        version: Version,
-        durable: impl Fn(StorageId, PartitionId) -> u64,
-    ) {
+    /// The logs of a member are durable up to these indexes.
+    pub(crate) fn synced(&mut self, member: StorageId, end: impl Fn(PartitionId) -> u64) {
+        self.disks.synced(member, end);
+    }
+
+    /// A node acknowledges a write: that is on so many disks by now.
+    pub(crate) fn acknowledges(&mut self, op: OpId, version: Version) {
         let Some(of) = self.op(op) else { return };
         let Asked::Write { change, w } = &of.asked else {
             return;
@@ -201,11 +201,10 @@ impl ActiveCheck {
         if change.is_empty() {
             return;
         }
-        let (partition, of_row) = (of.partition, (version, change));
-        let durable = |member| durable(member, partition);
-        let holders = self.disks.holders(partition, &of.key, of_row, durable);
-        let (key, w) = (of.key.escape_ascii(), *w);
+        let (partition, w) = (of.partition, *w);
+        let holders = self.disks.holders(partition, &of.key, version, change);
         if holders < w {
+            let key = of.key.escape_ascii();
             let words =
                 format!("write {op} of {key} is acknowledged, and {holders} of {w} have it");
             self.heed(partition, Err((Rule::Unsynced, words)));

@@ -102,9 +102,10 @@ impl Bench {
 
     /// What all replicas have so far is durable, and the write is acknowledged.
     fn acknowledge(&mut self, op: OpId, version: Version) {
-        let ends = self.ends;
-        let durable = |member: StorageId, _| ends[member.0 as usize - 1];
-        self.check.acknowledges(op, version, durable);
+        for (member, end) in MEMBERS.into_iter().zip(self.ends) {
+            self.check.synced(member, |_| end);
+        }
+        self.check.acknowledges(op, version);
         self.check.written(op, version);
     }
 
@@ -306,8 +307,8 @@ fn an_acknowledgement_that_too_few_disks_stand_behind_is_noticed() {
     let op = bench.begin(0, &set(&["a"]), 2);
     let version = version(10, 0);
     (0..2).for_each(|at| bench.keep(at, &stamped(op, &set(&["a"]), version)));
-    let durable = |member: StorageId, _| u64::from(member == MEMBERS[0]);
-    bench.check.acknowledges(op, version, durable);
+    bench.check.synced(MEMBERS[0], |_| 1);
+    bench.check.acknowledges(op, version);
     assert_eq!(bench.broken(), Some("active-unsynced"));
 }
 
@@ -318,6 +319,7 @@ fn what_a_start_does_not_find_in_its_log_is_not_on_its_disk() {
     let version = version(10, 0);
     bench.keep(0, &stamped(op, &set(&["a"]), version));
     bench.check.restarted(MEMBERS[0], |_| 0);
-    bench.check.acknowledges(op, version, |_, _| 1);
+    bench.check.synced(MEMBERS[0], |_| 1);
+    bench.check.acknowledges(op, version);
     assert_eq!(bench.broken(), Some("active-unsynced"));
 }

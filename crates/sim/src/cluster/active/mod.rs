@@ -213,14 +213,7 @@ impl World {
             return;
         };
         let (op, version) = (attempt.op, version_of(*version, by));
-        let machines = &self.machines;
-        let durable = |member: StorageId, partition: PartitionId| {
-            let machine = machines.iter().find(|machine| machine.storage == member);
-            machine
-                .and_then(|machine| machine.durable.end(partition))
-                .unwrap_or(0)
-        };
-        self.active.check.acknowledges(op, version, durable);
+        self.active.check.acknowledges(op, version);
         self.heed_active();
     }
 
@@ -305,6 +298,13 @@ impl World {
         let machine = &self.machines[slot];
         let end = |partition| machine.durable.end(partition).unwrap_or(0);
         self.active.check.restarted(machine.storage, end);
+    }
+
+    /// Tells the judge what a machine has made durable.
+    pub(super) fn active_synced(&mut self, slot: Slot) {
+        let machine = &self.machines[slot];
+        let end = |partition| machine.durable.end(partition).unwrap_or(0);
+        self.active.check.synced(machine.storage, end);
     }
 
     fn heed_active(&mut self) {
