@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tablestore_placement::{
-    Assignment, Command, KeyDefinition, KeyType, Layout, PartitionId, StorageId, Strategies,
-    TableDefinition, plan,
+    ACTIVE, Assignment, Command, KeyDefinition, KeyType, Layout, PartitionId, StorageId,
+    Strategies, TableDefinition, plan,
 };
 use tablestore_store::ReadRows as _;
 
@@ -49,6 +49,11 @@ impl World {
         };
         let assignments = plan::initial(&Strategies::built_in(), map, &definition);
         let assignments = assignments.unwrap_or_default();
+        // What is made while members are missing has fewer replicas, and its majority is of those.
+        let is_short = |first: &Assignment| first.replicas.len() < self.scenario.replicas as usize;
+        if strategy == ACTIVE && assignments.iter().any(is_short) {
+            return;
+        }
         let name = format!("table{}", map.next_table);
         self.command(Command::CreateTable {
             name,
