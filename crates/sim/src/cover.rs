@@ -209,6 +209,11 @@ const RARE: &[(&str, u64, &str)] = &[
         "they must have been accepted",
     ),
     (
+        "active: disk full",
+        0,
+        "all replicas must be full, and the client not delete",
+    ),
+    (
         "active: stopped",
         5,
         "the journal must have failed where it is asked",
