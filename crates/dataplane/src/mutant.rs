@@ -40,12 +40,14 @@ pub enum Mutant {
     ForgottenCrowd,
     /// A write that was with an owner which is gone counts as not applied.
     OwnedOutcomeForgotten,
+    /// A start stamps writes to active tables without regard to what an earlier one stamped.
+    ClockBoundForgotten,
 }
 
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ChunkLostUnnoticed,
         Self::SideRecordsLost,
         Self::AnswersToEarlierStart,
@@ -59,6 +61,7 @@ impl Mutant {
         Self::StaleLink,
         Self::ForgottenCrowd,
         Self::OwnedOutcomeForgotten,
+        Self::ClockBoundForgotten,
     ];
 }
 

@@ -1,6 +1,8 @@
 //! What a plane does to rows, for whoever judges it in tests. Knows nothing of the judgement.
 
+use bytes::Bytes;
 use tablestore_placement::PartitionId;
+use tablestore_replication::active::Row;
 use tablestore_replication::{Entry, Outcome};
 
 /// Something that became of the rows of a replica.
@@ -29,6 +31,30 @@ pub enum Seen {
         /// Applied in it.
         index: u64,
     },
+    /// A replica of an active table put a row into its log; it is not durable yet.
+    Kept {
+        /// Of which partition.
+        partition: PartitionId,
+        /// Of the entry.
+        index: u64,
+        /// Of the row.
+        key: Bytes,
+        /// As a whole.
+        row: Row,
+    },
+}
+
+impl Seen {
+    /// Of which partition it is.
+    #[must_use]
+    pub fn partition(&self) -> PartitionId {
+        match self {
+            Self::Opened { partition, .. }
+            | Self::Applied { partition, .. }
+            | Self::Installed { partition, .. }
+            | Self::Kept { partition, .. } => *partition,
+        }
+    }
 }
 
 /// What was seen and not taken yet; without the feature `testing` nothing is ever watched.
@@ -73,6 +99,15 @@ impl Watched {
             partition,
             entries: entries.to_vec(),
             outcomes: outcomes.to_vec(),
+        });
+    }
+
+    pub(crate) fn kept(&mut self, partition: PartitionId, index: u64, (key, row): (&Bytes, &Row)) {
+        self.see(|| Seen::Kept {
+            partition,
+            index,
+            key: key.clone(),
+            row: row.clone(),
         });
     }
 

@@ -397,6 +397,25 @@ fn nothing_is_acknowledged_or_read_strongly_before_it_is_synced() {
     assert!(net.oracle.written[&write].is_ok() && net.oracle.found[&strong].is_ok());
 }
 
+/// The first of the replicas proposes floors. Where its clock leaps ahead, the others refuse them.
+#[test]
+fn a_replica_whose_clock_leapt_ahead_takes_writes_again_when_the_clock_is_right() {
+    let mut net = Net::new(8, settings(), NODES as usize, REPLICAS);
+    net.pass_ms(300);
+    net.nodes[0].offset_ms = HOUR_MS;
+    net.pass_ms(300);
+    net.nodes[0].offset_ms = 0;
+    net.pass_ms(100);
+    let change = Change::Put(vec![(Bytes::from_static(b"a"), Bytes::from_static(b"1"))]);
+    let by_all = net.write(3, key(1), change, Quorum::Count(3));
+    net.pass_ms(110);
+    let result = net.oracle.written[&by_all];
+    assert!(result.is_ok(), "{result:?}");
+    net.pass_ms(500);
+    let floor = net.nodes[0].replica.status().floor;
+    assert!(floor.0 > 0, "floors rise again");
+}
+
 #[test]
 fn an_unknown_outcome_and_a_write_that_nobody_got_are_told_apart() {
     let mut net = Net::new(6, settings(), NODES as usize, REPLICAS);

@@ -11,6 +11,8 @@ pub enum Mutant {
     Plane(tablestore_dataplane::Mutant),
     /// Of an owner of a partition on shared storage.
     Owner(crate::OwnerMutant),
+    /// Of a replica or the coordinator of an active table.
+    Active(tablestore_replication::active::Mutant),
     /// A node starts with what is left of its raft log.
     ShortenedLogAccepted,
     /// A decision says nothing of the term and the map that it was made under.
@@ -31,8 +33,10 @@ impl Mutant {
             Self::DeposedControllerDecides,
             Self::OlderDiskAccepted,
         ];
+        let active = tablestore_replication::active::Mutant::ALL.into_iter();
         let all = replica.map(Self::Replica).chain(plane.map(Self::Plane));
         let owners = crate::OwnerMutant::ALL.into_iter().map(Self::Owner);
+        let all = all.chain(active.map(Self::Active));
         let all = all.chain(own).chain(owners);
         all.filter(|mutant| !mutant.rules().is_empty()).collect()
     }
@@ -44,6 +48,7 @@ impl Mutant {
             Self::Replica(mutant) => of_replica(mutant),
             Self::Plane(mutant) => of_plane(mutant),
             Self::Owner(mutant) => mutant.rules(),
+            Self::Active(mutant) => of_active(mutant),
             // A map that lost entries may as well never come to rest.
             Self::ShortenedLogAccepted => &["Consensus", "End", "Liveness"],
             Self::DeposedControllerDecides => &["Consensus", "Liveness"],
@@ -59,6 +64,7 @@ impl fmt::Display for Mutant {
             Self::Replica(mutant) => write!(f, "{mutant:?}"),
             Self::Plane(mutant) => write!(f, "{mutant:?}"),
             Self::Owner(mutant) => write!(f, "{mutant}"),
+            Self::Active(mutant) => write!(f, "{mutant:?}"),
             own => write!(f, "{own:?}"),
         }
     }
@@ -75,6 +81,16 @@ fn of_replica(mutant: tablestore_replication::Mutant) -> &'static [&'static str]
         Of::CommitWithSmallerSet => &["Durable", "Stopped"],
         Of::AckBeforeSync | Of::OwnEntryBeforeSync => &["Durable"],
         Of::LeapingClock => &["Clock"],
+    }
+}
+
+fn of_active(mutant: tablestore_replication::active::Mutant) -> &'static [&'static str] {
+    use tablestore_replication::active::Mutant as Of;
+    match mutant {
+        // The others do not take what is below the floor: they never become the same.
+        Of::HintAfterTombstoneGc => &["active-returned", "active-stale", "Liveness"],
+        Of::RestampedLateVersion => &["active-stamp"],
+        Of::HintCountsTowardsW | Of::UnsyncedCountsTowardsW => &["active-unsynced"],
     }
 }
 
@@ -105,5 +121,6 @@ fn of_plane(mutant: tablestore_dataplane::Mutant) -> &'static [&'static str] {
         // of one sync or one message, and a crash follow just then.
         Of::OldLifeSync | Of::StaleLink => &[],
         Of::OwnedOutcomeForgotten => &["not-applied"],
+        Of::ClockBoundForgotten => &["active-stamp"],
     }
 }

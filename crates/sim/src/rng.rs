@@ -86,6 +86,8 @@ pub(crate) struct Chances {
     pub(crate) decay: Chance,
     /// Whether there is a shared storage, and what goes wrong with it.
     pub(crate) shared: Chance,
+    /// All that a run has of an active table.
+    pub(crate) active: Chance,
 }
 
 impl Chances {
@@ -105,6 +107,7 @@ impl Chances {
             more_themes: of(11),
             decay: of(12),
             shared: of(20),
+            active: of(21),
         }
     }
 }

@@ -72,6 +72,16 @@ fn an_owner_without_the_results_of_its_predecessors_is_found() {
 }
 
 #[test]
+fn a_hint_that_counts_as_a_replica_is_found() {
+    is_found("HintCountsTowardsW");
+}
+
+#[test]
+fn a_late_write_that_is_stamped_anew_is_found() {
+    is_found("RestampedLateVersion");
+}
+
+#[test]
 fn every_fault_names_a_rule_and_no_two_have_one_name() {
     let all = Mutant::all();
     assert!(all.iter().all(|mutant| !mutant.rules().is_empty()));

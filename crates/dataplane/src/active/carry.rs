@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use tablestore_placement::{PartitionId, StorageId};
 use tablestore_replication::active::coordinator::{Input as Asked, Output as Says};
-use tablestore_replication::active::replica::{Input, Output};
+use tablestore_replication::active::replica::{Input, Output, Record as StoredRecord};
 use tablestore_replication::active::{Message, Moment, Origin, Refusal, Rows as _};
 use tablestore_store::{Engine, Meta};
 
@@ -153,6 +153,9 @@ impl<E: Engine, W> Plane<E, W> {
             match output {
                 Output::Persist { token, record } => {
                     hosted.end += 1;
+                    if let StoredRecord::Row { key, row } = &record {
+                        self.watched.kept(partition, hosted.end, (key, row));
+                    }
                     let (data, stored) = encode(record);
                     hosted.rows.keep(token, hosted.end, stored);
                     self.out.journal.push(Record::Entry {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "testing")]
+use tablestore_replication::active::{HintStatus, ReplicaStatus};
 use tablestore_replication::active::{Replica, ReplicaMeta, Settings};
 use tablestore_store::Engine;
 
@@ -55,5 +57,22 @@ impl<E: Engine> HostedActive<E> {
     /// What a checkpoint keeps beside the rows.
     pub(crate) fn durable_meta(&self) -> &ReplicaMeta {
         self.rows.durable_meta()
+    }
+}
+
+#[cfg(feature = "testing")]
+impl<E: Engine, W> crate::Plane<E, W> {
+    /// How the replica of a partition of an active table is now; none if there is none or it has
+    /// stopped.
+    #[must_use]
+    pub fn active_status(&self, partition: PartitionId) -> Option<ReplicaStatus> {
+        let hosted = self.active.hosted.get(&partition)?;
+        hosted.stopped.is_none().then(|| hosted.replica.status())
+    }
+
+    /// What became of the hints that this node keeps for others.
+    #[must_use]
+    pub fn hints(&self) -> HintStatus {
+        self.active.coordinator.hints()
     }
 }

@@ -21,6 +21,7 @@ use std::time::Duration;
 use tablestore_placement::{Office, PartitionId};
 use tablestore_replication::active::{Coordinator, Message};
 
+use crate::mutant::Mutant;
 use crate::settings::Settings;
 use crate::timers::Timers;
 use crate::unsynced::Unsynced;
@@ -63,6 +64,10 @@ pub(crate) struct Active<E, W> {
 
 impl<E, W> Active<E, W> {
     pub(crate) fn new(me: Office, settings: &Settings, bound_ms: u64) -> Self {
+        let bound_ms = match settings.has(Mutant::ClockBoundForgotten) {
+            true => 0,
+            false => bound_ms,
+        };
         let coordinator = Coordinator::new(settings.active, me.member, me.incarnation.0, bound_ms);
         Self {
             hosted: BTreeMap::new(),

@@ -17,15 +17,18 @@ pub enum Mutant {
     RestampedLateVersion,
     /// A hint that the coordinator keeps counts as if a replica had the write.
     HintCountsTowardsW,
+    /// A replica acknowledges what is not durable yet.
+    UnsyncedCountsTowardsW,
 }
 
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 3] = [
+    pub const ALL: [Self; 4] = [
         Self::HintAfterTombstoneGc,
         Self::RestampedLateVersion,
         Self::HintCountsTowardsW,
+        Self::UnsyncedCountsTowardsW,
     ];
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Within one turn of a node, what it applied is told before what it answered.
 
+pub(crate) mod active;
 mod answers;
 mod asked;
 mod end;

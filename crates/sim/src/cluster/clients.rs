@@ -68,7 +68,8 @@ impl Clients {
 impl World {
     /// A client that waits for nothing begins something.
     pub(super) fn client(&mut self, client: usize) {
-        let open = self.agreement.map.partitions().next().is_some();
+        let map = &self.agreement.map;
+        let open = map.partitions().any(|(id, ..)| !self.is_active(id));
         if self.clients.wanted[client].is_none() {
             if self.is_quiet() {
                 return;
@@ -148,6 +149,9 @@ impl World {
 
     /// An answer arrives at a client.
     pub(super) fn answered(&mut self, waiter: Waiter, by: StorageId, reply: Reply) {
+        if self.active.owns(waiter) {
+            return self.active_answered(waiter, by, &reply);
+        }
         let Some(attempt) = self.clients.attempts.remove(&waiter.attempt) else {
             return;
         };
@@ -185,6 +189,9 @@ impl World {
 
     /// A client waits no longer for an attempt.
     pub(super) fn given_up(&mut self, waiter: Waiter) {
+        if self.active.owns(waiter) {
+            return self.active_given_up(waiter);
+        }
         if let Some(attempt) = self.clients.attempts.remove(&waiter.attempt) {
             self.check.lost(self.now, attempt.judged);
             self.took("a client gave an attempt up");

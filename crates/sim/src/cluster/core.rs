@@ -71,14 +71,18 @@ impl World {
             let is_left_alone = !machine.is_full && self.is_reached(machine.slot);
             is_sound && is_left_alone && machine.storage == *one && registered
         };
-        let remain = |assignment: &Assignment| {
+        let remain = |partition: PartitionId, assignment: &Assignment| {
+            if self.is_active(partition) {
+                let works = |one: &StorageId| *one != storage && works(one);
+                return self.active_remains(partition, assignment, works);
+            }
             let others = assignment.in_sync.iter();
             others.filter(|one| **one != storage && works(one)).count() >= enough
         };
         let partitions = map.tables.len() >= self.scenario.tables
-            && map
-                .partitions()
-                .all(|(_, table, a)| !table.definition.data_path().has_copies() || remain(a));
+            && map.partitions().all(|(partition, table, assignment)| {
+                !table.definition.data_path().has_copies() || remain(partition, assignment)
+            });
         // What an operator wanted a moment ago may yet be decided.
         let meddled = self
             .meddled_at

@@ -124,6 +124,13 @@ pub(crate) enum ClusterEvent {
         to: Life,
         attempt: u64,
     },
+    /// A client of an active table goes on.
+    ActiveClient(usize),
+    /// A request of one arrives at a node.
+    ActiveAsked {
+        to: Life,
+        attempt: u64,
+    },
     /// An answer arrives at a client.
     Answered {
         waiter: Waiter,
@@ -174,6 +181,8 @@ impl ClusterEvent {
             Self::LateNews { .. } => 20,
             Self::Owner(life, _) => 24 | life.number << 5,
             Self::Stored(_) => 25,
+            Self::ActiveClient(_) => 21,
+            Self::ActiveAsked { .. } => 22,
         }
     }
 }

@@ -7,7 +7,7 @@ use tablestore_dataplane::PlaneEvent;
 use super::World;
 use super::event::{ClusterEvent, Life, Slot};
 use super::machine::slot_of;
-use super::scenario::Kind;
+use super::scenario::{Fault, Kind};
 use crate::rng::one_of;
 
 impl World {
@@ -73,10 +73,7 @@ impl World {
             | Kind::PauseLeader
             | Kind::IsolateLeader
             | Kind::DownTwo => self.fault_of_theme(number, whom, other),
-            Kind::ClockStep => {
-                let step = (fault.whom / 7 % 7_200_000) as i64 - 3_600_000;
-                self.machines[whom].wall_off_ms += step;
-            }
+            Kind::ClockStep | Kind::ClockSlip => self.step_clock(whom, step_ms(fault)),
         }
         let at = self.now + fault.lasts_us;
         self.queue.push(at, ClusterEvent::FaultEnds(number));
@@ -148,13 +145,13 @@ impl World {
             }
             Kind::FullDisk => self.set_full(whom, false),
             Kind::OlderDisk => self.restore_disks(whom),
+            Kind::ClockStep | Kind::ClockSlip => self.clock_comes_back(whom, step_ms(fault)),
             Kind::MoveOffices => self.move_office(fault.whom),
             Kind::Pause
             | Kind::Rot
             | Kind::Misdirect
             | Kind::PauseLeader
             | Kind::Restart
-            | Kind::ClockStep
             | Kind::MoveOffice
             | Kind::HoldDead
             | Kind::DropTable
@@ -241,6 +238,14 @@ impl World {
     }
 }
 
+/// How far a clock leaps.
+fn step_ms(fault: Fault) -> i64 {
+    match fault.kind {
+        Kind::ClockSlip => World::slip_of(fault.whom),
+        _ => (fault.whom / 7 % 7_200_000) as i64 - 3_600_000,
+    }
+}
+
 /// All ways between these and the others.
 fn around(part: &[Slot], nodes: usize) -> BTreeSet<(Slot, Slot)> {
     let inside = |slot: &Slot| part.contains(slot);
@@ -267,6 +272,7 @@ fn name(kind: Kind) -> &'static str {
         Kind::SlowDisk => "fault: slow disk",
         Kind::FullDisk => "fault: full disk",
         Kind::ClockStep => "fault: clock step",
+        Kind::ClockSlip => "fault: clock slip",
         Kind::KillLeader => "fault: kill the leader",
         Kind::KillPrimary => "fault: kill a primary",
         Kind::MoveOffice => "fault: move an office",

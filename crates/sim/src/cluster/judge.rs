@@ -21,7 +21,12 @@ impl World {
     pub(super) fn judge(&mut self, life: Life, seen: Vec<Seen>) {
         let (now, process) = (self.now, process_id(life.slot));
         for one in seen {
+            if self.is_active(one.partition()) {
+                self.judge_active(life, one);
+                continue;
+            }
             match one {
+                Seen::Kept { .. } => {}
                 Seen::Opened { partition, applied } => {
                     self.tell_status(life, partition, "opened");
                     self.check.restarted(now, process, partition, applied);

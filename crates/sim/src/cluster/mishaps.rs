@@ -84,6 +84,9 @@ impl World {
                 let machine = &self.machines[slot_of(**m)];
                 machine.process.is_some() && !machine.lost_rows.contains(id)
             };
+            if self.is_active(*id) {
+                return a.in_sync.contains(&storage) && self.can_lose_rows(*id, a, storage);
+            }
             a.replicas.contains(&storage) && others.filter(has_rows).count() > 1
         });
         let spare: Vec<PartitionId> = spare.map(|(id, _, _)| id).collect();
@@ -138,8 +141,9 @@ impl World {
         self.slow_disk(slot);
         let storage = self.machines[slot].storage;
         let map = std::sync::Arc::clone(&self.agreement.map);
-        let spare = map.partitions().find(|(_, _, a)| {
-            a.replicas.contains(&storage)
+        let spare = map.partitions().find(|(id, _, a)| {
+            !self.is_active(*id)
+                && a.replicas.contains(&storage)
                 && a.primary_member() != Some(storage)
                 && a.in_sync.len() > 2
         });

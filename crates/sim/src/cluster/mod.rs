@@ -3,6 +3,7 @@
 //!
 //! One seed is one run. Only sockets, disks, clocks and raft's agreement are replaced.
 
+mod active;
 mod agreed;
 mod clients;
 mod core;
@@ -38,6 +39,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tablestore_dataplane::PlaneEvent;
 use tablestore_placement::{PartitionId, StorageId};
 
+use self::active::ActiveRun;
 use self::agreed::Agreed;
 use self::clients::Clients;
 use self::core::Ending;
@@ -97,6 +99,7 @@ pub(crate) struct World {
     given: Given,
     pub(crate) scenario: Scenario,
     clients: Clients,
+    active: ActiveRun,
     check: Check,
     lives: u64,
     /// No fault is left.
@@ -151,6 +154,7 @@ impl World {
             agreement: Agreed::new(chance.agreement.below(u64::MAX), scenario.agreement.clone()),
             given: scenario.given.clone(),
             clients: Clients::new(scenario.clients),
+            active: ActiveRun::new(scenario.active, scenario.replicas),
             check: Check::new(scenario.memory()),
             scenario,
             ending: Ending::new(&mut chance.ending),
@@ -181,6 +185,7 @@ impl World {
             let at = 100 * MS + self.chance.clients.below(50 * MS);
             self.queue.push(at, ClusterEvent::Client(client));
         }
+        self.begin_active_clients();
         for number in 0..self.scenario.faults.len() {
             let at = self.scenario.faults[number].at_us;
             if self.smaller.holds(number) && at < self.scenario.faults_end_us {
@@ -227,6 +232,8 @@ impl World {
             ClusterEvent::Agreement => self.agreement_step(),
             ClusterEvent::Client(client) => self.client(client),
             ClusterEvent::Asked { to, attempt } => self.asked(to, attempt),
+            ClusterEvent::ActiveClient(client) => self.active_client(client),
+            ClusterEvent::ActiveAsked { to, attempt } => self.active_asked(to, attempt),
             ClusterEvent::Answered { waiter, by, reply } => self.answered(waiter, by, *reply),
             ClusterEvent::GivenUp(waiter) => self.given_up(waiter),
             ClusterEvent::Fault(number) => self.fault(number),
@@ -285,6 +292,7 @@ impl World {
             }
         }
         self.tell(|| format!("{life:?} starts"));
+        self.active_restarts(slot);
         self.queue.push(self.now, ClusterEvent::Pings(life));
         self.queue.push(self.now, ClusterEvent::Tick(life));
         self.turn_at(life, self.now);
@@ -325,6 +333,7 @@ impl World {
             self.seen_gone(life);
         }
         self.clients_lose(slot);
+        self.active_clients_lose(slot);
     }
 
     /// The operator's part: somebody leads, everybody knows the map, tables are there.
@@ -334,6 +343,7 @@ impl World {
         }
         self.fit_group();
         self.drop_unfounded();
+        self.agree_on_time();
         self.create_tables();
         self.queue
             .push(self.now + LOOK_EVERY_US, ClusterEvent::Operator);
@@ -391,8 +401,8 @@ impl World {
             violation: self.violation,
             events: self.events,
             offices: self.offices,
-            writes: self.check.counts().acknowledged,
-            reads: self.check.counts().strong_reads,
+            writes: self.check.counts().acknowledged + self.active.check.counts().writes,
+            reads: self.check.counts().strong_reads + self.active.check.counts().reads,
             simulated_us: self.now,
             well_after_us: self.well_after_us,
             trace_hash: self.tally.hash,

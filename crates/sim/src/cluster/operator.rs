@@ -201,6 +201,7 @@ impl World {
         // What is undecided may leave a partition to fewer copies than the map shows.
         let decided = !self.agreement.inner.is_undecided();
         let calm = self.network.is_whole() && all_work && up && decided;
+        let has_others = has_others && self.active_can_lose(storage);
         first && calm && has_others && self.scenario.min_in_sync > 1 && self.can_lose_voter(slot)
     }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tablestore_placement::{
-    Assignment, Command, KeyDefinition, KeyType, Layout, PartitionId, StorageId, Strategies,
-    TableDefinition, plan,
+    ACTIVE, Assignment, Command, KeyDefinition, KeyType, Layout, PRIMARY_BACKUP, PartitionId,
+    StorageId, Strategies, TableDefinition, plan,
 };
 use tablestore_store::ReadRows as _;
 
@@ -28,12 +28,17 @@ struct Rested {
 impl World {
     /// Creates the tables when the members are there.
     pub(super) fn create_tables(&mut self) {
+        self.note_active_tables();
         let map = &self.agreement.map;
         let begun = map.next_table > 1 || map.live_members().count() == self.machines.len();
         if !begun || map.tables.len() >= self.scenario.tables {
             return;
         }
         let (strategy, replicas, min_in_sync) = self.how_next_table_is_kept();
+        let strategy = match strategy {
+            PRIMARY_BACKUP => self.next_strategy(),
+            other => other,
+        };
         let definition = TableDefinition {
             partition_key: KeyDefinition {
                 name: "id".to_owned(),
@@ -48,6 +53,11 @@ impl World {
         };
         let assignments = plan::initial(&Strategies::built_in(), map, &definition);
         let assignments = assignments.unwrap_or_default();
+        // What is made while members are missing has fewer replicas, and its majority is of those.
+        let is_short = |first: &Assignment| first.replicas.len() < self.scenario.replicas as usize;
+        if strategy == ACTIVE && assignments.iter().any(is_short) {
+            return;
+        }
         let name = format!("table{}", map.next_table);
         self.command(Command::CreateTable {
             name,
@@ -83,7 +93,7 @@ impl World {
     /// What is not as it must be when no fault is left. Each partition is judged when it comes to
     /// rest: marks for comparisons go on.
     fn unwell(&mut self, rested: &mut Rested) -> Option<String> {
-        if !self.clients.are_idle() {
+        if !self.clients.are_idle() || !self.active.are_idle() {
             return Some("clients wait".to_owned());
         }
         if let Some(why) = self.unflushed(rested) {
@@ -95,7 +105,7 @@ impl World {
         }
         let mut unwell = None;
         for (partition, table, assignment) in map.partitions() {
-            if rested.partitions.contains(&partition) {
+            if rested.partitions.contains(&partition) || self.is_active(partition) {
                 continue;
             }
             if !table.definition.data_path().has_copies() {
@@ -121,7 +131,7 @@ impl World {
                 Some(why) => unwell = Some(why),
             }
         }
-        unwell
+        self.unwell_active().or(unwell)
     }
 
     /// A partition that keeps the oldest segment of a journal and was not flushed since the end of

@@ -8,6 +8,7 @@ use tablestore_dataplane::Settings;
 use tablestore_replication::Settings as ReplicaSettings;
 
 use super::MS;
+use super::active::ActivePlan;
 use super::engine::RowsIn;
 use super::process::Given;
 use super::sessions::SOCKET_BYTES;
@@ -47,6 +48,8 @@ pub(crate) enum Kind {
     FullDisk,
     /// A wall clock leaps.
     ClockStep,
+    /// A wall clock leaps by little.
+    ClockSlip,
     /// The process of the leader is killed.
     KillLeader,
     /// The process of a primary is killed.
@@ -174,6 +177,8 @@ pub(crate) struct Scenario {
     pub(crate) quick_lanes: bool,
     /// The network is slow.
     pub(crate) narrow: bool,
+    /// What is special where one of the tables is an active one.
+    pub(crate) active: Option<ActivePlan>,
     pub(crate) given: Given,
     pub(crate) agreement: agreement::Settings,
     /// Whether the answers about each row are explained without the log as well.
@@ -198,6 +203,7 @@ impl Scenario {
             scenario.dedicate(theme, &mut chance.more_themes);
         }
         scenario.shared = SharedPlan::of(&mut chance.shared, &mut scenario);
+        scenario.plan_active(&mut chance.active);
         scenario.let_decay(&mut chance.decay);
         scenario.has_second_opinion = seed.is_multiple_of(OPINION_EVERY);
         scenario.make_smaller(&options.smaller);
@@ -214,6 +220,7 @@ impl Scenario {
         match options.mutant {
             Some(Mutant::Replica(mutant)) => given.plane.replica.mutant = Some(mutant),
             Some(Mutant::Plane(mutant)) => given.plane.mutant = Some(mutant),
+            Some(Mutant::Active(mutant)) => given.plane.active.mutant = Some(mutant),
             Some(Mutant::ShortenedLogAccepted) => agreement.accepts_shortened_log = true,
             Some(Mutant::DeposedControllerDecides) => {
                 agreement.commits_decision_of_deposed_controller = true;
@@ -253,6 +260,7 @@ impl Scenario {
             socket_bytes: SOCKET_BYTES,
             quick_lanes: false,
             narrow: false,
+            active: None,
             given: given(chance),
             agreement: agreement(chance),
             has_second_opinion: false,

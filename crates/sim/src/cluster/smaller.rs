@@ -15,6 +15,13 @@ impl Scenario {
         self.nodes = nodes.clamp(fewest, self.nodes);
         self.clients = smaller.clients.unwrap_or(self.clients).min(self.clients);
         self.keys = smaller.keys.unwrap_or(self.keys).clamp(1, self.keys);
+        if let Some(active) = &mut self.active {
+            active.clients = smaller
+                .clients
+                .unwrap_or(active.clients)
+                .min(active.clients);
+            active.keys = smaller.keys.unwrap_or(active.keys).clamp(1, active.keys);
+        }
         let until_us = smaller.until_us.unwrap_or(self.faults_end_us);
         self.faults_end_us = until_us.min(self.faults_end_us);
         if smaller.has_usual_limits {
@@ -30,6 +37,7 @@ fn usual_limits(these: &Settings) -> Settings {
         upkeep_every: these.upkeep_every,
         checksum_every: these.checksum_every,
         compare_within: these.compare_within,
+        active: these.active,
         replica: ReplicaSettings {
             resend_after: replica.resend_after,
             confirm_after: replica.confirm_after,

@@ -113,6 +113,7 @@ impl World {
             self.send_frame(life, peer, frame);
         }
         for (waiter, by, reply) in answers {
+            self.active_given(waiter, by, &reply);
             let at = self.now + self.network.delay(&mut self.chance.network);
             let reply = Box::new(reply);
             self.queue
@@ -218,6 +219,7 @@ impl World {
         process.journal.held.clone_from(&committed.held);
         let written = std::mem::take(&mut process.journal.written);
         self.machines[life.slot].durable.take_in(written);
+        self.active_synced(life.slot);
         self.give(life, PlaneEvent::Persisted(persisted));
         self.give(life, PlaneEvent::Held(committed.held));
         if !committed.trimmed.is_empty() {

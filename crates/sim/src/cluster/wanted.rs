@@ -45,6 +45,7 @@ impl World {
             .map
             .partitions()
             .map(|(id, _, _)| id)
+            .filter(|id| !self.is_active(*id))
             .collect();
         let number = self.chance.clients.below(self.scenario.keys);
         // A key lives in one partition.

@@ -56,7 +56,6 @@ impl Replica {
         if floor.0 < self.meta.proof.floor.0.saturating_add(step_ms) {
             return;
         }
-        self.raise_fence(floor);
         let head = self.head();
         let others = self.others();
         self.attempt = Some(Attempt {
@@ -66,6 +65,7 @@ impl Replica {
             give_up_at: self.at.now + 2 * self.settings.resend_after,
         });
         if others.is_empty() {
+            self.raise_fence(floor);
             self.finish_attempt();
         }
         for to in others {
@@ -98,6 +98,10 @@ impl Replica {
         };
         let is_mine = attempt.request == request && attempt.unfenced.remove(&from);
         if is_mine && attempt.unfenced.is_empty() {
+            // Last: where this node's clock has leapt ahead, the others refuse the floor, and a
+            // fence there would shut clients out until the time of day gets there.
+            let floor = attempt.floor;
+            self.raise_fence(floor);
             let others = self.others();
             self.planned = others.iter().chain(&others).copied().collect();
         }

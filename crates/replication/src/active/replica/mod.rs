@@ -345,7 +345,7 @@ impl Replica {
     /// Leaves when everything that was stored so far is durable, so that it never tells of
     /// anything that a crash could undo.
     fn send_durable(&mut self, to: StorageId, message: Message) {
-        if self.synced == self.issued {
+        if self.synced == self.issued || self.settings.has(Mutant::UnsyncedCountsTowardsW) {
             self.send(to, message);
         } else {
             let output = Output::Send { to, message };
