@@ -95,14 +95,12 @@ async fn fail_over(directory: &Path) -> Result<(), Box<dyn Error>> {
     let zone = |id: &str| {
         names
             .iter()
-            .find(|n| n.id == id)
+            .find(|n| n.name == id)
             .map_or("", |n| n.zone.as_deref().unwrap_or_default())
     };
     let lost = before[0].assignment.primary.clone().ok_or("no primary")?;
-    let victim = names
-        .iter()
-        .position(|n| n.id == lost)
-        .ok_or("an unknown primary")?;
+    let victim = (1..=ZONES.len()).position(|number| lost == format!("n{number}"));
+    let victim = victim.ok_or("an unknown primary")?;
     println!("partition 0 is in {}; its node is killed", zone(&lost));
     processes[victim].0.kill()?;
     let began = Instant::now();

@@ -14,6 +14,7 @@ mod event;
 mod faults;
 mod images;
 mod judge;
+mod limits;
 mod machine;
 mod mishaps;
 mod network;
@@ -37,7 +38,7 @@ mod wire;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tablestore_dataplane::PlaneEvent;
-use tablestore_placement::{PartitionId, StorageId};
+use tablestore_placement::StorageId;
 
 use self::active::ActiveRun;
 use self::agreed::Agreed;
@@ -347,32 +348,6 @@ impl World {
         self.create_tables();
         self.queue
             .push(self.now + LOOK_EVERY_US, ClusterEvent::Operator);
-    }
-
-    /// A replica says that it has stopped. That is right only of one whose rows or log were lost,
-    /// or that nobody counts on and whose process ended while a copy was switched in.
-    fn stopped(&mut self, life: Life, partition: PartitionId, why: &str) {
-        if self.shared.has(partition) {
-            return self.took("owner: stopped after faults in a row");
-        }
-        let storage = self.machines[life.slot].storage;
-        let assignment = self.agreement.map.assignment(partition);
-        let counts = assignment.is_some_and(|a| a.in_sync.contains(&storage));
-        let lost = self.machines[life.slot].lost_rows.contains(&partition);
-        if why.contains("what is between them is lost") && (lost || !counts) {
-            return self.took(if lost {
-                "lost rows were noticed"
-            } else {
-                "a copy was half switched in"
-            });
-        }
-        if why.contains("is damaged") && self.machines[life.slot].decay.is_some() {
-            return self.took("a damaged log was noticed");
-        }
-        let why = why.to_owned();
-        self.fail("Stopped", || {
-            format!("{life:?}: {partition} stopped: {why}")
-        });
     }
 
     pub(crate) fn fail(&mut self, rule: &str, what: impl FnOnce() -> String) {

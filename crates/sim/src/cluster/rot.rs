@@ -6,7 +6,7 @@ use tablestore_placement::PartitionId;
 use tablestore_store::testing::{Disk as _, SimDisk};
 
 use super::durable::LogEnds;
-use super::event::{ClusterEvent, Slot};
+use super::event::{ClusterEvent, Life, Slot};
 use super::{MS, World};
 use crate::agreement::FOLDER;
 
@@ -43,7 +43,11 @@ impl World {
         {
             // The front of a file is written in any case.
             let front = (*bytes).min(8 << 10);
-            let within = if whom / 64 % 2 == 0 { *bytes } else { front };
+            let within = if (whom / 64).is_multiple_of(2) {
+                *bytes
+            } else {
+                front
+            };
             let mut at = whom / 128;
             for _ in 0..BYTES {
                 folder.rot(name, at % within.max(1));
@@ -108,6 +112,32 @@ impl World {
             format!("n{slot} had entry {had} of {partition} on its disk and starts with {end:?}")
         });
         false
+    }
+
+    /// A replica says that it has stopped. That is right only of one whose rows or log were lost,
+    /// or that nobody counts on and whose process ended while a copy was switched in.
+    pub(super) fn stopped(&mut self, life: Life, partition: PartitionId, why: &str) {
+        if self.shared.has(partition) {
+            return self.took("owner: stopped after faults in a row");
+        }
+        let storage = self.machines[life.slot].storage;
+        let assignment = self.agreement.map.assignment(partition);
+        let counts = assignment.is_some_and(|a| a.in_sync.contains(&storage));
+        let lost = self.machines[life.slot].lost_rows.contains(&partition);
+        if why.contains("what is between them is lost") && (lost || !counts) {
+            return self.took(if lost {
+                "lost rows were noticed"
+            } else {
+                "a copy was half switched in"
+            });
+        }
+        if why.contains("is damaged") && self.machines[life.slot].decay.is_some() {
+            return self.took("a damaged log was noticed");
+        }
+        let why = why.to_owned();
+        self.fail("Stopped", || {
+            format!("{life:?}: {partition} stopped: {why}")
+        });
     }
 }
 
