@@ -21,6 +21,7 @@ impl fmt::Display for Proposal {
             Command::CreateTable { .. } => "create table",
             Command::DropTable { .. } => "drop table",
             Command::AlterTable { .. } => "alter table",
+            Command::FoundTable { .. } => "found table",
             Command::ProposeInSync { .. } => "propose in-sync set",
             Command::Change(_) => "change",
         })

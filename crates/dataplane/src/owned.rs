@@ -40,8 +40,9 @@ pub enum OwnedOrder {
         partition: PartitionId,
         /// The epoch of the office.
         epoch: Epoch,
-        /// Nobody has served the partition yet: make it if it is not there. Otherwise what is not
-        /// there is elsewhere, and it must not be opened.
+        /// The map does not say yet that the table is in the storage: make the partition if it is
+        /// not there, and open it when the map says so. Otherwise what is not there is elsewhere,
+        /// and it must not be opened.
         may_found: bool,
         /// The number of this opening.
         life: u64,
@@ -83,12 +84,17 @@ struct Held {
     epoch: Epoch,
     life: u64,
     state: State,
-    /// Nobody has served it, as far as this start knows, which has the office since the beginning.
-    is_new: bool,
     /// How often it has ended in a row.
     ends: u32,
     /// How often that was this node's or its storage's fault.
     faults: u32,
+}
+
+impl Held {
+    /// Whether it is not open, and waiting for it has been in vain for a while.
+    fn is_faulty(&self) -> bool {
+        self.faults >= FAULTS_MAX && !matches!(self.state, State::Open { .. })
+    }
 }
 
 /// All partitions whose offices this start has.
@@ -131,11 +137,10 @@ impl<E: Engine, W> Plane<E, W> {
             epoch,
             life,
             state: State::Opening,
-            is_new: epoch == Epoch(0).next(),
             ends: 0,
             faults: 0,
         };
-        let may_found = held.is_new;
+        let may_found = self.may_found(partition);
         self.owned.held.insert(partition, held);
         self.out.notices.push(Notice::Promoted { partition, epoch });
         self.out.owned.push(OwnedOrder::Open {
@@ -144,6 +149,12 @@ impl<E: Engine, W> Plane<E, W> {
             may_found,
             life,
         });
+    }
+
+    /// Whether nobody can have served a partition yet, as the map says.
+    fn may_found(&self, partition: PartitionId) -> bool {
+        let table = self.map.tables.get(&partition.table);
+        table.is_some_and(|table| table.founded.is_none())
     }
 
     /// Closes the partitions whose offices this start has no more.
@@ -193,7 +204,6 @@ impl<E: Engine, W> Plane<E, W> {
             return;
         };
         held.state = State::Open { since };
-        held.is_new = false;
         let epoch = held.epoch;
         let shown = ReplicaProgress {
             epoch,
@@ -227,6 +237,8 @@ impl<E: Engine, W> Plane<E, W> {
         let Some(why) = fault else { return };
         tracing::warn!(%partition, why, "a partition on shared storage is not open");
         if has_stopped {
+            // Whoever waits is told.
+            self.requests.retry_parked_of(partition);
             let shown = ReplicaProgress {
                 epoch,
                 stopped: Some(why.clone()),
@@ -250,9 +262,10 @@ impl<E: Engine, W> Plane<E, W> {
         let held = self.owned.held.iter();
         let rested: Vec<_> = held
             .filter(|(_, held)| due(held.state))
-            .map(|(partition, held)| (*partition, held.epoch, held.is_new))
+            .map(|(partition, held)| (*partition, held.epoch))
             .collect();
-        for (partition, epoch, may_found) in rested {
+        for (partition, epoch) in rested {
+            let may_found = self.may_found(partition);
             let life = self.owned.next_life();
             if let Some(held) = self.owned.held.get_mut(&partition) {
                 (held.life, held.state) = (life, State::Opening);

@@ -174,10 +174,12 @@ pub enum Failure {
     /// The disk is full.
     Full = 10,
     // 11 was "the node is going down", which no node ever said.
+    /// The owner of the partition cannot use the shared storage.
+    NoStorage = 12,
 }
 
 impl Failure {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::NotHere,
         Self::NotEnoughReplicas,
         Self::RequestMismatch,
@@ -187,6 +189,7 @@ impl Failure {
         Self::Deadline,
         Self::Unconfirmed,
         Self::Full,
+        Self::NoStorage,
     ];
 
     /// Its number on the wire.

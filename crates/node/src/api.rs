@@ -234,6 +234,8 @@ pub enum NotAppliedReason {
     Busy,
     /// The partition's replica here has stopped after a fault.
     ReplicaStopped,
+    /// The owner of the partition cannot use the shared storage.
+    NoStorage,
 }
 
 /// Why a request failed. Each variant says whether state may have changed.

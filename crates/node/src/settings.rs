@@ -9,6 +9,9 @@ use std::time::Duration;
 
 /// Requests that may wait for a failover on one node; above it they are refused at once.
 pub const WAITING_MAX: usize = tablestore_dataplane::settings::WAITING_MAX;
+/// How long writes to a partition on shared storage are gathered before they are flushed together:
+/// on local disks a flush takes about this long.
+pub const SHARED_FLUSH: Duration = Duration::from_millis(1);
 /// How often the controller asks every node for a sign of work.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_millis(100);
 /// A replica missing for longer than this is replaced on another node.
@@ -45,6 +48,8 @@ pub struct NodeSettings {
     /// Where the rows of tables of the strategy `partition` are: a directory that all members see.
     /// Without it the node has no part in such tables.
     pub shared_dir: Option<PathBuf>,
+    /// See [`SHARED_FLUSH`].
+    pub shared_flush: Duration,
     /// Address of the HTTP surface.
     pub listen: SocketAddr,
     /// Address for the other nodes.
@@ -134,6 +139,7 @@ impl NodeSettings {
             name: name.to_owned(),
             data_dir,
             shared_dir: None,
+            shared_flush: SHARED_FLUSH,
             listen,
             peer_listen,
             join: Vec::new(),

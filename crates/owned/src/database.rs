@@ -9,7 +9,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use slatedb::config::{CompactorOptions, GarbageCollectorOptions};
+use slatedb::config::{
+    CompactorOptions, GarbageCollectorDirectoryOptions, GarbageCollectorOptions,
+    GarbageCollectorScheduleOptions,
+};
 use slatedb::manifest::VersionedManifest;
 use slatedb::{Db, Settings};
 
@@ -19,7 +22,7 @@ use crate::settings::OwnedSettings;
 use crate::storage::Storage;
 
 /// How many full tables of recent writes a read looks into at most, before writes wait.
-const RECENT_TABLES_MAX: usize = 16;
+const RECENT_TABLES_MAX: usize = 64;
 /// How long an opener waits for what the storage says of the database.
 const READ_FOR: Duration = Duration::from_secs(30);
 /// How long an opener tries to claim its epoch.
@@ -58,6 +61,10 @@ pub(crate) async fn open(
 
 fn of_database(settings: &OwnedSettings) -> Settings {
     let retries = Some(settings.storage_retries_max);
+    let collected = Some(GarbageCollectorDirectoryOptions {
+        interval: Some(settings.collect_every),
+        ..GarbageCollectorDirectoryOptions::default()
+    });
     Settings {
         // Groups are flushed by whoever made them; a ticker would only make objects in between.
         flush_interval: None,
@@ -68,10 +75,18 @@ fn of_database(settings: &OwnedSettings) -> Settings {
         l0_max_ssts: RECENT_TABLES_MAX,
         l0_max_ssts_per_key: RECENT_TABLES_MAX,
         compactor_options: Some(CompactorOptions {
+            poll_interval: settings.merge_every,
             object_store_max_retries: retries,
             ..CompactorOptions::default()
         }),
         garbage_collector_options: Some(GarbageCollectorOptions {
+            manifest_options: collected,
+            wal_options: collected,
+            compacted_options: collected,
+            compactions_options: collected,
+            detach_options: Some(GarbageCollectorScheduleOptions {
+                interval: Some(settings.collect_every),
+            }),
             wal_fence_options: None,
             object_store_max_retries: retries,
             ..GarbageCollectorOptions::default()

@@ -1,6 +1,7 @@
 //! What can go wrong with an owned partition, and what the caller should do about it. Knows
 //! nothing of answers to clients.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +18,16 @@ use crate::settings::SettingsError;
 #[non_exhaustive]
 pub enum StorageError {
     /// The directory cannot be used; nothing was changed.
-    #[error("cannot use the shared directory {}", path.display())]
+    #[error(
+        "cannot use {}, which must be a directory that is there, that this process may write, \
+         and that all nodes share",
+        path.display()
+    )]
     Directory {
         /// Which one.
         path: PathBuf,
         /// What was said.
-        source: Arc<object_store::Error>,
+        source: Arc<io::Error>,
     },
     /// The storage did not answer in time; nothing was changed.
     #[error("the storage has not answered within {within:?}")]
@@ -50,6 +55,12 @@ pub enum StorageError {
          the members do not share one directory"
     )]
     Unmarked,
+    /// The storage is not the one in which the table is; nothing was changed.
+    #[error(
+        "the storage is another one than that of the table: \
+         the members do not share one directory"
+    )]
+    OtherStorage,
     /// The database holds what this version does not understand.
     #[error("the database of the partition is damaged: {what}")]
     Damaged {

@@ -1,5 +1,5 @@
-//! What a storage says of itself: whose cluster's it is, and which partitions it has. Knows nothing
-//! of what is in them.
+//! What a storage says of itself: whose cluster's it is, which of all storages it is, and which
+//! partitions it has. Knows nothing of what is in them.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,6 +15,8 @@ use crate::storage::Storage;
 
 /// The object that names the cluster.
 const MARK: &str = "cluster-id";
+/// The object with the number of the storage.
+const NUMBER: &str = "storage-number";
 /// How long one answer of the storage is waited for.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
@@ -25,15 +27,8 @@ impl Storage {
     /// # Errors
     /// If it is another cluster's, has no mark though it must, or fails.
     pub async fn belongs_to(&self, cluster: &str, may_mark: bool) -> Result<(), StorageError> {
-        let found = match self.mark().await? {
-            Some(found) => found,
-            None if !may_mark => return Err(StorageError::Unmarked),
-            None => {
-                self.make_mark(cluster).await?;
-                // Whoever was first has made it.
-                self.mark().await?.ok_or(StorageError::Unmarked)?
-            }
-        };
+        let new = may_mark.then_some(cluster);
+        let found = self.mark(MARK, new).await?.ok_or(StorageError::Unmarked)?;
         if found == cluster {
             return Ok(());
         }
@@ -43,8 +38,35 @@ impl Storage {
         })
     }
 
-    async fn mark(&self) -> Result<Option<String>, StorageError> {
-        let read = async { self.objects.get(&Path::from(MARK)).await?.bytes().await };
+    /// The number that tells this storage from all others; it is made of `new` if there is none.
+    ///
+    /// # Errors
+    /// If the storage fails, or bears what is no number.
+    pub async fn number(&self, new: Option<u64>) -> Result<Option<u64>, StorageError> {
+        let new = new.map(|number| format!("{number:016x}"));
+        let Some(text) = self.mark(NUMBER, new.as_deref()).await? else {
+            return Ok(None);
+        };
+        let number = u64::from_str_radix(&text, 16);
+        number.map(Some).map_err(|_| StorageError::Damaged {
+            what: format!("its {NUMBER} is {text:?}"),
+        })
+    }
+
+    /// What a mark says, which is made if there is none and `new` is given.
+    async fn mark(&self, name: &str, new: Option<&str>) -> Result<Option<String>, StorageError> {
+        match (self.read_mark(name).await?, new) {
+            (None, Some(new)) => {
+                self.make_mark(name, new).await?;
+                // Whoever was first has made it.
+                self.read_mark(name).await
+            }
+            (found, _) => Ok(found),
+        }
+    }
+
+    async fn read_mark(&self, name: &str) -> Result<Option<String>, StorageError> {
+        let read = async { self.objects.get(&Path::from(name)).await?.bytes().await };
         match in_time(read).await {
             Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).trim().to_owned())),
             Err(error) if is_absent(&error) => Ok(None),
@@ -52,10 +74,10 @@ impl Storage {
         }
     }
 
-    async fn make_mark(&self, cluster: &str) -> Result<(), StorageError> {
+    async fn make_mark(&self, name: &str, text: &str) -> Result<(), StorageError> {
         let only_new = PutOptions::from(PutMode::Create);
-        let payload = PutPayload::from(cluster.as_bytes().to_vec());
-        let place = Path::from(MARK);
+        let payload = PutPayload::from(text.as_bytes().to_vec());
+        let place = Path::from(name);
         let made = in_time(self.objects.put_opts(&place, payload, only_new)).await;
         match made {
             Err(StorageError::Object(error)) if is_there(&error) => Ok(()),

@@ -13,7 +13,7 @@ use crate::owned::Owned;
 use crate::remembering::Remembering;
 use crate::settings::OwnedSettings;
 use crate::storage::Storage;
-use crate::writer::Writer;
+use crate::writer::{Tables, Writer};
 
 impl Owned {
     /// Opens the partition that lies under `prefix`, and makes it if it is not there and the
@@ -87,6 +87,7 @@ impl Owned {
             settings,
             commands: received,
             ended,
+            tables: Tables::default(),
         };
         tokio::spawn(writer.run());
         Ok(Self {

@@ -21,9 +21,17 @@ const REMEMBERED_MIN: usize = 10_000;
 const UNFLUSHED_BYTES_MAX: usize = 32 << 20;
 /// A table is written when so much has come together; what a successor reads again is less.
 const TABLE_BYTES: usize = 8 << 20;
+/// A table is also written when so many flushes have come together: a successor reads the object
+/// of each again, which takes most of the time in which nobody serves the partition.
+const LOG_OBJECTS_MAX: u64 = 64;
 /// An owner that writes nothing notices within this time that it was deposed. Nothing that must be
 /// true rests on it; each look is a request to the storage.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the database looks whether tables are to be merged; that often it can make room for
+/// new ones.
+const MERGE_EVERY: Duration = Duration::from_secs(1);
+/// How often the database deletes objects that are not used any more.
+const COLLECT_EVERY: Duration = Duration::from_secs(600);
 /// About half a minute: retries wait at most a second.
 const STORAGE_RETRIES_MAX: u32 = 30;
 
@@ -49,8 +57,14 @@ pub struct OwnedSettings {
     pub unflushed_bytes_max: usize,
     /// How large the tables are that the database makes of its log.
     pub table_bytes: usize,
+    /// How many objects of the log a successor has to read again, about.
+    pub log_objects_max: u64,
     /// How often an owner that writes nothing looks whether it was deposed.
     pub look_every: Duration,
+    /// How often the database looks whether tables are to be merged.
+    pub merge_every: Duration,
+    /// How often the database looks for objects that are not used any more.
+    pub collect_every: Duration,
     /// How often an operation on the storage is tried again before the owner gives up.
     pub storage_retries_max: u32,
 }
@@ -67,7 +81,10 @@ impl Default for OwnedSettings {
             remembered_min: REMEMBERED_MIN,
             unflushed_bytes_max: UNFLUSHED_BYTES_MAX,
             table_bytes: TABLE_BYTES,
+            log_objects_max: LOG_OBJECTS_MAX,
             look_every: LOOK_EVERY,
+            merge_every: MERGE_EVERY,
+            collect_every: COLLECT_EVERY,
             storage_retries_max: STORAGE_RETRIES_MAX,
         }
     }
@@ -88,9 +105,17 @@ impl OwnedSettings {
         if let Some((setting, _)) = limits.iter().find(|(_, limit)| *limit == 0) {
             return Err(SettingsError::Zero { setting });
         }
-        if self.look_every.is_zero() {
+        let pauses = [
+            ("look_every", self.look_every),
+            ("merge_every", self.merge_every),
+            ("collect_every", self.collect_every),
+        ];
+        if let Some((setting, _)) = pauses.iter().find(|(_, pause)| pause.is_zero()) {
+            return Err(SettingsError::Zero { setting });
+        }
+        if self.log_objects_max == 0 {
             return Err(SettingsError::Zero {
-                setting: "look_every",
+                setting: "log_objects_max",
             });
         }
         if self.unflushed_bytes_max < self.table_bytes {

@@ -2,15 +2,16 @@
 //! Knows nothing of partitions.
 
 use std::fmt;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use slatedb::db_cache::DbCache;
 use slatedb::db_cache::moka::{MokaCache, MokaCacheOptions};
 use slatedb::object_store::ObjectStore;
-use slatedb::object_store::local::LocalFileSystem;
 
 use crate::error::StorageError;
+use crate::rooted::Rooted;
 
 /// Blocks of all partitions of a process together.
 const CACHE_BYTES: u64 = 64 << 20;
@@ -20,22 +21,35 @@ const CACHE_BYTES: u64 = 64 << 20;
 pub struct Storage {
     pub(crate) objects: Arc<dyn ObjectStore>,
     pub(crate) cache: Arc<dyn DbCache>,
+    /// Where it is, if it is a directory.
+    path: Option<PathBuf>,
 }
 
 impl Storage {
-    /// A directory that is there and that all members see. Files and their directories are synced
-    /// before a write counts as done: the storage does not do so by itself.
+    /// A directory that is there, can be written and that all members see. Used only as long as it
+    /// is there; then it must be [looked at anew](Self::anew).
     ///
     /// # Errors
-    /// If there is no such directory.
+    /// If there is no such directory, or it cannot be written.
     pub fn directory(path: &Path) -> Result<Self, StorageError> {
-        let files = LocalFileSystem::new_with_prefix(path)
-            .map_err(|source| StorageError::Directory {
-                path: path.to_owned(),
-                source: Arc::new(source),
-            })?
-            .with_fsync(true);
-        Ok(Self::of(Arc::new(files)))
+        let files = Rooted::at(path).map_err(|source| unusable(path, source))?;
+        Rooted::can_be_written(path).map_err(|source| unusable(path, source))?;
+        let mut storage = Self::of(Arc::new(files));
+        storage.path = Some(path.to_owned());
+        Ok(storage)
+    }
+
+    /// The same with the directory that is at its path now, of which nothing is known yet.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn anew(&self) -> Result<Self, StorageError> {
+        let mut storage = self.clone();
+        if let Some(path) = &self.path {
+            let files = Rooted::at(path).map_err(|source| unusable(path, source))?;
+            storage.objects = Arc::new(files);
+        }
+        Ok(storage)
     }
 
     /// Any storage that creates an object only where there is none, and is durable once it says so.
@@ -48,7 +62,15 @@ impl Storage {
         Self {
             objects,
             cache: Arc::new(MokaCache::new_with_opts(options)),
+            path: None,
         }
+    }
+}
+
+fn unusable(path: &Path, source: io::Error) -> StorageError {
+    StorageError::Directory {
+        path: path.to_owned(),
+        source: Arc::new(source),
     }
 }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod gate;
+mod idle;
 mod owners;
 mod rows;
 

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use slatedb::config::{FlushOptions, FlushType};
 use slatedb::{Db, DbStatus};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use crate::error::{Ended, WriteError};
 use crate::group;
@@ -27,6 +29,42 @@ pub(crate) struct Writer {
     pub(crate) settings: OwnedSettings,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) ended: watch::Sender<Option<Ended>>,
+    pub(crate) tables: Tables,
+}
+
+/// Tables that are written of the log, besides those that the database writes when they are full:
+/// by itself it lets a successor read thousands of objects again.
+#[derive(Default)]
+pub(crate) struct Tables {
+    /// Objects of the log since the last one was begun.
+    objects: u64,
+    /// The last one.
+    begun: Option<JoinHandle<()>>,
+}
+
+impl Tables {
+    /// An object of the log is there. One table is written at a time; writes go on meanwhile.
+    fn log_grew(&mut self, db: &Db, objects_max: u64) {
+        self.objects += 1;
+        let is_busy = self
+            .begun
+            .as_ref()
+            .is_some_and(|begun| !begun.is_finished());
+        if self.objects < objects_max || is_busy {
+            return;
+        }
+        self.objects = 0;
+        let db = db.clone();
+        self.begun = Some(tokio::spawn(async move {
+            let options = FlushOptions {
+                flush_type: FlushType::MemTable,
+            };
+            if let Err(error) = Box::pin(db.flush_with_options(options)).await {
+                // The database ends by itself if that is of importance.
+                tracing::debug!(%error, "a table of a partition was not written");
+            }
+        }));
+    }
 }
 
 /// Writes that go together.
@@ -96,6 +134,7 @@ impl Writer {
                 return Err(ended);
             }
         };
+        let wrote = staged.batch.is_some();
         if let Some(batch) = staged.batch
             && let Err(error) = self.make_durable(batch).await
         {
@@ -103,6 +142,10 @@ impl Writer {
             self.ended.send_replace(Some(ended.clone()));
             refuse(writes, &WriteError::OutcomeUnknown(ended.clone()));
             return Err(ended);
+        }
+        if wrote {
+            self.tables
+                .log_grew(&self.db, self.settings.log_objects_max);
         }
         for ((_, answer), result) in writes.into_iter().zip(staged.answers) {
             // Whoever does not wait any more asks again with the same id.

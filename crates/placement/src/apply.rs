@@ -65,6 +65,11 @@ impl ClusterMap {
                 leaving,
                 at_ms,
             } => self.apply_alter_table(name, *alteration, leaving, *at_ms),
+            Command::FoundTable {
+                table,
+                storage,
+                at_ms,
+            } => self.apply_found_table(*table, *storage, *at_ms),
         }
     }
 

@@ -72,6 +72,16 @@ pub enum Command {
         /// Wall-clock milliseconds, stamped by the proposer.
         at_ms: u64,
     },
+    /// All partitions of a table are in its shared storage, which bears this number. The first
+    /// one stays.
+    FoundTable {
+        /// Which one.
+        table: TableId,
+        /// The number.
+        storage: u64,
+        /// Wall-clock milliseconds, stamped by the proposer.
+        at_ms: u64,
+    },
 }
 
 /// What of a table's definition is to become different; the rest stays.

@@ -167,6 +167,10 @@ pub struct Table {
     pub definition: TableDefinition,
     /// The assignment of each partition, by partition number.
     pub partitions: Vec<Assignment>,
+    /// The number that the shared storage of its rows bears, once all its partitions are there:
+    /// from then on one that is not there is lost, or the storage is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub founded: Option<u64>,
 }
 
 /// What a table is.

@@ -95,6 +95,7 @@ fn table(id: u32, (key, sort): (KeyType, Option<KeyType>), layout: Layout) -> Ta
             layout,
         },
         partitions: vec![assignment(), Assignment::default()],
+        founded: None,
     }
 }
 

@@ -5,7 +5,7 @@ use tablestore_placement::PartitionId;
 use tablestore_store::Engine;
 use tablestore_store::engine::Scan;
 
-use super::{OwnedOrder, State};
+use super::{Held, OwnedOrder, State};
 use crate::mutant::Mutant;
 use crate::plane::Plane;
 use crate::request::{Answer, Failure, Operation, Reply, Request, Stage};
@@ -74,8 +74,11 @@ impl<E: Engine, W> Plane<E, W> {
         let Some(ask) = OwnedAsk::of(&request.operation, self.settings.page_bytes_max) else {
             return self.fail(ticket, Failure::Stopped);
         };
-        let open = self.owned.held.get(&partition);
-        let open = open.filter(|held| matches!(held.state, State::Open { .. }));
+        let held = self.owned.held.get(&partition);
+        if held.is_some_and(Held::is_faulty) {
+            return self.fail(ticket, Failure::NoStorage);
+        }
+        let open = held.filter(|held| matches!(held.state, State::Open { .. }));
         let Some(life) = open.map(|held| held.life) else {
             return self.requests.enter(ticket, Stage::Parked);
         };

@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tablestore_placement::testing::{cluster, create_table, definition};
 use tablestore_placement::{
-    ClusterMap, Incarnation, Office, PARTITION, PartitionId, StorageId, TableDefinition, TableId,
+    ClusterMap, Command, Incarnation, Office, PARTITION, PartitionId, StorageId, TableDefinition,
+    TableId,
 };
 use tablestore_store::MemoryEngine;
 
@@ -67,6 +68,18 @@ impl Bench {
             assignment.in_sync = vec![office.member];
         }
         self.map.version = self.map.version.next();
+        self.tell(PlaneEvent::Map(Arc::new(self.map.clone())));
+    }
+
+    /// The table is in the shared storage.
+    fn found(&mut self) {
+        let table = AT.table;
+        let command = Command::FoundTable {
+            table,
+            storage: 7,
+            at_ms: 0,
+        };
+        self.map.apply(&command).unwrap();
         self.tell(PlaneEvent::Map(Arc::new(self.map.clone())));
     }
 
@@ -287,14 +300,18 @@ fn only_a_partition_that_nobody_has_served_may_be_founded() {
     let (first, may_found) = bench.opening_and_may_found();
     assert!(may_found);
     end(&mut bench, first);
-    let (second, may_found) = bench.opening_and_may_found();
-    assert!(may_found, "it was never open");
-    bench.tell(PlaneEvent::OwnedOpened {
-        partition: AT,
-        life: second,
-    });
-    end(&mut bench, second);
-    assert!(!bench.opening_and_may_found().1, "it has been open");
+    assert!(bench.opening_and_may_found().1, "it was never open");
+    bench.give_to(OTHER);
+    bench.orders();
+    bench.give_to(ME);
+    let (third, may_found) = bench.opening_and_may_found();
+    assert!(may_found, "nor had the other one it open");
+    bench.found();
+    end(&mut bench, third);
+    assert!(
+        !bench.opening_and_may_found().1,
+        "the table is in the storage"
+    );
     bench.give_to(OTHER);
     bench.orders();
     bench.give_to(ME);

@@ -118,6 +118,12 @@ fn merge(arguments: StartArguments, mut config: Config) -> Result<NodeSettings, 
             seconds,
         ),
         (
+            &mut settings.shared_flush,
+            arguments.shared_flush_ms,
+            "shared-flush-ms",
+            Duration::from_millis,
+        ),
+        (
             &mut settings.heartbeat_every,
             arguments.heartbeat_ms,
             "heartbeat-ms",

@@ -50,6 +50,15 @@ pub(crate) struct StartArguments {
         value_name = "DIR"
     )]
     pub(super) shared_dir: Option<PathBuf>,
+    /// Milliseconds for which writes are gathered into one flush to the shared directory
+    /// [default: 1]
+    #[arg(
+        long,
+        env = "TABLESTORE_SHARED_FLUSH_MS",
+        hide_env_values = true,
+        value_name = "MS"
+    )]
+    pub(super) shared_flush_ms: Option<u64>,
     /// Address for clients [default: 127.0.0.1:7001]
     #[arg(
         long,

@@ -11,18 +11,22 @@ use std::time::Duration;
 
 use tablestore_consensus::Consensus;
 use tablestore_dataplane::{Answer, Failure, OwnedAsk, OwnedOrder, PlaneEvent};
-use tablestore_owned::{Begun, Ended, OpenError, Owned, ReadError, Write, WriteError, Written};
-use tablestore_placement::{ClusterMap, Epoch, Office, PartitionId};
+use tablestore_owned::{Begun, Owned, ReadError, Write, WriteError, Written};
+use tablestore_placement::{Epoch, Office, PartitionId};
 use tablestore_replication::RequestId;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::event::{DataEvent, EventSender, Waiter};
+use super::opening::{self, Opening, holds};
 use super::shared::SharedStorage;
 
 /// Threads that open partitions, carry out their writes and read their rows.
 const THREADS: usize = 2;
+/// Partitions that are opened at once. An opening takes mostly processor time: were all of a dead
+/// owner opened at once, all would be served as late as the last.
+const OPENINGS_MAX: usize = 8;
 /// Reads under way in one partition; more are refused.
 const READS_MAX: usize = 1_024;
 /// How long a strong read waits for the map before it asks the storage instead.
@@ -55,6 +59,7 @@ pub(crate) struct OwnedHost {
     sender: EventSender,
     /// Openings that were asked for, with what came of them.
     openings: BTreeMap<PartitionId, (u64, Option<Open>)>,
+    turns: Arc<Semaphore>,
     tasks: Handle,
     /// The threads end when this is dropped.
     _ends: oneshot::Sender<()>,
@@ -83,6 +88,7 @@ impl OwnedHost {
             consensus,
             sender,
             openings: BTreeMap::new(),
+            turns: Arc::new(Semaphore::new(OPENINGS_MAX)),
             tasks,
             _ends: ends,
         })
@@ -115,11 +121,16 @@ impl OwnedHost {
     fn open(&mut self, office: (PartitionId, Epoch), may_found: bool, life: u64) {
         let (partition, epoch) = office;
         self.openings.insert(partition, (life, None));
-        let (me, consensus) = (self.me, self.consensus.clone());
-        let (storage, sender) = (self.storage.clone(), self.sender.clone());
+        let opening = self.storage.clone().map(|storage| Opening {
+            storage,
+            consensus: self.consensus.clone(),
+            office: (self.me, partition, epoch),
+            turns: Arc::clone(&self.turns),
+        });
+        let sender = self.sender.clone();
         self.tasks.spawn(async move {
-            let opened = match &storage {
-                Some(storage) => open(storage, &consensus, me, office, may_found).await,
+            let opened = match &opening {
+                Some(opening) => opening.open(may_found).await,
                 None => Err(Some(NO_DIRECTORY.to_owned())),
             };
             match opened {
@@ -136,7 +147,7 @@ impl OwnedHost {
                         open,
                     };
                     sender.send(DataEvent::Owned(opened)).await;
-                    let fault = fault_of_end(&ended.await);
+                    let fault = opening::fault_of_end(&ended.await);
                     sender.tell(ended_event(partition, life, fault)).await;
                 }
                 Err(fault) => sender.tell(ended_event(partition, life, fault)).await,
@@ -229,42 +240,8 @@ fn ended_event(partition: PartitionId, life: u64, fault: Option<String>) -> Plan
     }
 }
 
-fn holds(map: &ClusterMap, (me, partition, epoch): (Office, PartitionId, Epoch)) -> bool {
-    let assignment = map.assignment(partition);
-    assignment.is_some_and(|a| a.primary == Some(me) && a.epoch == epoch)
-}
-
-/// Opens a partition if the map says anew that the office stands; otherwise says what is wrong, if
-/// it is with the node or its storage.
-async fn open(
-    storage: &SharedStorage,
-    consensus: &Consensus,
-    me: Office,
-    (partition, epoch): (PartitionId, Epoch),
-    may_found: bool,
-) -> Result<Owned, Option<String>> {
-    let office = (me, partition, epoch);
-    let confirm = || async {
-        let map = consensus.read_index().await;
-        map.is_ok_and(|map| holds(&map, office))
-    };
-    let map = consensus.map();
-    let opened = storage.open(map.cluster, partition, may_found, confirm);
-    opened.await.map_err(|error| match error {
-        OpenError::NotConfirmed | OpenError::Fenced => None,
-        error => Some(told(&error)),
-    })
-}
-
-fn fault_of_end(ended: &Ended) -> Option<String> {
-    match ended {
-        Ended::Failed(error) => Some(told(error)),
-        _ => None,
-    }
-}
-
 /// An error with its causes.
-fn told(error: &dyn Error) -> String {
+pub(super) fn told(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

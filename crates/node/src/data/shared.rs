@@ -2,13 +2,18 @@
 //! of tables that were dropped. Knows nothing of what is in a partition.
 
 use std::path::Path;
+use std::time::Duration;
 
 use tablestore_owned::{OpenError, Owned, OwnedSettings, Storage, StorageError};
 use tablestore_placement::{ClusterId, ClusterMap, PartitionId, Table, TableId};
 
 /// The storage of one cluster; cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct SharedStorage(Storage);
+pub(crate) struct SharedStorage {
+    storage: Storage,
+    /// How long writes are gathered before they are flushed together.
+    gather_for: Duration,
+}
 
 fn tables(cluster: ClusterId) -> String {
     format!("{cluster}/tables")
@@ -24,30 +29,51 @@ impl SharedStorage {
     ///
     /// # Errors
     /// If it cannot be used.
-    pub(crate) fn directory(path: &Path) -> Result<Self, StorageError> {
-        Storage::directory(path).map(Self)
+    pub(crate) fn directory(path: &Path, gather_for: Duration) -> Result<Self, StorageError> {
+        let storage = Storage::directory(path)?;
+        Ok(Self {
+            storage,
+            gather_for,
+        })
     }
 
-    /// Opens a partition; makes it only if `may_found`.
+    /// The number that tells this storage from all others.
     ///
     /// # Errors
-    /// If the storage is not the cluster's, or the partition cannot be opened.
+    /// If the storage fails.
+    pub(crate) async fn number(&self) -> Result<Option<u64>, StorageError> {
+        self.storage.anew()?.number(None).await
+    }
+
+    /// Opens a partition of a table that is in the storage with this number; makes it, if it is
+    /// not there, only of a table that is in none yet.
+    ///
+    /// # Errors
+    /// If the storage is another one, or the partition cannot be opened.
     pub(crate) async fn open<F>(
         &self,
         cluster: ClusterId,
         partition: PartitionId,
-        may_found: bool,
+        founded: Option<u64>,
         confirm: impl FnOnce() -> F,
     ) -> Result<Owned, OpenError>
     where
         F: Future<Output = bool>,
     {
-        self.0.belongs_to(&cluster.to_string(), may_found).await?;
+        let may_found = founded.is_none();
+        // The marks are those of the directory that is used from here on.
+        let storage = self.storage.anew()?;
+        storage.belongs_to(&cluster.to_string(), may_found).await?;
+        let number = storage.number(may_found.then(rand::random)).await?;
+        if !may_found && number != founded {
+            return Err(StorageError::OtherStorage.into());
+        }
         let settings = OwnedSettings {
             may_found,
+            gather_for: self.gather_for,
             ..OwnedSettings::default()
         };
-        Owned::open(&self.0, &prefix(cluster, partition), settings, confirm).await
+        Owned::open(&storage, &prefix(cluster, partition), settings, confirm).await
     }
 
     /// The first partition of a table, from this number on, that is not here: its owner has not
@@ -61,9 +87,13 @@ impl SharedStorage {
         table: &Table,
         from: u32,
     ) -> Result<Option<PartitionId>, OpenError> {
+        let storage = self.storage.anew()?;
         for number in from..table.definition.partitions {
             let partition = PartitionId::new(table.id, number);
-            if !self.0.has_database(&prefix(map.cluster, partition)).await? {
+            if !storage
+                .has_database(&prefix(map.cluster, partition))
+                .await?
+            {
                 return Ok(Some(partition));
             }
         }
@@ -77,10 +107,11 @@ impl SharedStorage {
     /// If the storage fails; what is left is deleted by the next call.
     pub(crate) async fn clear(&self, map: &ClusterMap) -> Result<(), StorageError> {
         let tables = tables(map.cluster);
-        for name in self.0.names_under(&tables).await? {
+        let storage = self.storage.anew()?;
+        for name in storage.names_under(&tables).await? {
             let Ok(number) = name.parse() else { continue };
             if number < map.next_table && !map.tables.contains_key(&TableId(number)) {
-                self.0.delete(&format!("{tables}/{name}")).await?;
+                storage.delete(&format!("{tables}/{name}")).await?;
             }
         }
         Ok(())

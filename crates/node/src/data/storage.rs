@@ -52,6 +52,18 @@ pub enum StorageError {
     Recover(#[from] RecoverError),
 }
 
+/// Looks at the directory that all members share, if this node is given one.
+///
+/// # Errors
+/// If it cannot be used.
+pub(crate) fn open_shared(settings: &NodeSettings) -> Result<Option<SharedStorage>, StorageError> {
+    let Some(path) = &settings.shared_dir else {
+        return Ok(None);
+    };
+    let shared = SharedStorage::directory(path, settings.shared_flush)?;
+    Ok(Some(shared))
+}
+
 /// Opens journal and rows. Blocks; runs before the threads start.
 ///
 /// # Errors
@@ -59,9 +71,8 @@ pub enum StorageError {
 pub(crate) fn open_storage(
     directory: &DataDirectory,
     settings: &NodeSettings,
+    shared: Option<SharedStorage>,
 ) -> Result<Storage, StorageError> {
-    let shared = settings.shared_dir.as_deref().map(SharedStorage::directory);
-    let shared = shared.transpose()?;
     let journal = JournalSettings {
         segment_bytes: settings.segment_bytes,
         segments_max: settings.segments_max,

@@ -215,6 +215,9 @@ fn kind(value: &Value) -> &'static str {
 /// A table as clients see it.
 pub(crate) fn show(table: &Table) -> TableView {
     let definition = &table.definition;
+    // What costs requests while nothing is written is set the same on all nodes.
+    let of_one = || tablestore_owned::OwnedSettings::default().requests_per_idle_day();
+    let idle = (!definition.data_path().has_copies()).then(of_one);
     TableView {
         name: table.name.clone(),
         id: table.id.0,
@@ -229,6 +232,8 @@ pub(crate) fn show(table: &Table) -> TableView {
             Layout::Column => "column",
         }
         .to_owned(),
+        requests_per_idle_day: idle.map(|one| one * u64::from(definition.partitions)),
+        requests_per_idle_day_of_partition: idle,
         more: contract::Document::new(),
     }
 }

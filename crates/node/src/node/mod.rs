@@ -354,6 +354,7 @@ fn error_of(failure: Failure, partition: PartitionId) -> RequestError {
         Failure::Unknown => RequestError::OutcomeUnknown { partition },
         Failure::Busy => not_applied(NotAppliedReason::Busy),
         Failure::Stopped => not_applied(NotAppliedReason::ReplicaStopped),
+        Failure::NoStorage => not_applied(NotAppliedReason::NoStorage),
         Failure::Deadline => not_applied(NotAppliedReason::Deadline),
         Failure::Full => RequestError::StorageFull,
     }

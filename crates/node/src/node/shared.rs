@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
-use tablestore_placement::{ClusterMap, PartitionId, Table};
-use tokio::time::{Instant, sleep, timeout_at};
+use tablestore_placement::{ClusterMap, Table};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Node;
 use crate::api::RequestError;
 use crate::data::SharedStorage;
 
-/// Pause before the storage is looked at again.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How long it may take to find out why a table was not made in time.
+const LOOKS_FOR: Duration = Duration::from_millis(500);
+/// Why a table that is there is not acknowledged.
+const OTHER_DIRECTORY: &str = "the table is in another directory than the shared-dir of this \
+                               node; give all nodes the same";
 /// How long owners may take to let go of a table that was dropped.
 const CLEARED_AFTER: Duration = Duration::from_secs(5);
 /// How long the map may take to be confirmed before what is left is deleted.
@@ -28,8 +31,8 @@ impl Node {
         })
     }
 
-    /// Waits until every partition of a table can be seen in the storage of this node: from then
-    /// on no owner is needed to find it.
+    /// Waits until the map says that every partition of a table is in the storage of this node:
+    /// from then on no owner is needed to find it, and none makes it anew.
     pub(super) async fn founded(
         &self,
         map: &ClusterMap,
@@ -37,27 +40,40 @@ impl Node {
         deadline: Instant,
     ) -> Result<(), RequestError> {
         let storage = self.has_shared_dir(&table.definition.strategy)?;
-        let mut lacking = PartitionId::new(table.id, 0);
-        let all = async {
-            loop {
-                match storage.lacks(map, table, lacking.partition).await {
-                    Ok(None) => return,
-                    Ok(Some(partition)) => lacking = partition,
-                    Err(error) => tracing::warn!(%error, "the shared storage cannot be read"),
-                }
-                sleep(LOOK_EVERY).await;
-            }
+        let mut maps = self.shared.consensus.watch_map();
+        let in_storage = |map: &ClusterMap| match map.tables.get(&table.id) {
+            Some(table) => table.founded,
+            None => None,
         };
-        if timeout_at(deadline, all).await.is_ok() {
-            return Ok(());
+        let is_decided =
+            |map: &ClusterMap| in_storage(map).is_some() || !map.tables.contains_key(&table.id);
+        let decided = async {
+            let map = maps.wait_for(|map| is_decided(map)).await;
+            map.map_or(None, |map| in_storage(&map))
+        };
+        if let Ok(founded) = timeout_at(deadline, decided).await {
+            return match storage.number().await {
+                Ok(found) if founded.is_some() && found == founded => Ok(()),
+                Ok(_) if founded.is_some() => Err(RequestError::Conflict {
+                    reason: OTHER_DIRECTORY.to_owned(),
+                }),
+                _ => Err(RequestError::OutcomeUnknown { partition: None }),
+            };
         }
+        let lacking = timeout(LOOKS_FOR, storage.lacks(map, table, 0)).await;
+        let partition = match lacking {
+            Ok(Ok(lacking)) => lacking,
+            Ok(Err(_)) | Err(_) => None,
+        };
         let table = &table.name;
-        tracing::warn!(
-            table, partition = %lacking,
-            "a partition is not in the shared-dir of this node: its owner has not opened it, or \
-             has another directory"
-        );
-        let partition = Some(lacking);
+        match partition {
+            Some(partition) => tracing::warn!(
+                table, %partition,
+                "a partition is not in the shared-dir of this node: its owner has not opened it, \
+                 or has another directory"
+            ),
+            None => tracing::warn!(table, "the map does not have it yet that a table was made"),
+        }
         Err(RequestError::OutcomeUnknown { partition })
     }
 

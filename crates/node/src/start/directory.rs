@@ -90,6 +90,8 @@ pub(super) struct Opened {
 
 /// Opens the directory and everything in it, as it is.
 pub(super) fn open(settings: &NodeSettings, runtime: &Runtime) -> Result<Opened, OpenError> {
+    // First, so that a start that is refused leaves no directory behind.
+    let shared = data::open_shared(settings)?;
     let directory = DataDirectory::open(
         &settings.data_dir,
         NewIdentity {
@@ -97,7 +99,7 @@ pub(super) fn open(settings: &NodeSettings, runtime: &Runtime) -> Result<Opened,
         },
     )?;
     check_cluster(&directory, settings, runtime)?;
-    let storage = data::open_storage(&directory, settings)?;
+    let storage = data::open_storage(&directory, settings, shared)?;
     // An incarnation is begun only when the log is there: from then on it must be.
     let has_run = directory.incarnation() > 0 || directory.cluster().is_some();
     let me = StorageId(directory.storage());

@@ -371,6 +371,7 @@ impl Administration for Fake {
             name: name.to_owned(),
             definition,
             partitions,
+            founded: None,
         };
         map.tables.insert(id, table.clone());
         state.map = Arc::new(map);

@@ -28,6 +28,7 @@ mod refusals;
 mod restart;
 mod restored;
 mod rolling;
+mod shared_dir;
 mod strays;
 mod verified;
 mod zones;

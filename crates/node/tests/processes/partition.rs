@@ -12,7 +12,7 @@ use tablestore_verify::http::{Connection, Outcome, request};
 
 use crate::harness::{Cluster, until};
 
-const TABLE: &str = "orders";
+pub const TABLE: &str = "orders";
 const PARTITIONS: usize = 8;
 /// Keys of one client: so many that each partition has some.
 const KEYS: usize = 40;
@@ -21,7 +21,7 @@ const WRITES_FOR: Duration = Duration::from_secs(2);
 /// Far above what a failover takes, on a busy machine too.
 const GAP_MAX: Duration = Duration::from_secs(5);
 
-fn prepared(count: usize) -> Cluster {
+pub fn prepared(count: usize) -> Cluster {
     let mut cluster = Cluster::prepare(count);
     let shared = cluster.home.path().join("shared");
     std::fs::create_dir(&shared).unwrap();
@@ -32,7 +32,7 @@ fn prepared(count: usize) -> Cluster {
     cluster
 }
 
-async fn create(cluster: &Cluster, index: usize, partitions: usize) -> (u16, Value) {
+pub async fn create(cluster: &Cluster, index: usize, partitions: usize) -> (u16, Value) {
     let definition = json!({
         "partition_key": {"name": "id", "type": "string"},
         "strategy": "partition",
@@ -44,7 +44,7 @@ async fn create(cluster: &Cluster, index: usize, partitions: usize) -> (u16, Val
         .await
 }
 
-async fn started() -> Cluster {
+pub async fn started() -> Cluster {
     let mut cluster = prepared(3);
     cluster.start_all().await;
     let (status, answer) = create(&cluster, 0, PARTITIONS).await;
@@ -56,12 +56,12 @@ async fn started() -> Cluster {
     cluster
 }
 
-fn row(key: &str, query: &str) -> String {
+pub fn row(key: &str, query: &str) -> String {
     format!("/v1/tables/{TABLE}/rows/{key}{query}")
 }
 
 /// The index of the node that owns each partition, as one node sees it.
-async fn owners(cluster: &Cluster, seen_by: usize) -> Result<Vec<usize>, String> {
+pub async fn owners(cluster: &Cluster, seen_by: usize) -> Result<Vec<usize>, String> {
     let target = format!("/v1/cluster/partitions?table={TABLE}");
     let seen = cluster.get(seen_by, &target).await?;
     let partitions = seen["partitions"].as_array().ok_or("no partitions")?;
@@ -333,54 +333,10 @@ async fn scans_and_batches_work_and_what_needs_copies_is_refused() {
         .ask(1, "DELETE", &format!("/v1/tables/{TABLE}"), "")
         .await;
     assert_eq!(status, 200, "{answer}");
-    // But for the mark of the cluster.
+    // But for the marks of the cluster and of the directory.
     until("its rows are deleted", async || match objects(&shared) {
-        1 => Ok(()),
+        2 => Ok(()),
         left => Err(format!("{left} objects")),
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_nodes_do_not_share_a_directory_nothing_is_founded_twice() {
-    let mut cluster = prepared(3);
-    let other = cluster.home.path().join("other");
-    std::fs::create_dir(&other).unwrap();
-    *cluster.nodes[1].arguments.last_mut().unwrap() = other.display().to_string();
-    cluster.start_all().await;
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let within =
-        |request: reqwest::RequestBuilder| request.header("x-tablestore-timeout-ms", "1000");
-    let definition = json!({
-        "partition_key": {"name": "id", "type": "string"},
-        "strategy": "partition",
-        "partitions": 4,
-    });
-    let table = client.put(cluster.nodes[0].url(&format!("/v1/tables/{TABLE}")));
-    let created = within(table).body(definition.to_string()).send().await;
-    assert_eq!(created.unwrap().status(), 503, "a partition is elsewhere");
-    let owners = owners(&cluster, 0).await.unwrap();
-    assert!(owners.contains(&1), "{owners:?}");
-    cluster.nodes[1].kill();
-    until("a survivor says what is wrong", async || {
-        let is_told = |index: usize| {
-            let log = cluster.nodes[index].log();
-            log.contains("do not share one directory")
-        };
-        if is_told(0) || is_told(2) {
-            Ok(())
-        } else {
-            Err("nobody".to_owned())
-        }
-    })
-    .await;
-    let mut statuses = BTreeMap::new();
-    for number in 0..16 {
-        let target = row(&format!("key-{number}"), "?consistency=strong");
-        let asked = within(client.get(cluster.nodes[0].url(&target)));
-        let status = asked.send().await.unwrap().status().as_u16();
-        *statuses.entry(status).or_insert(0) += 1;
-    }
-    let known: Vec<u16> = statuses.keys().copied().collect();
-    assert_eq!(known, [404, 503], "{statuses:?}");
 }

@@ -362,6 +362,52 @@ async fn a_storage_belongs_to_the_cluster_that_used_it_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_storage_keeps_the_number_that_it_was_given_first() {
+    let shared = Shared::new();
+    let storage = shared.storage();
+    assert_eq!(storage.number(None).await.unwrap(), None);
+    assert_eq!(
+        storage.number(Some(u64::MAX)).await.unwrap(),
+        Some(u64::MAX)
+    );
+    let again = shared.storage();
+    assert_eq!(again.number(Some(3)).await.unwrap(), Some(u64::MAX));
+    assert_eq!(again.number(None).await.unwrap(), Some(u64::MAX));
+    std::fs::write(shared.directory.path().join("storage-number"), "?").unwrap();
+    let damaged = again.number(None).await;
+    assert!(
+        matches!(damaged, Err(StorageError::Damaged { .. })),
+        "{damaged:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_reads_few_objects_of_the_log_again() {
+    let shared = Shared::new();
+    let settings = OwnedSettings {
+        log_objects_max: 8,
+        ..OwnedSettings::default()
+    };
+    let storage = shared.storage();
+    let owned = Owned::open(&storage, PREFIX, settings, yes).await.unwrap();
+    let mut last = (0, 0);
+    // As many objects as writes, for each waits for its own.
+    for number in 0..200 {
+        put_row(&owned, number, r#"{"n":1}"#).await.unwrap();
+        let manifest = crate::database::manifest(&storage, PREFIX).await.unwrap();
+        last = (number, manifest.unwrap().replay_after_wal_id());
+        if last.1 > 100 {
+            break;
+        }
+    }
+    assert!(last.1 > 0, "no table was written: {last:?}");
+    owned.close().await;
+    let next = shared.open().await;
+    assert_eq!(row(&next, 0).await.unwrap().1, item(r#"{"n":1}"#));
+    assert_eq!(row(&next, last.0).await.unwrap().1, item(r#"{"n":1}"#));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_deleted_is_one_table_and_no_other() {
     let shared = Shared::new();
     let storage = shared.storage();

@@ -76,8 +76,41 @@ impl ClusterMap {
             name: name.to_owned(),
             definition: definition.clone(),
             partitions: assignments.to_vec(),
+            founded: None,
         };
         self.tables.insert(id, table);
+        Ok(Applied {
+            table: Some(id),
+            ..self.record(decision)
+        })
+    }
+
+    pub(super) fn apply_found_table(
+        &mut self,
+        id: TableId,
+        storage: u64,
+        at_ms: u64,
+    ) -> Result<Applied, Refused> {
+        let Some(table) = self.tables.get_mut(&id) else {
+            return Err(Refused::UnknownTable {
+                name: id.to_string(),
+            });
+        };
+        if table.definition.data_path().has_copies() {
+            return Err(unsupported(format!(
+                "a shared storage of a table of the strategy {}",
+                table.definition.strategy
+            )));
+        }
+        if table.founded.is_some() {
+            return Ok(Applied {
+                table: Some(id),
+                ..self.unchanged()
+            });
+        }
+        table.founded = Some(storage);
+        let reason = format!("table {} is in the shared storage", table.name);
+        let decision = Decision::new(DecisionKind::TableAltered, at_ms).because(reason);
         Ok(Applied {
             table: Some(id),
             ..self.record(decision)

@@ -116,6 +116,7 @@ impl Trial {
             name,
             definition,
             partitions,
+            founded: None,
         };
         self.map.next_table += 1;
         self.map.tables.insert(id, table);

@@ -145,6 +145,7 @@ mod tests {
             name: "owned".to_owned(),
             definition,
             partitions,
+            founded: None,
         };
         map.tables.insert(id, table);
         (map, id)

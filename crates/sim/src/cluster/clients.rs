@@ -244,6 +244,7 @@ fn failed(failure: Failure) -> &'static str {
         Failure::Unknown => "answer: outcome unknown",
         Failure::Busy => "answer: busy",
         Failure::Stopped => "answer: stopped",
+        Failure::NoStorage => "answer: no storage",
         Failure::Deadline => "answer: deadline",
         Failure::Unconfirmed => "answer: unconfirmed",
         Failure::Full => "answer: disk full",

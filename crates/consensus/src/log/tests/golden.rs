@@ -43,6 +43,7 @@ fn kind(command: &Command) -> &'static str {
         Command::ProposeInSync { .. } => "propose in-sync set",
         Command::Change(_) => "change",
         Command::AlterTable { .. } => "alter table",
+        Command::FoundTable { .. } => "found table",
     }
 }
 
@@ -157,6 +158,11 @@ fn commands() -> Vec<Command> {
             },
             leaving: vec![(1, vec![StorageId(2), StorageId(1)])],
             at_ms: 5,
+        },
+        Command::FoundTable {
+            table: TableId(1),
+            storage: 1 << 60,
+            at_ms: 6,
         },
     ]
 }

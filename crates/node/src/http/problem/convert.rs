@@ -75,6 +75,12 @@ fn reason_words(reason: NotAppliedReason) -> (&'static str, &'static str) {
             "replica_stopped",
             "the replica on this node has stopped after a fault",
         ),
+        NotAppliedReason::NoStorage => (
+            "no_storage",
+            "the owner of the partition cannot use its shared-dir: give every node the same \
+             directory, there and writable; it is tried again every few seconds, and the log of \
+             the owner says what is wrong",
+        ),
     }
 }
 
