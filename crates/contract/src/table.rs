@@ -272,8 +272,8 @@ pub struct TableView {
     pub partitions: u32,
     /// `row` or `column`.
     pub layout: String,
-    /// Of a table on shared storage: requests that all its partitions make in a day in which nobody
-    /// uses it.
+    /// Only of a table on shared storage: requests that all its partitions make in a day in which
+    /// nobody uses it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_idle_day: Option<u64>,
     /// The same of one partition.

@@ -179,6 +179,12 @@ impl Operation {
     }
 }
 
+/// Members of answers that are there only where they mean something.
+const SOMETIMES: [&str; 2] = [
+    "requests_per_idle_day",
+    "requests_per_idle_day_of_partition",
+];
+
 /// What a reader takes for empty when an older node leaves it out, a node of this version writes.
 fn written_whole(schema: RefOr<Schema>) -> RefOr<Schema> {
     let mut object = match schema {
@@ -197,7 +203,8 @@ fn written_whole(schema: RefOr<Schema>) -> RefOr<Schema> {
             RefOr::T(Schema::OneOf(inner)) => inner.default.take(),
             RefOr::T(_) => None,
         };
-        if default.is_some() && !object.required.contains(name) {
+        let is_always = default.is_some() && !SOMETIMES.contains(&name.as_str());
+        if is_always && !object.required.contains(name) {
             object.required.push(name.clone());
         }
     }

@@ -134,14 +134,24 @@ fn merge(arguments: StartArguments, mut config: Config) -> Result<NodeSettings, 
             *target = unit(value);
         }
     }
-    if let Some(mib) = or_file(arguments.client_memory_mib, file, "client-memory-mib")? {
-        let bytes = mib.saturating_mul(1 << 20);
-        settings.client_memory_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-    }
+    merge_client_memory(arguments.client_memory_mib, file, &mut settings)?;
     let journal = (arguments.journal_segment_mib, arguments.journal_segments);
     merge_counts(arguments.voters, journal, file, &mut settings)?;
     config.finish(&names_in_file()).map_err(in_file)?;
     Ok(settings)
+}
+
+/// The same for MiB that are held for clients.
+fn merge_client_memory(
+    mib: Option<u64>,
+    file: &mut Config,
+    settings: &mut NodeSettings,
+) -> Result<(), Failure> {
+    if let Some(mib) = or_file(mib, file, "client-memory-mib")? {
+        let bytes = mib.saturating_mul(1 << 20);
+        settings.client_memory_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    }
+    Ok(())
 }
 
 /// The same for voters, and for the journal: MiB of a segment, and how many.

@@ -195,11 +195,11 @@ fn write(directory: &Path) {
         .into_iter()
         .map(|entry| stored_entry(&entry).unwrap());
     write(log.append(stored));
-    write(log.append([stored_entry(&entry(1, 9)).unwrap()]));
+    write(log.append([stored_entry(&entry(1, 10)).unwrap()]));
     write(log.commit(None));
-    write(log.truncate_after(Some(entry_id(id(1, 8)))));
-    let mut group = log.append([stored_entry(&entry(2, 9)).unwrap()]);
-    group.extend(log.commit(Some(entry_id(id(1, 8)))));
+    write(log.truncate_after(Some(entry_id(id(1, 9)))));
+    let mut group = log.append([stored_entry(&entry(2, 10)).unwrap()]);
+    group.extend(log.commit(Some(entry_id(id(1, 9)))));
     write(group);
     write(log.purge(entry_id(id(0, 0))));
     write(
@@ -225,16 +225,16 @@ fn a_log_of_an_older_version_is_read_and_goes_on() {
     let (mut file, mut log) = open_file(directory.path(), Expected::Surely);
     let vote = log.vote().map(super::super::form::vote);
     assert_eq!(vote, Some(Vote::new_committed(2, 1)));
-    assert_eq!(log.committed().map(log_id), Some(id(1, 8)));
+    assert_eq!(log.committed().map(log_id), Some(id(1, 9)));
     assert_eq!(log.purged().map(log_id), Some(id(0, 0)));
     let mut expected = entries().split_off(1);
-    expected.push(entry(2, 9));
+    expected.push(entry(2, 10));
     let found: Vec<Entry> = log
         .entries(..)
         .map(|entry| read_entry(entry).unwrap())
         .collect();
     assert_eq!(found, expected);
-    let next = log.append([stored_entry(&entry(2, 10)).unwrap()]);
+    let next = log.append([stored_entry(&entry(2, 11)).unwrap()]);
     file.append(&next).unwrap();
     file.finish().unwrap();
 }
