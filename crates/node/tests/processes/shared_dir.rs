@@ -39,7 +39,10 @@ async fn ask_soon(
     let answer = request.send().await.unwrap();
     let status = answer.status().as_u16();
     let text = answer.text().await.unwrap();
-    (status, serde_json::from_str(&text).unwrap_or(json!(text)))
+    (
+        status,
+        serde_json::from_str(&text).unwrap_or_else(|_| json!(text)),
+    )
 }
 
 /// How many keys are answered with which status.
@@ -94,7 +97,7 @@ async fn a_partition_whose_first_owner_died_is_founded_by_the_next_but_no_other_
         let statuses = statuses(&cluster, 2).await;
         assert!(!statuses.contains_key(&404), "a row is lost: {statuses:?}");
         let all = statuses == BTreeMap::from([(200, KEYS)]);
-        all.then_some(()).ok_or(format!("{statuses:?}"))
+        all.then_some(()).ok_or_else(|| format!("{statuses:?}"))
     })
     .await;
 }
@@ -141,7 +144,9 @@ async fn while_the_directory_is_away_its_tables_say_so_and_others_go_on() {
         let (status, problem) = ask_soon(&cluster, 0, "PUT", &key, r#"{"n":2}"#).await;
         assert_ne!(status, 200, "a write elsewhere was acknowledged");
         let is_told = status == 503 && problem["reason"] == json!("no_storage");
-        is_told.then_some(()).ok_or(format!("{status} {problem}"))
+        is_told
+            .then_some(())
+            .ok_or_else(|| format!("{status} {problem}"))
     })
     .await;
     assert!(!shared.exists(), "nothing is made where it was");
@@ -158,14 +163,16 @@ async fn while_the_directory_is_away_its_tables_say_so_and_others_go_on() {
         let target = row("key-1", "?consistency=strong");
         let (status, answer) = ask_soon(&cluster, 0, "GET", &target, "").await;
         let is_there = status == 200 && answer["n"].as_u64().is_some();
-        is_there.then_some(()).ok_or(format!("{status} {answer}"))
+        is_there
+            .then_some(())
+            .ok_or_else(|| format!("{status} {answer}"))
     })
     .await;
     until("it is written again", async || {
         let (status, answer) = ask_soon(&cluster, 0, "PUT", &key, r#"{"n":4}"#).await;
         (status == 200)
             .then_some(())
-            .ok_or(format!("{status} {answer}"))
+            .ok_or_else(|| format!("{status} {answer}"))
     })
     .await;
 }
