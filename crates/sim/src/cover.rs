@@ -232,6 +232,11 @@ const RARE: &[(&str, u64, &str)] = &[
         "the journal must have failed where it is asked",
     ),
     ("answer: busy", 20, "only tiny queues are full"),
+    (
+        "answer: no storage",
+        0,
+        "a storage must be out of reach for several openings",
+    ),
     ("answer: not here", 5, "mostly it is sent on or waits"),
     (
         "the end of an earlier connection was told late",

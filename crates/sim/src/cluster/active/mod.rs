@@ -327,8 +327,10 @@ fn failed(failure: Failure) -> &'static str {
         Failure::Busy => "active: busy",
         Failure::Stopped => "active: stopped",
         Failure::Full => "active: disk full",
-        Failure::NotHere | Failure::RequestMismatch | Failure::Deadline | Failure::Unconfirmed => {
-            "active: what only others answer"
-        }
+        Failure::NotHere
+        | Failure::RequestMismatch
+        | Failure::Deadline
+        | Failure::Unconfirmed
+        | Failure::NoStorage => "active: what only others answer",
     }
 }
