@@ -40,10 +40,10 @@ pub enum OwnedOrder {
         partition: PartitionId,
         /// The epoch of the office.
         epoch: Epoch,
-        /// The map does not say yet that the table is in the storage: make the partition if it is
-        /// not there, and open it when the map says so. Otherwise what is not there is elsewhere,
-        /// and it must not be opened.
-        may_found: bool,
+        /// The number of the storage in which the table is, as the map says; what is not there is
+        /// elsewhere, and must not be opened. If no map says so yet: make the partition if it is
+        /// not there, and open it when a map does.
+        founded: Option<u64>,
         /// The number of this opening.
         life: u64,
     },
@@ -140,21 +140,20 @@ impl<E: Engine, W> Plane<E, W> {
             ends: 0,
             faults: 0,
         };
-        let may_found = self.may_found(partition);
+        let founded = self.founded(partition);
         self.owned.held.insert(partition, held);
         self.out.notices.push(Notice::Promoted { partition, epoch });
         self.out.owned.push(OwnedOrder::Open {
             partition,
             epoch,
-            may_found,
+            founded,
             life,
         });
     }
 
-    /// Whether nobody can have served a partition yet, as the map says.
-    fn may_found(&self, partition: PartitionId) -> bool {
+    fn founded(&self, partition: PartitionId) -> Option<u64> {
         let table = self.map.tables.get(&partition.table);
-        table.is_some_and(|table| table.founded.is_none())
+        table.and_then(|table| table.founded)
     }
 
     /// Closes the partitions whose offices this start has no more.
@@ -265,7 +264,7 @@ impl<E: Engine, W> Plane<E, W> {
             .map(|(partition, held)| (*partition, held.epoch))
             .collect();
         for (partition, epoch) in rested {
-            let may_found = self.may_found(partition);
+            let founded = self.founded(partition);
             let life = self.owned.next_life();
             if let Some(held) = self.owned.held.get_mut(&partition) {
                 (held.life, held.state) = (life, State::Opening);
@@ -273,7 +272,7 @@ impl<E: Engine, W> Plane<E, W> {
             self.out.owned.push(OwnedOrder::Open {
                 partition,
                 epoch,
-                may_found,
+                founded,
                 life,
             });
         }

@@ -252,7 +252,6 @@ const RARE: &[(&str, u64, &str)] = &[
 
 /// Ways of partitions on shared storage, which three runs in ten have.
 const OWNERS: &[(&str, u64, &str)] = &[
-    ("a table was dropped, as it was not founded", 300, OWNED),
     ("an owner was replaced by an operator", 300, OWNED),
     ("effect: orders to owners", 2_000, OWNED),
     ("event: owned partition answered", 1_000, OWNED),
@@ -267,8 +266,14 @@ const OWNERS: &[(&str, u64, &str)] = &[
     ("owner: closed with work under way", 100, OWNED),
     ("owner: fenced by an object", 50, "it must write unaware"),
     ("owner: fenced while it opened", 0, "two must open at once"),
-    ("owner: found no database", 0, UNFOUNDED),
+    ("owner: founded in the place of its predecessor", 300, OWNED),
     ("owner: gave the storage up", 100, OWNED),
+    ("owner: learnt that its table is founded", 2_000, OWNED),
+    (
+        "owner: lost its office before the table was founded",
+        300,
+        OWNED,
+    ),
     ("owner: knew a request of a former owner", 200, OWNED),
     ("owner: not wanted while it opened", 300, OWNED),
     ("owner: office not confirmed", 300, OWNED),
@@ -276,11 +281,20 @@ const OWNERS: &[(&str, u64, &str)] = &[
     ("owner: opened in vain", 100, OWNED),
     ("owner: saw that it was deposed", 100, OWNED),
     ("owner: several writes in one object", 100, OWNED),
-    ("owner: stopped after faults in a row", 0, UNFOUNDED),
+    (
+        "owner: stopped after faults in a row",
+        0,
+        "a storage must be out of reach for several openings",
+    ),
     (
         "owner: the place of its mark was taken",
         30,
         "a write within a claim",
+    ),
+    (
+        "owner: told the map that its table is founded",
+        2_000,
+        OWNED,
     ),
     (
         "owner: too many reads waited",
@@ -317,8 +331,6 @@ const OWNERS: &[(&str, u64, &str)] = &[
     ),
 ];
 /// Why less is asked of those.
-/// Nobody tells the map yet that a table is in the storage, so that anybody may found it.
-const UNFOUNDED: &str = "no map says that a table is founded";
 const OWNED: &str = "of runs with owners";
 
 /// What is wrong with the ways that runs took, a line each; empty if nothing is.

@@ -125,19 +125,19 @@ impl Bench {
 
     /// The number of the opening that is asked for, the only order there is.
     fn opening(&mut self) -> u64 {
-        self.opening_and_may_found().0
+        self.opening_and_founded().0
     }
 
-    fn opening_and_may_found(&mut self) -> (u64, bool) {
+    fn opening_and_founded(&mut self) -> (u64, Option<u64>) {
         match self.orders()[..] {
             [
                 OwnedOrder::Open {
                     partition: AT,
                     life,
-                    may_found,
+                    founded,
                     ..
                 },
-            ] => (life, may_found),
+            ] => (life, founded),
             ref other => panic!("not one opening: {other:?}"),
         }
     }
@@ -297,25 +297,23 @@ fn only_a_partition_that_nobody_has_served_may_be_founded() {
         });
         bench.pass(REST_MAX);
     };
-    let (first, may_found) = bench.opening_and_may_found();
-    assert!(may_found);
+    let (first, founded) = bench.opening_and_founded();
+    assert_eq!(founded, None);
     end(&mut bench, first);
-    assert!(bench.opening_and_may_found().1, "it was never open");
+    assert_eq!(bench.opening_and_founded().1, None, "it was never open");
     bench.give_to(OTHER);
     bench.orders();
     bench.give_to(ME);
-    let (third, may_found) = bench.opening_and_may_found();
-    assert!(may_found, "nor had the other one it open");
+    let (third, founded) = bench.opening_and_founded();
+    assert_eq!(founded, None, "nor had the other one it open");
     bench.found();
     end(&mut bench, third);
-    assert!(
-        !bench.opening_and_may_found().1,
-        "the table is in the storage"
-    );
+    let (_, founded) = bench.opening_and_founded();
+    assert_eq!(founded, Some(7), "the table is in the storage");
     bench.give_to(OTHER);
     bench.orders();
     bench.give_to(ME);
-    assert!(!bench.opening_and_may_found().1, "others had it");
+    assert_eq!(bench.opening_and_founded().1, Some(7), "others had it");
 }
 
 #[test]

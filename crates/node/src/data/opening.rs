@@ -27,6 +27,8 @@ pub(super) struct Opening {
     pub(super) storage: SharedStorage,
     pub(super) consensus: Consensus,
     pub(super) office: (Office, PartitionId, Epoch),
+    /// The number of the storage in which the table is; nothing while no map says that it is.
+    pub(super) founded: Option<u64>,
     /// Whoever has one of these opens.
     pub(super) turns: Arc<Semaphore>,
 }
@@ -53,37 +55,33 @@ impl Opening {
         map.tables.get(&self.office.1.table)
     }
 
-    fn founded(&self, map: &ClusterMap) -> Option<u64> {
+    fn founded_in(&self, map: &ClusterMap) -> Option<u64> {
         self.table(map).and_then(|table| table.founded)
     }
 
     /// Opens the partition if the map says anew that the office stands; otherwise says what is
     /// wrong, if it is with the node or its storage.
-    pub(super) async fn open(&self, may_found: bool) -> Result<Owned, Option<String>> {
+    pub(super) async fn open(&self) -> Result<Owned, Option<String>> {
         let map = self.consensus.map();
-        let number = self.founded(&map);
-        if number.is_none() && !may_found {
-            // The table is gone.
-            return Err(None);
-        }
         let confirm = || async {
             let map = self.consensus.read_index().await;
             let stands = |map: &ClusterMap| {
-                holds(map, self.office) && (number.is_some() || self.founded(map).is_none())
+                let is_undecided = || self.founded_in(map).is_none();
+                holds(map, self.office) && (self.founded.is_some() || is_undecided())
             };
             map.is_ok_and(|map| stands(&map))
         };
         let turn = self.turns.acquire().await;
         let opened = self
             .storage
-            .open(map.cluster, self.office.1, number, confirm);
+            .open(map.cluster, self.office.1, self.founded, confirm);
         let opened = opened.await;
         drop(turn);
         let owned = opened.map_err(|error| match error {
             OpenError::NotConfirmed | OpenError::Fenced => None,
             error => Some(told(&error)),
         })?;
-        if number.is_some() {
+        if self.founded.is_some() {
             return Ok(owned);
         }
         let founded = tokio::select! {
@@ -104,9 +102,10 @@ impl Opening {
     /// one, or the office is gone.
     async fn is_founded(&self) -> Result<(), Option<String>> {
         let mut maps = self.consensus.watch_map();
-        let is_decided = |map: &ClusterMap| !holds(map, self.office) || self.founded(map).is_some();
+        let is_decided =
+            |map: &ClusterMap| !holds(map, self.office) || self.founded_in(map).is_some();
         let founded = match maps.wait_for(|map| is_decided(map)).await {
-            Ok(map) if holds(&map, self.office) => self.founded(&map),
+            Ok(map) if holds(&map, self.office) => self.founded_in(&map),
             Ok(_) | Err(_) => return Err(None),
         };
         let number = self.storage.number().await;

@@ -99,9 +99,9 @@ impl OwnedHost {
             OwnedOrder::Open {
                 partition,
                 epoch,
-                may_found,
+                founded,
                 life,
-            } => self.open((partition, epoch), may_found, life),
+            } => self.open((partition, epoch), founded, life),
             OwnedOrder::Close { partition, life } => {
                 let opening = self.openings.get(&partition);
                 if opening.is_some_and(|(of, _)| *of == life) {
@@ -118,19 +118,20 @@ impl OwnedHost {
         }
     }
 
-    fn open(&mut self, office: (PartitionId, Epoch), may_found: bool, life: u64) {
+    fn open(&mut self, office: (PartitionId, Epoch), founded: Option<u64>, life: u64) {
         let (partition, epoch) = office;
         self.openings.insert(partition, (life, None));
         let opening = self.storage.clone().map(|storage| Opening {
             storage,
             consensus: self.consensus.clone(),
             office: (self.me, partition, epoch),
+            founded,
             turns: Arc::clone(&self.turns),
         });
         let sender = self.sender.clone();
         self.tasks.spawn(async move {
             let opened = match &opening {
-                Some(opening) => opening.open(may_found).await,
+                Some(opening) => opening.open().await,
                 None => Err(Some(NO_DIRECTORY.to_owned())),
             };
             match opened {

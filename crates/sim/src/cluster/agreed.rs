@@ -106,8 +106,7 @@ impl World {
     }
 
     fn life_at(&self, slot: Slot) -> Option<Life> {
-        let process = self.machines.get(slot)?.process.as_ref()?;
-        Some(process.life)
+        Some(self.machines.get(slot)?.process.as_ref()?.life)
     }
 
     pub(super) fn plan_agreement(&mut self) {
@@ -259,8 +258,13 @@ impl World {
         };
         let leads = self.agreement.leads.filter(able);
         let from = leads.or_else(|| (0..self.machines.len()).find(able));
+        self.command_of(from.unwrap_or(0), command);
+    }
+
+    /// A node wants this, and nobody waits for the answer.
+    pub(super) fn command_of(&mut self, slot: Slot, command: Command) {
         let proposal = agreement::Proposal::Command(command);
-        self.propose(from.unwrap_or(0), For::Operator, proposal);
+        self.propose(slot, For::Operator, proposal);
     }
 
     pub(super) fn hand_over(&mut self, life: Life, to: Slot) {
@@ -309,8 +313,7 @@ impl World {
         };
         let from = Some(life.slot).filter(leader);
         if let Some(from) = from.or_else(|| all.find(|slot| reached(slot) && leader(slot))) {
-            let command = Command::Register(registration);
-            self.propose(from, For::Operator, agreement::Proposal::Command(command));
+            self.command_of(from, Command::Register(registration));
         }
         self.queue
             .push(self.now + REGISTER_EVERY_US, ClusterEvent::Register(life));

@@ -5,6 +5,7 @@ use tablestore_placement::{Assignment, PartitionId, StorageId};
 
 use super::event::Slot;
 use super::machine::slot_of;
+use super::operator::copied;
 use super::{MS, World};
 use crate::rng::Chance;
 
@@ -80,9 +81,7 @@ impl World {
             others.filter(|one| **one != storage && works(one)).count() >= enough
         };
         let partitions = map.tables.len() >= self.scenario.tables
-            && map.partitions().all(|(partition, table, assignment)| {
-                !table.definition.data_path().has_copies() || remain(partition, assignment)
-            });
+            && copied(map).all(|(partition, assignment)| remain(partition, assignment));
         // What an operator wanted a moment ago may yet be decided.
         let meddled = self
             .meddled_at

@@ -8,6 +8,7 @@ use tablestore_store::Engine as _;
 
 use super::event::{ClusterEvent, Slot};
 use super::machine::slot_of;
+use super::operator::copied;
 use super::{MS, World};
 use crate::agreement::FOLDER;
 use crate::rng::one_of;
@@ -177,10 +178,7 @@ impl World {
             return;
         }
         let mut joined = Vec::new();
-        for (partition, table, assignment) in now.partitions() {
-            if !table.definition.data_path().has_copies() {
-                continue;
-            }
+        for (partition, assignment) in copied(now) {
             let Some(former) = before.assignment(partition) else {
                 continue;
             };

@@ -343,7 +343,6 @@ impl World {
             self.found_map();
         }
         self.fit_group();
-        self.drop_unfounded();
         self.agree_on_time();
         self.create_tables();
         self.queue

@@ -4,13 +4,21 @@
 use tablestore_dataplane::PlaneEvent;
 use tablestore_placement::plan::Trusted;
 use tablestore_placement::{
-    AssignmentChange, AssignmentVersion, Change, Command, Decision, DecisionKind, Epoch, Member,
-    MemberState, NextAssignment, PartitionId, StorageId, Strategies, plan,
+    Assignment, AssignmentChange, AssignmentVersion, Change, ClusterMap, Command, Decision,
+    DecisionKind, Epoch, Member, MemberState, NextAssignment, PartitionId, StorageId, Strategies,
+    plan,
 };
 
 use super::World;
 use super::event::{ClusterEvent, Slot};
 use super::machine::{Machine, generation_of, slot_of};
+
+/// The partitions of which members keep copies.
+pub(super) fn copied(map: &ClusterMap) -> impl Iterator<Item = (PartitionId, &Assignment)> {
+    let partitions = map.partitions();
+    let copied = partitions.filter(|(_, table, _)| table.definition.data_path().has_copies());
+    copied.map(|(partition, _, assignment)| (partition, assignment))
+}
 
 impl World {
     pub(super) fn change(&mut self, kind: DecisionKind, change: impl FnOnce(Decision) -> Change) {
@@ -184,10 +192,8 @@ impl World {
             process.is_some_and(|p| !p.is_paused(self.now) && !p.leaving && !p.journal.failed)
         });
         let map = &self.agreement.map;
-        let has_others = map.partitions().all(|(_, table, assignment)| {
-            let has_copies = table.definition.data_path().has_copies();
-            let is_one = has_copies && assignment.in_sync.contains(&storage);
-            !is_one || assignment.in_sync.len() > 2
+        let has_others = copied(map).all(|(_, assignment)| {
+            !assignment.in_sync.contains(&storage) || assignment.in_sync.len() > 2
         });
         // Members whose new start the map does not know yet are about to leave in-sync sets.
         let runs = |member: &Member| {
@@ -214,10 +220,7 @@ impl World {
         };
         let map = &self.agreement.map;
         let decayed = self.machines.iter().any(|machine| machine.decay.is_some());
-        decayed
-            || map.partitions().any(|(_, table, a)| {
-                table.definition.data_path().has_copies() && a.in_sync.iter().any(lost)
-            })
+        decayed || copied(map).any(|(_, assignment)| assignment.in_sync.iter().any(lost))
     }
 
     /// The next sync of a disk fails; somebody looks after the node later.

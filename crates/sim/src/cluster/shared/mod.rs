@@ -9,6 +9,7 @@
 mod asking;
 mod content;
 mod database;
+mod founding;
 mod judging;
 mod moving;
 mod mutant;
@@ -20,6 +21,7 @@ mod writing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tablestore_dataplane::{Answer, Failure, OwnedAsk, OwnedOrder, PlaneEvent};
 use tablestore_placement::{ClusterMap, PartitionId};
@@ -48,6 +50,10 @@ pub(crate) enum OwnerEvent {
     Gathered { owner: u64 },
     /// Time to look whether another one has opened.
     Look { owner: u64 },
+    /// Time to look whether a map says that the table is in the storage.
+    Founded { owner: u64 },
+    /// Time to look whether the whole table is in the storage, and to tell the map.
+    Tell { owner: u64, pause_us: u64 },
     /// The map was read for a confirmation; nothing if that failed.
     MapRead {
         confirming: u64,
@@ -121,14 +127,14 @@ impl World {
             OwnedOrder::Open {
                 partition,
                 epoch,
-                may_found,
+                founded,
                 life: opening,
             } => self.open_partition(
                 life,
                 &Opening {
                     partition,
                     epoch,
-                    may_found,
+                    founded,
                     opening,
                 },
             ),
@@ -176,6 +182,8 @@ impl World {
             OwnerEvent::Again { request } => self.try_storage(request),
             OwnerEvent::Gathered { owner } => self.gathered(owner),
             OwnerEvent::Look { owner } => self.owner_looks(owner),
+            OwnerEvent::Founded { owner } => self.look_whether_founded(owner),
+            OwnerEvent::Tell { owner, pause_us } => self.tell_when_founded(owner, pause_us),
             OwnerEvent::MapRead { confirming, map } => self.office_read(confirming, map.as_deref()),
             OwnerEvent::MapLate { confirming } => self.map_late(confirming),
             OwnerEvent::Read { ticket, result } => self.owner_answers(life, ticket, *result),
@@ -184,6 +192,14 @@ impl World {
 
     fn owner_answers(&mut self, life: Life, ticket: u64, result: Result<Answer, Failure>) {
         self.give(life, PlaneEvent::OwnedAnswered { ticket, result });
+    }
+
+    /// The process of an owner, and how long that runs by its own clock.
+    fn clock_of(&self, owner: u64) -> Option<(Life, Duration)> {
+        let life = self.shared.owners.get(&owner)?.life;
+        let machine = self.machines.get(life.slot)?;
+        let process = machine.process.as_ref()?;
+        (process.life == life).then(|| (life, process.since_start(self.now)))
     }
 
     fn has_owner_mutant(&self, mutant: OwnerMutant) -> bool {

@@ -2,7 +2,7 @@
 //! Knows nothing of what follows.
 
 use tablestore_placement::{
-    Command, Epoch, NextAssignment, PARTITION, PRIMARY_BACKUP, PartitionId, StorageId, Table,
+    NextAssignment, PARTITION, PRIMARY_BACKUP, PartitionId, StorageId, Table,
 };
 
 use super::super::World;
@@ -28,22 +28,6 @@ impl World {
                 (PRIMARY_BACKUP, replicas, min_in_sync)
             }
         }
-    }
-
-    /// As whoever created a table must: one of which an owner was lost before it had founded its
-    /// partition is dropped, and later created again. Nobody else may found that partition.
-    pub(in crate::cluster) fn drop_unfounded(&mut self) {
-        let map = std::sync::Arc::clone(&self.agreement.map);
-        let mut partitions = map.partitions();
-        let unfounded = partitions.find(|(partition, table, assignment)| {
-            let is_shared = !table.definition.data_path().has_copies();
-            is_shared && assignment.epoch > Epoch(1) && !self.shared.is_founded(*partition)
-        });
-        let Some(name) = unfounded.map(|(_, table, _)| table.name.clone()) else {
-            return;
-        };
-        self.took("a table was dropped, as it was not founded");
-        self.command(Command::DropTable { name, at_ms: 1 });
     }
 
     /// Moves the office of an owner that may work well to any other member.

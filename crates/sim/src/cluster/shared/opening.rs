@@ -17,8 +17,6 @@ use super::reading::{Confirming, For};
 
 /// What is told of an owner whose requests failed too often.
 const FAILED: &str = "the storage failed";
-/// What is told of an owner that found nothing where something must be.
-const MISSING: &str = "the storage has no database of this partition";
 
 impl World {
     pub(super) fn open_partition(&mut self, life: Life, opening: &Opening) {
@@ -99,9 +97,11 @@ impl World {
         let Some(owner) = self.shared.owners.get_mut(&number) else {
             return;
         };
-        if epoch.is_none() && !owner.may_found {
-            self.took("owner: found no database");
-            return self.owner_ends(number, Some(MISSING));
+        if epoch.is_none() && owner.founded.is_some() {
+            let partition = owner.partition;
+            return self.fail("Shared", || {
+                format!("{partition} is not there, and its table is founded")
+            });
         }
         owner.writer_epoch = epoch.unwrap_or(0);
         if self.has_owner_mutant(OwnerMutant::OwnerOpensLate) {
@@ -184,15 +184,11 @@ impl World {
         let forgets = self.has_owner_mutant(OwnerMutant::InheritedResultsLost);
         let replica = &self.given.plane.replica;
         let table = RememberedTable::new(replica.remember_for, replica.remember_min);
-        let now = self.now;
         let Some(content) = content else {
             self.took("owner: fenced while it opened");
             return self.owner_ends(number, None);
         };
-        let Some(life) = self.shared.owners.get(&number).map(|owner| owner.life) else {
-            return;
-        };
-        let Some(since_start) = self.process(life).map(|process| process.since_start(now)) else {
+        let Some((life, since_start)) = self.clock_of(number) else {
             return;
         };
         let Some(owner) = self.shared.owners.get_mut(&number) else {
@@ -202,24 +198,34 @@ impl World {
         if !forgets {
             owner.remember_inherited();
         }
-        let (partition, opening) = (owner.partition, owner.opening);
+        let is_founded = owner.founded.is_some();
+        self.plan_look(number, life);
+        match is_founded {
+            true => self.opened(number),
+            false => self.wait_until_founded(number),
+        }
+    }
+
+    /// A partition serves from now on, if its process still wants it.
+    pub(super) fn opened(&mut self, number: u64) {
+        let Some(owner) = self.shared.owners.get_mut(&number) else {
+            return;
+        };
+        let (life, partition, opening) = (owner.life, owner.partition, owner.opening);
         let (epoch, head) = (owner.writer_epoch, owner.content.head);
-        self.tell(|| format!("{life:?} has {partition} open as writer {epoch} at {head:?}"));
         let of = self.shared.openings.get(&(life, partition));
         if of != Some(&(opening, number)) {
             self.took("owner: opened in vain");
             return self.owner_ends(number, None);
         }
+        owner.is_open = true;
+        self.tell(|| format!("{life:?} has {partition} open as writer {epoch} at {head:?}"));
         self.took("owner: opened");
-        self.plan_look(number, life);
-        let life_of_opening = opening;
-        self.give(
-            life,
-            PlaneEvent::OwnedOpened {
-                partition,
-                life: life_of_opening,
-            },
-        );
+        let opened = PlaneEvent::OwnedOpened {
+            partition,
+            life: opening,
+        };
+        self.give(life, opened);
     }
 
     fn plan_look(&mut self, owner: u64, life: Life) {

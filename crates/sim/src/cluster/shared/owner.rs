@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tablestore_dataplane::{Answer, Failure};
-use tablestore_placement::{Epoch, Office, PartitionId};
+use tablestore_placement::{ClusterMap, Epoch, Office, PartitionId};
 use tablestore_replication::{Entry, Outcome, Remembered, RememberedTable, RequestId};
 use tablestore_store::mutation::{self, RowChange};
 
@@ -53,7 +53,8 @@ pub(crate) struct Owner {
     pub(crate) epoch: Epoch,
     /// The number of the opening.
     pub(crate) opening: u64,
-    pub(crate) may_found: bool,
+    /// The storage in which the table is, as the map says.
+    pub(crate) founded: Option<u64>,
     /// Under which the storage knows it: first that of its predecessor.
     pub(crate) writer_epoch: u64,
     /// The number of its next object.
@@ -82,7 +83,7 @@ pub(crate) struct Owner {
 pub(crate) struct Opening {
     pub(crate) partition: PartitionId,
     pub(crate) epoch: Epoch,
-    pub(crate) may_found: bool,
+    pub(crate) founded: Option<u64>,
     pub(crate) opening: u64,
 }
 
@@ -94,7 +95,7 @@ impl Owner {
             partition: of.partition,
             epoch: of.epoch,
             opening: of.opening,
-            may_found: of.may_found,
+            founded: of.founded,
             writer_epoch: 0,
             next: 1,
             is_open: false,
@@ -119,7 +120,6 @@ impl Owner {
         self.inherited = content.head.index;
         (self.opened, self.opened_ms) = (now, content.head.log_ms);
         self.content = content;
-        self.is_open = true;
     }
 
     /// It knows what became of the requests that its storage remembers.
@@ -127,6 +127,18 @@ impl Owner {
         for remembered in &self.content.remembered {
             self.table.push(remembered);
         }
+    }
+
+    /// Whether its office stands, as a map says.
+    pub(crate) fn holds(&self, map: &ClusterMap) -> bool {
+        let assignment = map.assignment(self.partition);
+        assignment.is_some_and(|a| a.primary == Some(self.office) && a.epoch == self.epoch)
+    }
+
+    /// Whether a map lets it make what is not there, if it was told that it may.
+    pub(crate) fn is_as_ordered(&self, map: &ClusterMap) -> bool {
+        let table = map.tables.get(&self.partition.table);
+        self.founded.is_some() || table.is_some_and(|table| table.founded.is_none())
     }
 
     pub(crate) fn is_idle(&self) -> bool {

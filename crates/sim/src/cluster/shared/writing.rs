@@ -64,11 +64,7 @@ impl World {
     pub(super) fn gathered(&mut self, number: u64) {
         let most = self.scenario.shared.as_ref().map(|plan| plan.group_max);
         let is_early = self.has_owner_mutant(OwnerMutant::AcknowledgedBeforeStored);
-        let now = self.now;
-        let Some(life) = self.shared.owners.get(&number).map(|owner| owner.life) else {
-            return;
-        };
-        let Some(since_start) = self.process(life).map(|process| process.since_start(now)) else {
+        let Some((_, since_start)) = self.clock_of(number) else {
             return;
         };
         let Some(owner) = self.shared.owners.get_mut(&number) else {
