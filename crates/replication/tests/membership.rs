@@ -490,6 +490,33 @@ fn l30_entries_that_were_read_for_a_member_which_is_crowded_by_then_wait_too() {
 }
 
 #[test]
+fn a_replica_whose_journal_gives_nothing_back_stops_after_a_while() {
+    let settings = Settings {
+        tail_bytes_max: 1,
+        ..Settings::default()
+    };
+    let mut net = Net::serving_with(3, settings);
+    net.hosts[0].replica.set_crowded(&[member(2)]);
+    net.write(0, 1);
+    net.settle();
+    net.hosts[0].reads_held = true;
+    net.hosts[0].replica.set_crowded(&[]);
+    let mut asked = 0;
+    for _ in 0..40 {
+        net.input(0, Input::Tick);
+        for (from, _) in std::mem::take(&mut net.hosts[0].reads) {
+            asked += 1;
+            let entries = Vec::new();
+            net.input(0, Input::LogRead { from, entries });
+        }
+        net.pass(ms(200));
+    }
+    assert_eq!(asked, 20, "not for ever");
+    let stopped = |output: &Output| matches!(output, Output::Halted { .. });
+    assert!(net.hosts[0].outputs.iter().any(stopped));
+}
+
+#[test]
 fn a_session_is_offered_to_a_crowded_member_without_entries() {
     let mut net = Net::serving(3);
     let before = net.status(2).end;

@@ -46,12 +46,18 @@ pub(crate) enum ReadFor {
     Follower(StorageId),
 }
 
+/// After so many reads in a row that gave nothing back, each [`RESEND_AFTER`](crate::RESEND_AFTER)
+/// after the one before, the journal has lost what it took.
+const READS_IN_VAIN_MAX: u32 = 20;
+
 /// At most one read of the journal is under way.
 #[derive(Debug, Default)]
 pub(crate) struct LogReads {
     asked: Option<(u64, ReadFor)>,
     /// After an empty answer the journal is left alone until then.
     not_before: Option<Now>,
+    /// Reads in a row that gave nothing back.
+    in_vain: u32,
 }
 
 impl LogReads {
@@ -63,6 +69,11 @@ impl LogReads {
         if self.not_before.is_some_and(|at| at <= now) {
             self.not_before = None;
         }
+    }
+
+    /// What the journal took cannot be read back.
+    pub(crate) fn are_in_vain(&self) -> bool {
+        self.in_vain >= READS_IN_VAIN_MAX
     }
 }
 
@@ -92,6 +103,10 @@ impl Core {
         mut entries: Vec<Entry>,
     ) -> Option<(ReadFor, Vec<Entry>)> {
         let (asked_from, purpose) = self.log_reads.asked.take_if(|asked| asked.0 == from)?;
+        self.log_reads.in_vain = match entries.is_empty() {
+            true => self.log_reads.in_vain + 1,
+            false => 0,
+        };
         let durable = self.pending.durable();
         let good = (asked_from..)
             .zip(&entries)

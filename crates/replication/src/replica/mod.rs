@@ -294,6 +294,9 @@ impl Replica {
             }
             None => {}
         }
+        if self.core.log_reads.are_in_vain() {
+            self.halt("what the journal took can be read back");
+        }
     }
 
     /// Goes on with whatever became possible.
