@@ -13,6 +13,7 @@ use crate::endpoint::{Endpoint, SEQUENCE, Target, observed};
 use crate::http::request;
 use crate::lane::{Asked, Lane};
 use crate::ledger::{Key, Ledger, Wrong};
+use crate::traffic::Traffic;
 
 /// Copies that differ are asked again this often: one may have been in the middle of something.
 const CHECKSUM_ATTEMPTS: u32 = 10;
@@ -104,6 +105,15 @@ impl Findings {
         }
     }
 
+    /// Takes down the reads of a traffic that were wrong.
+    pub fn wrong_reads(&mut self, traffic: &Traffic) {
+        let (count, examples) = traffic.wrong_reads();
+        self.stale_reads += count;
+        for read in examples {
+            self.example(format!("read {}: {}", read.path, read.wrong));
+        }
+    }
+
     /// Reads the writers' rows back, one by one and strongly, and judges them by the ledger, whose
     /// keys are the positions of `targets`. All of it has to be done `within` a time.
     ///
@@ -122,7 +132,7 @@ impl Findings {
             let path = target.path();
             let bytes = request("GET", &target.strong_path(), None, "");
             let asked = lane.ask(&bytes, || Instant::now() >= until).await;
-            let Asked::Answered(answer) = asked else {
+            let Asked::Answered { answer, .. } = asked else {
                 let path = path.to_owned();
                 return Err(ReadBackError::NotServed { path });
             };

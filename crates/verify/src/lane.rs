@@ -22,7 +22,11 @@ const ROUND_PAUSE: Duration = Duration::from_millis(1);
 /// What became of a request that was repeated until it was answered.
 #[derive(Debug)]
 pub(crate) enum Asked {
-    Answered(Answer),
+    Answered {
+        answer: Answer,
+        /// An attempt before this one was left without an answer: it may be carried out yet.
+        abandoned: bool,
+    },
     /// Nobody wanted the answer any more.
     GivenUp {
         /// Each attempt was answered `not_applied` or not sent.
@@ -63,17 +67,17 @@ impl Lane {
     pub(crate) async fn ask(&mut self, request: &[u8], stopped: impl Fn() -> bool) -> Asked {
         let nodes = u32::try_from(self.connections.len()).unwrap_or(1);
         let mut attempts = 0_u32;
-        let mut not_applied = true;
+        let (mut not_applied, mut abandoned) = (true, false);
         loop {
             let timeout = self.timeout(attempts);
             let ask = self.connections[self.at].ask(request);
             match tokio::time::timeout(timeout, ask).await {
                 Ok(Outcome::Answered(answer)) if answer.status != 503 => {
-                    return Asked::Answered(answer);
+                    return Asked::Answered { answer, abandoned };
                 }
                 Ok(Outcome::Answered(answer)) => not_applied &= says_not_applied(&answer),
                 Ok(Outcome::NotSent(_)) => {}
-                Ok(Outcome::Failed(_)) | Err(_) => not_applied = false,
+                Ok(Outcome::Failed(_)) | Err(_) => (not_applied, abandoned) = (false, true),
             }
             // Not now, broken off, or no answer in time: the next node, with the same id.
             self.move_to((self.at + 1) % self.connections.len());

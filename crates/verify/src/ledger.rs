@@ -105,6 +105,8 @@ pub struct Ledger {
     keys: Vec<History>,
     /// All rows were there before the first write, so that a row that is missing is lost.
     loaded: bool,
+    /// What was read without having been acknowledged may be missing for a while.
+    converges: bool,
     acknowledged_total: u64,
 }
 
@@ -115,6 +117,7 @@ impl Ledger {
         Self {
             keys: vec![History::default(); keys],
             loaded: true,
+            converges: false,
             acknowledged_total: 0,
         }
     }
@@ -126,6 +129,24 @@ impl Ledger {
             loaded: false,
             ..Self::loaded(keys)
         }
+    }
+
+    /// For rows whose copies converge, as those of quorums do: a read must see what was
+    /// acknowledged before it began, but what another read has seen of a write under way may not
+    /// be there yet for the next. Writes are carried out at least once: one that was left without
+    /// an answer and repeated may yet be carried out again, over a later one of its key.
+    #[must_use]
+    pub fn converging(self) -> Self {
+        Self {
+            converges: true,
+            ..self
+        }
+    }
+
+    /// See [`converging`](Self::converging).
+    #[must_use]
+    pub fn converges(&self) -> bool {
+        self.converges
     }
 
     /// How many keys there are.
@@ -190,7 +211,7 @@ impl Ledger {
     /// To be asked before a strong read is sent.
     #[must_use]
     pub fn read_begins(&self, key: Key) -> Floor {
-        Floor(self.keys[key.0].least())
+        Floor(self.least(key))
     }
 
     /// Judges what a strong read found, and remembers it: later reads must not see less.
@@ -211,7 +232,15 @@ impl Ledger {
     /// When something acknowledged is lost, or something is there that must not be.
     pub fn at_end(&self, key: Key, observed: Observed) -> Result<(), Wrong> {
         let history = &self.keys[key.0];
-        history.judge(history.least(), self.loaded, observed)
+        history.judge(self.least(key), self.loaded, observed)
+    }
+
+    fn least(&self, key: Key) -> u64 {
+        let history = &self.keys[key.0];
+        match self.converges {
+            true => history.acknowledged,
+            false => history.acknowledged.max(history.seen),
+        }
     }
 }
 
@@ -222,10 +251,6 @@ impl History {
             "only what was attempted has an outcome"
         );
         self.open = false;
-    }
-
-    fn least(&self) -> u64 {
-        self.acknowledged.max(self.seen)
     }
 
     fn judge(&self, least: u64, loaded: bool, observed: Observed) -> Result<(), Wrong> {
@@ -291,6 +316,26 @@ mod tests {
             ledger.at_end(KEY, Some(0)).is_err(),
             "what was read must stay"
         );
+    }
+
+    #[test]
+    fn copies_that_converge_may_show_a_write_under_way_and_then_not_but_never_lose_one() {
+        let mut ledger = Ledger::absent(1).converging();
+        let first = ledger.attempt(KEY);
+        ledger.acknowledge(KEY, first);
+        ledger.attempt(KEY);
+        for observed in [2, 1] {
+            let floor = ledger.read_begins(KEY);
+            assert_eq!(ledger.read_ends(KEY, floor, Some(observed)), Ok(()));
+        }
+        assert_eq!(ledger.at_end(KEY, Some(1)), Ok(()));
+        let lost = Err(Wrong::TooOld {
+            least: 1,
+            observed: None,
+        });
+        let floor = ledger.read_begins(KEY);
+        assert_eq!(ledger.read_ends(KEY, floor, None), lost);
+        assert_eq!(ledger.at_end(KEY, None), lost);
     }
 
     #[test]

@@ -31,7 +31,7 @@
 //! let within = Duration::from_secs(60);
 //! traffic.stop(within).await;
 //! let mut findings = Findings::default();
-//! findings.stale_reads = traffic.wrong_reads().0;
+//! findings.wrong_reads(&traffic);
 //! findings.targets(&endpoint, &targets, &traffic.ledger(), within).await?;
 //! findings.copies(&Client::connect(endpoint.addresses())?, endpoint.table()).await?;
 //! assert!(findings.fine(), "{findings:?}");

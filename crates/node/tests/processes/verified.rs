@@ -43,7 +43,11 @@ impl Verified {
             pace: Duration::from_millis(2),
             attempt_timeout: Duration::from_secs(1),
         };
-        let traffic = Traffic::start(endpoint.clone(), targets, Ledger::absent(KEYS), load);
+        let ledger = match strategy {
+            "active" => Ledger::absent(KEYS).converging(),
+            _ => Ledger::absent(KEYS),
+        };
+        let traffic = Traffic::start(endpoint.clone(), targets, ledger, load);
         let verified = Self {
             table: table.to_owned(),
             endpoint,
