@@ -19,6 +19,8 @@ const RUN_LIMIT: Duration = Duration::from_secs(24 * 3600);
 /// The asserted demo: twenty seconds of load, and what goes before and after.
 const ASSERTED_LIMIT: Duration = Duration::from_secs(3 * 60);
 const ASSERTED: [&str; 6] = ["demo", "--seconds", "20", "--kills", "2", "--json"];
+/// Each of them has a table.
+const STRATEGIES: [&str; 3] = ["primary-backup", "active", "partition"];
 /// As many as [`ASSERTED`] asks for.
 const KILLS: u64 = 2;
 
@@ -68,6 +70,16 @@ fn check(text: &str) -> Result<()> {
         let count = number(field)?;
         ensure!(count == 0, "{what}: {count}");
     }
+    let tables = report.get("tables").and_then(Value::as_array);
+    let tables = tables.context("the demo's report has no `tables`")?;
+    for strategy in STRATEGIES {
+        let of_it = tables.iter().find(|table| table["strategy"] == strategy);
+        let acked = of_it.and_then(|table| table["acked"].as_u64());
+        ensure!(
+            acked.is_some_and(|acked| acked > 0),
+            "the demo acknowledged no write to a table of the strategy {strategy}"
+        );
+    }
     let kills = number("kills")?;
     ensure!(
         kills == KILLS,
@@ -83,7 +95,10 @@ mod tests {
     use super::*;
 
     const FINE: &str = "{\"ok\":true,\"kills\":2,\"acked\":10,\"lost\":0,\"stale_reads\":0,\
-                        \"unequal\":0,\"gap_ms\":{\"p50\":20.0,\"p90\":40.0,\"max\":40.0}}";
+                        \"unequal\":0,\"gap_ms\":{\"p50\":20.0,\"p90\":40.0,\"max\":40.0},\
+                        \"tables\":[{\"strategy\":\"primary-backup\",\"acked\":8},\
+                        {\"strategy\":\"active\",\"acked\":1},\
+                        {\"strategy\":\"partition\",\"acked\":1}]}";
 
     #[test]
     fn a_report_without_losses_passes() -> Result<()> {
@@ -101,6 +116,8 @@ mod tests {
             ("stale_reads\":0", "stale_reads\":1"),
             ("unequal\":0", "unequal\":1"),
             ("\"lost\":0,", ""),
+            ("\"active\",\"acked\":1", "\"active\",\"acked\":0"),
+            ("\"partition\"", "\"other\""),
         ];
         for (from, to) in changes {
             assert!(FINE.contains(from), "{from}");

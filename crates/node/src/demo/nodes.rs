@@ -15,6 +15,9 @@ use rustix::process::{Pid, Signal, kill_process};
 /// The end of a node's log that is shown when the node did not start.
 const LOG_SHOWN_BYTES: usize = 2000;
 
+/// The folder that all nodes share.
+const SHARED: &str = "shared";
+
 /// All nodes and their directory.
 #[derive(Debug)]
 pub(crate) struct Nodes {
@@ -37,7 +40,7 @@ struct Node {
 impl Nodes {
     /// Prepares `count` nodes in `directory`, which must not be there yet. Nothing is started.
     pub(crate) fn prepare(directory: PathBuf, count: usize) -> io::Result<Self> {
-        fs::create_dir_all(&directory)?;
+        fs::create_dir_all(directory.join(SHARED))?;
         let mut addresses = free_addresses(count * 2)?.into_iter();
         let mut nodes = Vec::with_capacity(count);
         for number in 1..=count {
@@ -66,6 +69,11 @@ impl Nodes {
 
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.nodes.iter().map(|node| node.http).collect()
+    }
+
+    /// The same as text.
+    pub(crate) fn authorities(&self) -> Vec<String> {
+        self.addresses().iter().map(ToString::to_string).collect()
     }
 
     /// Where all nodes but one serve clients.
@@ -104,7 +112,9 @@ impl Nodes {
                 &node.peer.to_string(),
             ])
             .arg("--data-dir")
-            .arg(self.directory.join(&node.name));
+            .arg(self.directory.join(&node.name))
+            .arg("--shared-dir")
+            .arg(self.directory.join(SHARED));
         if let Some(join) = join {
             command.args(["--join", &join]);
         }

@@ -2,8 +2,12 @@
 
 use serde_json::{Map, Value, json};
 use tablestore_client::Decision;
+use tablestore_placement::PRIMARY_BACKUP;
 use tablestore_verify::Findings;
 use tablestore_verify::pauses::{Gap, ms, percentile};
+
+use super::rows::FLIGHTS;
+use super::side::{Shown, promise};
 
 /// One kill and what followed.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +16,8 @@ pub(crate) struct Kill {
     pub(crate) controller: bool,
     pub(crate) primaries: usize,
     pub(crate) gap: Gap,
+    /// The gaps of the other tables, by table.
+    pub(crate) beside: Vec<(&'static str, Gap)>,
     /// Phases of the decisions that followed, in milliseconds after the kill, in order.
     pub(crate) phases: Vec<(String, f64)>,
     /// The first write that a new primary acknowledged.
@@ -28,6 +34,8 @@ pub(crate) struct Report {
     pub(crate) reads: u64,
     pub(crate) kills: Vec<Kill>,
     pub(crate) findings: Findings,
+    /// The tables of the other strategies.
+    pub(crate) beside: Vec<Shown>,
 }
 
 /// The phases of all decisions about a node since it was killed, and the first promotion that
@@ -106,13 +114,17 @@ impl Kill {
         } = self;
         let what = if paused { "pause" } else { "kill" };
         let office = if self.controller { "controller, " } else { "" };
-        format!(
+        let mut line = format!(
             "{what} {number}: {victim} ({office}primary of {primaries} partitions)\n  \
              {}\n  writes stood still for {} ms (half of the writers: {} ms or less)",
             self.timeline(),
             gap.max_ms,
             gap.p50_ms,
-        )
+        );
+        for (table, gap) in &self.beside {
+            line.push_str(&format!("; of {table} {} ms", gap.max_ms));
+        }
+        line
     }
 
     fn json(&self) -> Value {
@@ -136,9 +148,90 @@ impl Kill {
 }
 
 impl Report {
+    /// Whether nothing is wrong with any table.
+    pub(crate) fn fine(&self) -> bool {
+        self.findings.fine() && self.beside.iter().all(|shown| shown.findings.fine())
+    }
+
+    /// All tables under traffic; the flights are the first.
+    fn tables(&self) -> Vec<Shown> {
+        let flights = Shown {
+            strategy: PRIMARY_BACKUP,
+            table: FLIGHTS,
+            acknowledged: self.acknowledged,
+            reads: self.reads,
+            findings: self.findings.clone(),
+            gaps: self.kills.iter().map(|kill| kill.gap).collect(),
+        };
+        std::iter::once(flights)
+            .chain(self.beside.clone())
+            .collect()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        let tables = self.tables();
+        let total = |count: fn(&Shown) -> u64| -> u64 { tables.iter().map(count).sum() };
+        let examples = tables.iter().flat_map(|shown| &shown.findings.examples);
+        let gaps: Vec<Value> = self.kills.iter().map(Kill::json).collect();
+        json!({
+            "ok": self.fine(),
+            "kills": self.kills.len(),
+            "acked": total(|shown| shown.acknowledged),
+            "lost": total(|shown| shown.findings.lost),
+            "stale_reads": total(|shown| shown.findings.stale_reads),
+            "unequal": self.findings.unequal,
+            "gap_ms": tables[0].gap_ms(),
+            "gaps": gaps,
+            "nodes": self.nodes,
+            "seconds": (self.seconds * 10.0).round() / 10.0,
+            "loaded": self.loaded,
+            "reads": total(|shown| shown.reads),
+            "compared": self.findings.compared,
+            "examples": examples.collect::<Vec<_>>(),
+            "tables": tables.iter().map(Shown::json).collect::<Vec<_>>(),
+        })
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let tables = self.tables();
+        let controllers = self.kills.iter().filter(|kill| kill.controller).count();
+        let mut text = format!(
+            "{} nodes, {} kills ({controllers} of the controller), {:.0} s, {} rows loaded\n  \
+             unequal copies  {} of {} partitions\n  {:9} {:14} {:>12} {:>5} {:>6} {:>6}",
+            self.nodes,
+            self.kills.len(),
+            self.seconds,
+            self.loaded,
+            self.findings.unequal,
+            self.findings.compared,
+            "table",
+            "strategy",
+            "acknowledged",
+            "lost",
+            "reads",
+            "stale",
+        );
+        if !self.kills.is_empty() {
+            text.push_str("  writes stood still, a kill (p50, p90, most)");
+        }
+        for shown in &tables {
+            text.push_str(&format!("\n  {}", shown.line()));
+        }
+        for shown in &tables {
+            let Shown { strategy, .. } = shown;
+            text.push_str(&format!("\n  {strategy:14} {}", promise(strategy)));
+        }
+        for example in tables.iter().flat_map(|shown| &shown.findings.examples) {
+            text.push_str(&format!("\n  ! {example}"));
+        }
+        text
+    }
+}
+
+impl Shown {
     /// p50, p90 and maximum of the gaps.
-    fn gaps(&self) -> Option<(f64, f64, f64)> {
-        let mut gaps: Vec<f64> = self.kills.iter().map(|kill| kill.gap.max_ms).collect();
+    fn gaps_ms(&self) -> Option<(f64, f64, f64)> {
+        let mut gaps: Vec<f64> = self.gaps.iter().map(|gap| gap.max_ms).collect();
         gaps.sort_by(f64::total_cmp);
         Some((
             percentile(&gaps, 50)?,
@@ -147,65 +240,50 @@ impl Report {
         ))
     }
 
-    pub(crate) fn json(&self) -> Value {
-        let gap_ms = self
-            .gaps()
-            .map(|(p50, p90, max)| json!({"p50": p50, "p90": p90, "max": max}));
-        let gaps: Vec<Value> = self.kills.iter().map(Kill::json).collect();
+    fn gap_ms(&self) -> Option<Value> {
+        let (p50, p90, max) = self.gaps_ms()?;
+        Some(json!({"p50": p50, "p90": p90, "max": max}))
+    }
+
+    fn json(&self) -> Value {
         json!({
-            "ok": self.findings.fine(),
-            "kills": self.kills.len(),
+            "table": self.table,
+            "strategy": self.strategy,
             "acked": self.acknowledged,
+            "reads": self.reads,
             "lost": self.findings.lost,
             "stale_reads": self.findings.stale_reads,
-            "unequal": self.findings.unequal,
-            "gap_ms": gap_ms,
-            "gaps": gaps,
-            "nodes": self.nodes,
-            "seconds": (self.seconds * 10.0).round() / 10.0,
-            "loaded": self.loaded,
-            "reads": self.reads,
-            "compared": self.findings.compared,
-            "examples": self.findings.examples,
+            "gap_ms": self.gap_ms(),
         })
     }
 
-    pub(crate) fn text(&self) -> String {
+    fn line(&self) -> String {
+        let Self {
+            strategy,
+            table,
+            acknowledged,
+            reads,
+            findings,
+            ..
+        } = self;
         let Findings {
-            lost,
-            stale_reads,
-            unequal,
-            compared,
-            examples,
-        } = &self.findings;
-        let controllers = self.kills.iter().filter(|kill| kill.controller).count();
-        let mut text = format!(
-            "{} nodes, {} kills ({controllers} of the controller), {:.0} s\n\
-             {} rows loaded, {} writes acknowledged, {} strong reads\n  \
-             lost writes     {lost}\n  stale reads     {stale_reads}\n  \
-             unequal copies  {unequal} of {compared} partitions",
-            self.nodes,
-            self.kills.len(),
-            self.seconds,
-            self.loaded,
-            self.acknowledged,
-            self.reads,
+            lost, stale_reads, ..
+        } = findings;
+        let mut line = format!(
+            "{table:9} {strategy:14} {acknowledged:>12} {lost:>5} {reads:>6} {stale_reads:>6}"
         );
-        if let Some((p50, p90, max)) = self.gaps() {
-            text.push_str(&format!(
-                "\n  writes stood still for  p50 {p50} ms, p90 {p90} ms, at most {max} ms a kill"
-            ));
+        if let Some((p50, p90, max)) = self.gaps_ms() {
+            line.push_str(&format!("  {p50} ms, {p90} ms, {max} ms"));
         }
-        for example in examples {
-            text.push_str(&format!("\n  ! {example}"));
-        }
-        text
+        line
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+    use tablestore_placement::PARTITION;
+
     use super::*;
 
     fn kill(victim: &str, controller: bool, max_ms: f64) -> Kill {
@@ -217,6 +295,13 @@ mod tests {
                 max_ms,
                 p50_ms: max_ms / 2.0,
             },
+            beside: vec![(
+                "bookings",
+                Gap {
+                    max_ms: 300.0,
+                    p50_ms: 9.0,
+                },
+            )],
             phases: [("noticed", 4.0), ("decided", 9.5), ("promoted", 14.2)]
                 .map(|(name, ms)| (name.to_owned(), ms))
                 .to_vec(),
@@ -236,6 +321,17 @@ mod tests {
                 compared: 64,
                 ..Findings::default()
             },
+            beside: vec![Shown {
+                strategy: PARTITION,
+                table: "bookings",
+                acknowledged: 700,
+                reads: 300,
+                findings: Findings::default(),
+                gaps: vec![Gap {
+                    max_ms: 300.0,
+                    p50_ms: 9.0,
+                }],
+            }],
         }
     }
 
@@ -252,7 +348,9 @@ mod tests {
     fn the_report_for_programs_has_its_agreed_members() {
         let json = report().json();
         assert_eq!(json["kills"], json!(2));
-        assert_eq!(json["acked"], json!(50_000));
+        assert_eq!(json["acked"], json!(50_700));
+        assert_eq!(json["tables"][1]["strategy"], json!("partition"));
+        assert_eq!(json["tables"][1]["gap_ms"]["max"], json!(300.0));
         for name in ["lost", "stale_reads", "unequal"] {
             assert_eq!(json[name], json!(0), "{name}");
         }
@@ -263,6 +361,16 @@ mod tests {
         assert_eq!(json["gaps"][0]["killed"], json!("n1"));
         assert_eq!(json["gaps"][0]["controller"], json!(true));
         assert_eq!(json["gaps"][0]["ms"], json!(40.0));
+    }
+
+    #[test]
+    fn what_is_wrong_with_any_table_is_told() {
+        let mut report = report();
+        assert!(report.fine());
+        report.beside[0].findings.lost = 2;
+        assert!(!report.fine());
+        let json = report.json();
+        assert_eq!((&json["ok"], &json["lost"]), (&json!(false), &json!(2)));
     }
 
     #[test]

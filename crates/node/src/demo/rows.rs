@@ -1,9 +1,10 @@
 //! The real data that travels in the binary, as rows.
 
+use std::collections::BTreeMap;
 use std::io::Cursor;
 
 use tablestore_client::{Row, RowKey, Value};
-use tablestore_verify::{Endpoint, Loaded, Target};
+use tablestore_verify::{Endpoint, Key, Loaded, Target};
 
 use crate::loading::source::{Format, Reading, Source, unpack};
 
@@ -60,8 +61,23 @@ fn loaded(table: &str, sort_key: Option<&str>, rows: Vec<Row>) -> Loaded {
     }
 }
 
+/// So many of the flights, spread over all of them, for writers to own: by key of the row, and as
+/// what is written.
+pub(crate) fn targets(
+    endpoint: &Endpoint,
+    flights: &Loaded,
+    count: usize,
+) -> (BTreeMap<String, Key>, Vec<Target>) {
+    let all = flights.rows.len();
+    let count = count.min(all);
+    let rows = (0..count).map(|number| &flights.rows[number * all / count]);
+    let keys = rows.clone().map(|row| flights.key(row)).zip((0..).map(Key));
+    let targets = rows.map(|row| target(endpoint, row));
+    (keys.collect(), targets.collect())
+}
+
 /// Where and what a writer of flights writes: the row as it was loaded, and a count.
-pub(crate) fn target(endpoint: &Endpoint, row: &Row) -> Target {
+fn target(endpoint: &Endpoint, row: &Row) -> Target {
     let text = |name: &str| {
         row.get(name)
             .and_then(Value::as_str)

@@ -14,6 +14,7 @@ use super::nodes::Nodes;
 use super::promoted::{self, Lost};
 use super::report::{Kill, Report, phases};
 use super::rows::{self, FLIGHTS};
+use super::side::Sides;
 use super::{DemoArguments, KillKind};
 use crate::loading::load::Loader;
 use crate::loading::source::Numbered;
@@ -40,6 +41,9 @@ const LOAD_CONCURRENCY: usize = 4;
 /// Partitions of the small table.
 const AIRPORT_PARTITIONS: u32 = 8;
 
+/// How long writes to the other tables stood still.
+type Beside = Vec<(&'static str, Gap)>;
+
 /// Everything that the demo holds.
 pub(crate) struct Stage<'a> {
     arguments: DemoArguments,
@@ -48,6 +52,7 @@ pub(crate) struct Stage<'a> {
     loaded: Vec<Loaded>,
     owned: BTreeMap<String, Key>,
     traffic: Option<Traffic>,
+    sides: Sides,
     traffic_began: Instant,
     kills: Vec<Kill>,
     began: Instant,
@@ -65,9 +70,8 @@ impl<'a> Stage<'a> {
         let count = usize::from(arguments.nodes);
         let nodes = Nodes::prepare(directory.clone(), count)
             .map_err(|error| Failure::failed(format!("{}: {error}", directory.display())))?;
-        let addresses: Vec<String> = nodes.addresses().iter().map(ToString::to_string).collect();
         let settings = ClientSettings::default().deadline(Duration::from_secs(30));
-        let client = Client::with_settings(&addresses, settings)
+        let client = Client::with_settings(&nodes.authorities(), settings)
             .map_err(|error| Failure::failed(error.to_string()))?;
         let began = Instant::now();
         let mut stage = Self {
@@ -77,6 +81,7 @@ impl<'a> Stage<'a> {
             loaded: Vec::new(),
             owned: BTreeMap::new(),
             traffic: None,
+            sides: Sides::default(),
             traffic_began: began,
             kills: Vec::new(),
             began,
@@ -127,6 +132,10 @@ impl<'a> Stage<'a> {
             }
             self.loaded.push(loaded);
         }
+        if !self.arguments.alone {
+            self.board.stage("making a table for each other strategy");
+            Sides::create(&self.client, copies, self.arguments.partitions).await?;
+        }
         self.wait_until_whole("all copies of the loaded rows")
             .await?;
         Ok(())
@@ -138,23 +147,12 @@ impl<'a> Stage<'a> {
             .loaded
             .last()
             .ok_or_else(|| Failure::failed("no data"))?;
-        let flights = &loaded.rows;
-        let addresses: Vec<String> = self
-            .nodes
-            .addresses()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let addresses = self.nodes.authorities();
         let endpoint = Endpoint::new(&addresses, FLIGHTS)
             .map_err(|error| Failure::failed(error.to_string()))?;
         let writers = usize::from(self.arguments.writers);
-        let owned = (writers * ROWS_A_WRITER).min(flights.len());
-        let mut targets = Vec::with_capacity(owned);
-        for number in 0..owned {
-            let row = &flights[number * flights.len() / owned];
-            self.owned.insert(loaded.key(row), Key(number));
-            targets.push(rows::target(&endpoint, row));
-        }
+        let (owned, targets) = rows::targets(&endpoint, loaded, writers * ROWS_A_WRITER);
+        self.owned = owned;
         let load = Load {
             writers,
             readers: (writers / 4).max(1),
@@ -162,6 +160,9 @@ impl<'a> Stage<'a> {
             attempt_timeout: Duration::from_millis(u64::from(self.arguments.attempt_timeout_ms)),
         };
         let ledger = Ledger::loaded(targets.len());
+        if !self.arguments.alone {
+            self.sides = Sides::begin(&addresses)?;
+        }
         self.traffic = Some(Traffic::start(endpoint, targets, ledger, load));
         self.traffic_began = Instant::now();
         Ok(())
@@ -174,6 +175,7 @@ impl<'a> Stage<'a> {
             .await?;
         let seen = self.wait_until_whole("all copies complete").await?;
         self.traffic()?.send_home();
+        self.sides.send_home();
         self.watch_until(Instant::now() + SETTLE).await?;
         let seen = self.look().await.unwrap_or(seen);
         let victim = next_victim(&seen, number)
@@ -189,6 +191,7 @@ impl<'a> Stage<'a> {
         let traffic = self.traffic()?;
         traffic.forget_acks_before(traffic.now_us().saturating_sub(ACKS_KEPT_US));
         let kill_us = traffic.now_us();
+        self.sides.killed_now();
         let killed_at_us = promoted::wall_us()?;
         if paused {
             self.nodes.pause(index)?
@@ -197,7 +200,8 @@ impl<'a> Stage<'a> {
         }
         let down = Duration::from_millis(u64::from(self.arguments.down_ms));
         tokio::time::sleep(down).await;
-        let gap = self.wait_for_gap(kill_us, &victim).await?;
+        let (gap, beside) = self.wait_for_gap(kill_us, &victim).await?;
+        self.sides.keep(&beside);
         let first_write_ms = first_new_epoch_us(&self.traffic()?.acks(), kill_us, &before).map(ms);
         let decisions = self.client.decisions(DECISIONS).await.unwrap_or_default();
         let about = |subject: &str| seen.name(subject) == victim.name;
@@ -218,6 +222,7 @@ impl<'a> Stage<'a> {
             controller,
             primaries,
             gap,
+            beside,
             phases,
             first_write_ms,
         };
@@ -249,13 +254,7 @@ impl<'a> Stage<'a> {
             return Err(Failure::failed(refused));
         }
         let mut findings = Findings::default();
-        let (stale, examples) = traffic.wrong_reads();
-        findings.stale_reads = stale;
-        findings.examples.extend(
-            examples
-                .iter()
-                .map(|read| format!("read {}: {}", read.path, read.wrong)),
-        );
+        findings.wrong_reads(&traffic);
         let ledger = traffic.ledger();
         let nobody = BTreeMap::new();
         for loaded in &self.loaded {
@@ -279,6 +278,7 @@ impl<'a> Stage<'a> {
             reads: traffic.reads(),
             kills: self.kills.clone(),
             findings,
+            beside: std::mem::take(&mut self.sides).end(WHOLE_WITHIN).await?,
         })
     }
 
@@ -344,12 +344,16 @@ impl<'a> Stage<'a> {
         }
     }
 
-    async fn wait_for_gap(&mut self, kill_us: u64, victim: &Victim) -> Result<Gap, Failure> {
+    async fn wait_for_gap(
+        &mut self,
+        kill_us: u64,
+        victim: &Victim,
+    ) -> Result<(Gap, Beside), Failure> {
         let until = Instant::now() + GAP_WITHIN;
         loop {
             let seen = gap(&self.traffic()?.acks(), kill_us);
-            if let Some(gap) = seen {
-                return Ok(gap);
+            if let Some(seen) = seen.zip(self.sides.gaps()) {
+                return Ok(seen);
             }
             if Instant::now() >= until {
                 let name = &victim.name;
@@ -375,7 +379,7 @@ impl<'a> Stage<'a> {
     fn watch(&mut self, stage: &str) -> Result<(), Failure> {
         if let Some(traffic) = &self.traffic {
             self.board.traffic(stage, traffic);
-            if let Some(refused) = traffic.refused() {
+            if let Some(refused) = traffic.refused().or_else(|| self.sides.refused()) {
                 return Err(Failure::failed(refused));
             }
         }
