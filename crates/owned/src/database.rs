@@ -10,8 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slatedb::config::{
-    CompactorOptions, GarbageCollectorDirectoryOptions, GarbageCollectorOptions,
-    GarbageCollectorScheduleOptions,
+    GarbageCollectorDirectoryOptions, GarbageCollectorOptions, GarbageCollectorScheduleOptions,
 };
 use slatedb::manifest::VersionedManifest;
 use slatedb::{Db, Settings};
@@ -26,7 +25,7 @@ const RECENT_TABLES_MAX: usize = 64;
 /// How long an opener waits for what the storage says of the database.
 const READ_FOR: Duration = Duration::from_secs(30);
 /// How long an opener tries to claim its epoch.
-const CLAIM_FOR: Duration = Duration::from_secs(30);
+pub(crate) const CLAIM_FOR: Duration = Duration::from_secs(30);
 
 /// What the storage says of the database; nothing if there is none.
 pub(crate) async fn manifest(
@@ -74,11 +73,8 @@ fn of_database(settings: &OwnedSettings) -> Settings {
         l0_sst_size_bytes: settings.table_bytes,
         l0_max_ssts: RECENT_TABLES_MAX,
         l0_max_ssts_per_key: RECENT_TABLES_MAX,
-        compactor_options: Some(CompactorOptions {
-            poll_interval: settings.merge_every,
-            object_store_max_retries: retries,
-            ..CompactorOptions::default()
-        }),
+        // Tables are merged by whoever finds that there is something to merge.
+        compactor_options: None,
         garbage_collector_options: Some(GarbageCollectorOptions {
             manifest_options: collected,
             wal_options: collected,

@@ -20,6 +20,7 @@ mod group;
 mod idle;
 mod layout;
 mod mark;
+mod merging;
 mod open;
 mod owned;
 mod remembering;

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::StampClock;
 use crate::database;
 use crate::error::OpenError;
+use crate::merging::Merging;
 use crate::owned::Owned;
 use crate::remembering::Remembering;
 use crate::settings::OwnedSettings;
@@ -79,6 +80,7 @@ impl Owned {
         if let Some(stamp_ms) = found.stamp_ms {
             clock.not_before(stamp_ms);
         }
+        let merged = settings.clone();
         let (commands, received) = mpsc::channel(settings.queue_writes_max);
         let (ended, seen) = watch::channel(None);
         let writer = Writer {
@@ -90,6 +92,14 @@ impl Owned {
             tables: Tables::default(),
         };
         tokio::spawn(writer.run());
+        let merging = Merging {
+            db: db.clone(),
+            storage: storage.clone(),
+            prefix: prefix.to_owned(),
+            settings: merged,
+            clock,
+        };
+        tokio::spawn(merging.run());
         Ok(Self {
             db,
             writer_epoch: successor_of + 1,

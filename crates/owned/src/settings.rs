@@ -23,12 +23,11 @@ const UNFLUSHED_BYTES_MAX: usize = 32 << 20;
 const TABLE_BYTES: usize = 8 << 20;
 /// A table is also written when so many flushes have come together: a successor reads the object
 /// of each again, which takes most of the time in which nobody serves the partition.
-const LOG_OBJECTS_MAX: u64 = 64;
+const LOG_OBJECTS_MAX: u64 = 32;
 /// An owner that writes nothing notices within this time that it was deposed. Nothing that must be
 /// true rests on it; each look is a request to the storage.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often the database looks whether tables are to be merged; that often it can make room for
-/// new ones.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How often the database looks for tables to be merged and how far that is, while there are some.
 const MERGE_EVERY: Duration = Duration::from_secs(1);
 /// How often the database deletes objects that are not used any more.
 const COLLECT_EVERY: Duration = Duration::from_secs(600);
@@ -61,7 +60,7 @@ pub struct OwnedSettings {
     pub log_objects_max: u64,
     /// How often an owner that writes nothing looks whether it was deposed.
     pub look_every: Duration,
-    /// How often the database looks whether tables are to be merged.
+    /// How often the database looks for tables to be merged, while there are some.
     pub merge_every: Duration,
     /// How often the database looks for objects that are not used any more.
     pub collect_every: Duration,

@@ -5,6 +5,7 @@
 
 mod gate;
 mod idle;
+mod merging;
 mod owners;
 mod rows;
 
