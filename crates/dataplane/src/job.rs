@@ -28,7 +28,7 @@ pub enum Lane {
     Reads = 0,
     /// Housekeeping, which can wait behind requests.
     Upkeep = 1,
-    /// Pieces of copies: the other side waits for each.
+    /// Openings and pieces of copies: requests, or the other side, wait for each.
     Copies = 2,
 }
 
@@ -211,6 +211,7 @@ impl Job {
     pub fn lane(&self) -> Lane {
         match &self.0 {
             Work::ReadLog { .. } | Work::Scan { .. } => Lane::Reads,
+            Work::Open { .. } | Work::OpenActive { .. } => Lane::Copies,
             Work::CopyPage { .. } | Work::StoreCopy { .. } => Lane::Copies,
             // A copy is switched in on the lane that also drops partitions: it must not come back
             // behind a drop.

@@ -47,6 +47,20 @@ pub(crate) struct JournalState {
     pub(crate) progressed: Notify,
 }
 
+impl Default for JournalState {
+    fn default() -> Self {
+        Self {
+            origin: Instant::now(),
+            persisted: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+            busy_since_ns: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
+            held: Mutex::default(),
+            progressed: Notify::new(),
+        }
+    }
+}
+
 impl JournalState {
     /// Records made durable so far.
     pub(crate) fn persisted(&self) -> u64 {
@@ -94,15 +108,7 @@ impl JournalQueue {
     /// # Errors
     /// If the system refuses a thread.
     pub(crate) fn start(writer: JournalWriter, events: EventSender) -> std::io::Result<Self> {
-        let state = Arc::new(JournalState {
-            origin: Instant::now(),
-            persisted: AtomicU64::new(0),
-            ended: AtomicBool::new(false),
-            busy_since_ns: AtomicU64::new(0),
-            failed: AtomicBool::new(false),
-            held: Mutex::default(),
-            progressed: Notify::new(),
-        });
+        let state = Arc::new(JournalState::default());
         let (to_thread, orders) = mpsc::channel();
         let seen = Arc::clone(&state);
         std::thread::Builder::new()

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tablestore_dataplane::ReplicaProgress;
-use tablestore_placement::PartitionId;
+use tablestore_placement::{ClusterMap, PartitionId, StorageId};
 
 use super::journal::JournalState;
 use crate::room::Room;
@@ -24,6 +24,8 @@ pub(crate) struct Progress {
     /// Whether there is room on the disks.
     pub(crate) room: Room,
     leaving: AtomicBool,
+    /// All replicas that this start found in its first map are open.
+    opened: AtomicBool,
 }
 
 impl Progress {
@@ -36,6 +38,7 @@ impl Progress {
             replicas: Mutex::new(BTreeMap::new()),
             room: Room::default(),
             leaving: AtomicBool::new(false),
+            opened: AtomicBool::new(false),
         }
     }
 
@@ -92,8 +95,63 @@ impl Progress {
         };
     }
 
+    /// How many replicas of this node are still to be opened. None any more from then on that none
+    /// was: what a map adds later keeps nobody waiting, as others have it.
+    pub(crate) fn to_open(&self, map: &ClusterMap, me: StorageId) -> usize {
+        if self.opened.load(Ordering::Acquire) {
+            return 0;
+        }
+        let shown = self.lock();
+        let is_missing = |partition: &PartitionId| !shown.contains_key(partition);
+        let partitions = map.partitions();
+        let mine = partitions.filter(|(_, table, assignment)| {
+            table.definition.data_path().has_copies() && assignment.replicas.contains(&me)
+        });
+        let missing = mine.filter(|(partition, ..)| is_missing(partition)).count();
+        self.opened.store(missing == 0, Ordering::Release);
+        missing
+    }
+
     /// All replicas of this node.
     pub(crate) fn replicas(&self) -> BTreeMap<PartitionId, ReplicaProgress> {
         self.lock().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+    use tablestore_placement::testing::{cluster, create_table, definition};
+    use tablestore_placement::{ACTIVE, PARTITION, TableDefinition, TableId};
+
+    use super::*;
+
+    #[test]
+    fn a_start_waits_for_the_replicas_that_it_has_to_open_and_for_no_other() {
+        let mut map = cluster(&[("a", 1), ("b", 1), ("c", 1)]);
+        let kept = |strategy: &str| TableDefinition {
+            strategy: strategy.to_owned(),
+            ..definition(2, 3, 2)
+        };
+        create_table(&mut map, "gates", &kept(ACTIVE)).unwrap();
+        let shared = TableDefinition {
+            replicas: 1,
+            min_in_sync: 1,
+            ..kept(PARTITION)
+        };
+        create_table(&mut map, "bookings", &shared).unwrap();
+        let me = *map.members.keys().next().unwrap();
+        let progress = Progress::new(Arc::default());
+        let open = |table, number| {
+            let partition = PartitionId::new(TableId(table), number);
+            progress.show(partition, Some(ReplicaProgress::default()));
+        };
+        assert_eq!(progress.to_open(&map, me), 2, "of the gates alone");
+        open(1, 0);
+        assert_eq!(progress.to_open(&map, me), 1);
+        open(1, 1);
+        assert_eq!(progress.to_open(&map, me), 0);
+        create_table(&mut map, "later", &kept(ACTIVE)).unwrap();
+        assert_eq!(progress.to_open(&map, me), 0, "it was ready before");
     }
 }

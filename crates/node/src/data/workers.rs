@@ -55,7 +55,8 @@ impl Workers {
         Ok(Self {
             reads: lane("reads", 0)?,
             upkeep: lane("upkeep", NICE)?,
-            // Not niced: the other side waits for each piece, and would give the copy up.
+            // Not niced: requests wait for what is opened, and the other side for each piece of a
+            // copy, which it would give up.
             copies: lane("copies", 0)?,
         })
     }

@@ -15,6 +15,8 @@ use rustix::process::{Pid, Signal, kill_process};
 /// The end of a node's log that is shown when the node did not start.
 const LOG_SHOWN_BYTES: usize = 2000;
 
+/// A node that does not say that it is ready within this is not.
+const READY_WITHIN: Duration = Duration::from_secs(1);
 /// The folder that all nodes share.
 const SHARED: &str = "shared";
 
@@ -74,6 +76,26 @@ impl Nodes {
     /// The same as text.
     pub(crate) fn authorities(&self) -> Vec<String> {
         self.addresses().iter().map(ToString::to_string).collect()
+    }
+
+    /// The first node that does not say that it is ready, with its reason.
+    pub(crate) async fn not_ready(&self) -> Option<String> {
+        let Ok(client) = reqwest::Client::builder().no_proxy().build() else {
+            return None;
+        };
+        for node in &self.nodes {
+            let url = format!("http://{}/readyz", node.http);
+            let answer = client.get(url).timeout(READY_WITHIN).send().await;
+            match answer {
+                Ok(answer) if answer.status().is_success() => {}
+                Ok(answer) => {
+                    let why = answer.text().await.unwrap_or_default();
+                    return Some(format!("{} is not ready: {why}", node.name));
+                }
+                Err(error) => return Some(format!("{} is not ready: {error}", node.name)),
+            }
+        }
+        None
     }
 
     /// Where all nodes but one serve clients.

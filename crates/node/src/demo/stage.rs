@@ -329,7 +329,7 @@ impl<'a> Stage<'a> {
         let (nodes, copies) = (usize::from(self.arguments.nodes), self.arguments.copies());
         loop {
             let missing = match self.look().await {
-                Ok(seen) => match seen.missing(nodes, copies) {
+                Ok(seen) => match seen.missing(nodes, copies).or(self.nodes.not_ready().await) {
                     None => return Ok(seen),
                     Some(missing) => missing,
                 },

@@ -56,7 +56,10 @@ impl Backend for Node {
             Some(member) if member.incarnation != self.shared.me.incarnation => {
                 Err("the node has not registered this start yet".to_owned())
             }
-            Some(_) => Ok(()),
+            Some(_) => match self.shared.progress.to_open(&map, self.me()) {
+                0 => Ok(()),
+                left => Err(format!("{left} replicas of this node are being opened")),
+            },
         }
     }
 
