@@ -14,6 +14,7 @@ use tablestore_placement::plan::{Plan, Settling};
 use tablestore_placement::{ClusterMap, Incarnation, Member, Office, StorageId, Strategies};
 
 use crate::looked::Looked;
+use crate::rounds::Rounds;
 use crate::timer::Timer;
 use crate::{
     Gone, Hearing, Input, Job, LinkNews, Notice, NoticeKind, Now, Output, Sign, SignOfWork,
@@ -83,6 +84,8 @@ pub struct Controller {
     pub(crate) copying_refused: bool,
     /// Whether balancing comes to rest.
     pub(crate) settling: Settling,
+    /// Which offices on shared storage were moved as their owners had stopped.
+    pub(crate) rounds: Rounds,
     /// What is known not to be there on the map.
     pub(crate) looked: Looked,
     /// Balancing did not; said once.
@@ -127,6 +130,7 @@ impl Controller {
             changed_at: Duration::ZERO,
             copying_refused: false,
             settling: Settling::default(),
+            rounds: Rounds::default(),
             looked: Looked::default(),
             balancing_refused: false,
             balancing: None,
@@ -211,6 +215,7 @@ impl Controller {
         let since = self.at();
         self.lead = Some(Lead { since, term });
         self.whole_since.clear();
+        self.rounds = Rounds::default();
         self.answers.clear();
         let settings = self.detector.settings().clone();
         self.detector = AccrualDetector::new(settings);

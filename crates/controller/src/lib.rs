@@ -44,6 +44,7 @@ mod planned;
 mod reach;
 mod review;
 mod room;
+mod rounds;
 mod sign;
 mod stopped;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Knows nothing of why a replica stops.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tablestore_placement::{ClusterMap, Decision, DecisionKind, PartitionId, Reports, StorageId};
 
@@ -55,7 +56,19 @@ pub(crate) fn stopped(
 
 impl Controller {
     pub(crate) fn act_on_stopped(&mut self) {
-        let stopped = stopped(&self.map, &self.answers);
+        if self.jobs.contains(&Job::Stopped) {
+            return;
+        }
+        let now = self.at();
+        let map = Arc::clone(&self.map);
+        let is_shared = |partition: &PartitionId| {
+            let table = map.tables.get(&partition.table);
+            table.is_some_and(|table| !table.definition.data_path().has_copies())
+        };
+        let mut stopped = stopped(&map, &self.answers);
+        stopped.retain(|(partition, ..)| {
+            !is_shared(partition) || self.rounds.may_move(*partition, now)
+        });
         let Some((_, storage, why)) = stopped.first() else {
             return;
         };
@@ -65,6 +78,10 @@ impl Controller {
         let replicas = stopped.iter().map(|(p, s, _)| (*p, *s)).collect();
         let planned = Planned::ReplicasStopped { replicas };
         self.propose(Job::Stopped, planned, decision);
+        if self.jobs.contains(&Job::Stopped) {
+            let partitions = stopped.iter().map(|(partition, ..)| *partition);
+            self.rounds.moved(partitions.filter(is_shared), now);
+        }
     }
 
     /// Members with a stopped replica that still counts.

@@ -1,5 +1,6 @@
 //! The controller as a whole, in virtual time: three members, of which the first is this node.
 
+mod rounds;
 mod trusted;
 
 use std::collections::BTreeSet;

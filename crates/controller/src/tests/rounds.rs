@@ -1,0 +1,52 @@
+//! Offices on shared storage whose owners stop, one after the other.
+
+use super::*;
+
+/// Each owner says that its partition has stopped, for so long; how often the office moved.
+fn moves_within(bench: &mut Bench, partition: PartitionId, length: Duration) -> usize {
+    let (end, mut moves) = (bench.at + length, 0);
+    while bench.at < end {
+        let current = bench.map.assignment(partition).expect("it is there");
+        let owner = current.primary_member().expect("somebody has the office");
+        let stopped = ReplicaProgress {
+            partition,
+            stopped: Some("the storage failed".to_owned()),
+            ..ReplicaProgress::default()
+        };
+        let answer = SignOfWork {
+            incarnation: START,
+            replicas: vec![stopped],
+            ..SignOfWork::default()
+        };
+        bench.answered(owner, answer);
+        let decided = bench.decide();
+        moves += decided
+            .iter()
+            .filter(|(_, proposal)| proposal.job == Job::Stopped)
+            .count();
+    }
+    moves
+}
+
+#[test]
+fn an_office_whose_owners_all_stop_goes_on_at_once_and_then_ever_more_rarely() {
+    let shared = TableDefinition {
+        strategy: PARTITION.to_owned(),
+        ..definition(4, 1, 1)
+    };
+    let mut bench = Bench::with(&shared);
+    bench.run(ms(500));
+    bench.lead(1);
+    bench.run(ms(1_500));
+    bench.done.clear();
+    let (partition, ..) = bench.map.partitions().next().expect("there are some");
+    assert_eq!(moves_within(&mut bench, partition, ms(900)), 1, "at once");
+    let within_a_minute = moves_within(&mut bench, partition, ms(60_000));
+    assert!((4..=6).contains(&within_a_minute), "{within_a_minute}");
+    let later = moves_within(&mut bench, partition, ms(600_000));
+    assert!((8..=11).contains(&later), "one a minute: {later}");
+    // One that works for a while is replaced at once when it stops.
+    bench.run(ms(200_000));
+    bench.done.clear();
+    assert_eq!(moves_within(&mut bench, partition, ms(900)), 1);
+}
