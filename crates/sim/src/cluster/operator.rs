@@ -216,7 +216,7 @@ impl World {
     pub(super) fn is_weakened(&self) -> bool {
         let lost = |storage: &StorageId| {
             let machine = self.machines.get(slot_of(*storage));
-            machine.is_none_or(|machine| machine.storage != *storage)
+            machine.is_none_or(|machine| machine.storage != *storage || machine.is_older)
         };
         let map = &self.agreement.map;
         let decayed = self.machines.iter().any(|machine| machine.decay.is_some());
