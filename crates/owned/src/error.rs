@@ -11,7 +11,7 @@ use tablestore_replication::RequestId;
 use tablestore_store::item::codec::CodecError;
 use thiserror::Error;
 
-use crate::probe::BucketFault;
+use crate::probe::{BucketFault, Said};
 use crate::settings::SettingsError;
 
 /// The storage did not do what it was asked, or holds what it should not.
@@ -38,7 +38,7 @@ pub enum StorageError {
         /// What is wrong, and what helps.
         fault: BucketFault,
         /// What was said, if anything was.
-        source: Option<Arc<object_store::Error>>,
+        source: Option<Said>,
     },
     /// The storage did not answer in time; nothing was changed.
     #[error("the storage has not answered within {within:?}")]

@@ -34,7 +34,7 @@ mod writer;
 pub use bucket::{BucketSettings, BucketSettingsError, Credentials};
 pub use error::{Ended, OpenError, ReadError, StorageError, WriteError};
 pub use owned::{Begun, Owned, Write, Written};
-pub use probe::BucketFault;
+pub use probe::{BucketFault, Said};
 pub use settings::{OwnedSettings, SettingsError};
 pub use slatedb::object_store;
 pub use storage::Storage;

@@ -18,6 +18,8 @@ use thiserror::Error;
 const CAUSES_MAX: usize = 8;
 /// Before what a service wrote.
 const STATUS: &str = "status code: ";
+/// The status of a request that is not allowed.
+const REFUSED: &str = "status code: 403";
 const WRITTEN: &str = "error response: ";
 /// The longest name of an error that is told.
 const CODE_BYTES_MAX: usize = 64;
@@ -58,10 +60,16 @@ fn plain(error: Error) -> Error {
             path,
             source: told(source.as_ref()),
         },
-        Error::Generic { store, source } => Error::Generic {
-            store,
-            source: told(source.as_ref()),
-        },
+        // Lists have no other kind of error.
+        Error::Generic { store, source } => {
+            let source = told(source.as_ref());
+            let is_refused = source.to_string().contains(REFUSED);
+            let path = String::new();
+            match is_refused {
+                true => Error::PermissionDenied { path, source },
+                false => Error::Generic { store, source },
+            }
+        }
         // They are made by the client itself.
         other => other,
     }

@@ -2,6 +2,7 @@
 //! Knows nothing of what is stored.
 
 use std::fmt;
+use std::sync::Arc;
 
 use slatedb::object_store::path::Path;
 use slatedb::object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
@@ -12,6 +13,11 @@ use crate::mark::in_time;
 
 /// The name of the object that is made and deleted.
 const PROBE: &str = "probe";
+
+/// What the client of a bucket said: its text has its causes already.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Said(pub(crate) Arc<Error>);
 
 /// What is wrong with a bucket, and what helps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +54,7 @@ impl fmt::Display for BucketFault {
     }
 }
 
-/// Lists, creates, reads and deletes; `number` is in the name of the object, so that nobody else
+/// Creates, lists, reads and deletes; `number` is in the name of the object, so that nobody else
 /// makes the same.
 pub(crate) async fn probe(
     settings: &BucketSettings,
@@ -56,9 +62,6 @@ pub(crate) async fn probe(
     number: u64,
 ) -> Result<(), StorageError> {
     let failed = |error: StorageError| of_bucket(settings, error);
-    in_time(objects.list_with_delimiter(None))
-        .await
-        .map_err(failed)?;
     let place = Path::from(format!("{PROBE}-{number:016x}"));
     let create = || {
         let only_new = PutOptions::from(PutMode::Create);
@@ -66,6 +69,7 @@ pub(crate) async fn probe(
     };
     create().await.map_err(failed)?;
     let again = create().await;
+    let listed = in_time(objects.list_with_delimiter(None)).await;
     let read = async { objects.get(&place).await?.bytes().await };
     let read = in_time(read).await;
     let deleted = in_time(objects.delete(&place)).await;
@@ -81,13 +85,14 @@ pub(crate) async fn probe(
         Err(error) => return Err(failed(error)),
     }
     read.map_err(failed)?;
+    listed.map_err(failed)?;
     deleted.map_err(failed)
 }
 
 /// What an error of the first requests says of the bucket.
 fn of_bucket(settings: &BucketSettings, error: StorageError) -> StorageError {
     let (fault, source) = match error {
-        StorageError::Object(error) => (fault(&error), Some(error)),
+        StorageError::Object(error) => (fault(&error), Some(Said(error))),
         StorageError::Silent { .. } => (BucketFault::Unreachable, None),
         other => return other,
     };

@@ -12,7 +12,7 @@ use slatedb::object_store::ObjectStore;
 
 use crate::bucket::BucketSettings;
 use crate::error::StorageError;
-use crate::probe::{self, BucketFault};
+use crate::probe::{self, BucketFault, Said};
 use crate::rooted::Rooted;
 
 /// Blocks of all partitions of a process together.
@@ -52,7 +52,7 @@ impl Storage {
             settings.client().map_err(|source| StorageError::Bucket {
                 place: settings.to_string(),
                 fault: BucketFault::Unreachable,
-                source: Some(Arc::new(source)),
+                source: Some(Said(Arc::new(source))),
             })
         };
         probe::probe(settings, &client()?, number).await?;

@@ -8,13 +8,10 @@ one of these words changes how it behaves:
 - `fails`: every request is answered 503.
 - `hangs`: requests are answered when the mode changes.
 - `overwrites`: the header If-None-Match is ignored.
-
-`GET /-requests` answers how many requests there were, by method.
 """
 
 import sys
 import threading
-from collections import Counter
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -33,12 +30,10 @@ class Service:
         self.mode = "right"
         self.changed = threading.Condition()
         self.one = threading.Lock()
-        self.requests = Counter()
 
     def __call__(self, environ, start):
-        if environ["PATH_INFO"].startswith("/-"):
+        if environ["PATH_INFO"].startswith("/-mode"):
             return self.control(environ, start)
-        self.requests[environ["REQUEST_METHOD"]] += 1
         with self.changed:
             self.changed.wait_for(lambda: self.mode != "hangs")
             mode = self.mode
@@ -54,9 +49,6 @@ class Service:
             return [b"".join(self.s3(environ, start))]
 
     def control(self, environ, start):
-        if environ["PATH_INFO"] == "/-requests":
-            shown = "".join(f"{name} {count}\n" for name, count in sorted(self.requests.items()))
-            return answer(start, "200 OK", shown.encode())
         mode = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])).decode()
         if mode not in MODES:
             return answer(start, "400 Bad Request", b"")

@@ -72,3 +72,48 @@ async fn all_that_was_acknowledged_is_read_from_the_survivors_of_an_owner() {
     assert_rows(&cluster, victim, 2).await;
     assert_nothing_secret_is_logged(&cluster);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_service_is_away_its_tables_say_so_and_nothing_is_lost() {
+    let service = Service::started(BUCKET).await;
+    let cluster = started(&service).await;
+    for key in 0..KEYS {
+        write(&cluster, key % 3, key, 1).await;
+    }
+    service.behave("hangs").await;
+    let begun = Instant::now();
+    let (status, answer) = ask_soon(&cluster, 0, "PUT", &row(0, ""), r#"{"n":2}"#).await;
+    assert!([503, 504].contains(&status), "{status} {answer}");
+    assert!(begun.elapsed() < ANSWERED_WITHIN, "{:?}", begun.elapsed());
+    service.behave("fails").await;
+    until("the table says what is wrong", async || {
+        let (status, problem) = ask_soon(&cluster, 0, "PUT", &row(0, ""), r#"{"n":2}"#).await;
+        assert_ne!(status, 200, "a write was acknowledged");
+        let is_told = status == 503 && problem["reason"] == json!("no_storage");
+        is_told
+            .then_some(())
+            .ok_or_else(|| format!("{status} {problem}"))
+    })
+    .await;
+    service.behave("right").await;
+    until("it is written again", async || {
+        let (status, answer) = ask_soon(&cluster, 0, "PUT", &row(0, ""), r#"{"n":1}"#).await;
+        (status == 200)
+            .then_some(())
+            .ok_or_else(|| format!("{status} {answer}"))
+    })
+    .await;
+    assert_rows(&cluster, 1, 1).await;
+    let table = format!("/v1/tables/{TABLE}");
+    let (status, answer) = cluster.ask(1, "DELETE", &table, "").await;
+    assert_eq!(status, 200, "{answer}");
+    until("its rows are deleted", async || {
+        let objects = service.objects(BUCKET).await;
+        let marks = ["a/cluster/cluster-id", "a/cluster/storage-number"];
+        (objects == marks)
+            .then_some(())
+            .ok_or_else(|| format!("{objects:?}"))
+    })
+    .await;
+    assert_nothing_secret_is_logged(&cluster);
+}
