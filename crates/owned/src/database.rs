@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slatedb::config::{
-    CompactorOptions, GarbageCollectorDirectoryOptions, GarbageCollectorOptions,
-    GarbageCollectorScheduleOptions,
+    CompactionWorkerOptions, CompactorOptions, GarbageCollectorDirectoryOptions,
+    GarbageCollectorOptions, GarbageCollectorScheduleOptions,
 };
 use slatedb::manifest::VersionedManifest;
 use slatedb::{Db, Settings};
@@ -76,6 +76,10 @@ fn of_database(settings: &OwnedSettings) -> Settings {
         l0_max_ssts_per_key: RECENT_TABLES_MAX,
         compactor_options: Some(CompactorOptions {
             poll_interval: settings.merge_every,
+            worker: Some(CompactionWorkerOptions {
+                compactions_poll_interval: settings.work_every(),
+                ..CompactionWorkerOptions::default()
+            }),
             object_store_max_retries: retries,
             ..CompactorOptions::default()
         }),

@@ -14,9 +14,14 @@ impl OwnedSettings {
         let rounds = |every: Duration| DAY.as_secs_f64() / every.as_secs_f64().max(0.001);
         let looks = rounds(self.look_every) * LOOK_REQUESTS;
         let merges = rounds(self.merge_every) * MERGE_REQUESTS;
-        let work = rounds(WORK_EVERY) * WORK_REQUESTS;
+        let work = rounds(self.work_every()) * WORK_REQUESTS;
         let collections = rounds(self.collect_every) * COLLECT_REQUESTS;
         (looks + merges + work + collections).round() as u64
+    }
+
+    /// How often whoever merges tables looks for work.
+    pub(crate) fn work_every(&self) -> Duration {
+        self.merge_every.max(WORK_EVERY)
     }
 }
 
@@ -24,7 +29,7 @@ impl OwnedSettings {
 const LOOK_REQUESTS: f64 = 2.0;
 /// Of one look at whether tables are to be merged: at the manifest and at the list of merges.
 const MERGE_REQUESTS: f64 = 4.0;
-/// Whoever merges looks for work that often, whatever the settings are.
+/// Whoever merges looks for work no more often than that.
 const WORK_EVERY: Duration = Duration::from_secs(5);
 const WORK_REQUESTS: f64 = 2.0;
 /// Of one round that deletes what is not used any more.

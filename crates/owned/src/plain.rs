@@ -194,6 +194,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_list_that_is_refused_is_known_as_such() {
+        for (said, is_refused) in [
+            ("status code: 403 Forbidden: ", true),
+            (
+                "status code: 500 Internal Server Error: status code: 403",
+                false,
+            ),
+        ] {
+            let source = Box::new(Told(said.to_owned()));
+            let error = plain(Error::Generic {
+                store: "S3",
+                source,
+            });
+            assert_eq!(
+                matches!(error, Error::PermissionDenied { .. }),
+                is_refused,
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
     fn what_a_service_wrote_is_not_repeated_but_for_the_name_of_the_error() {
         for (said, expected) in [
             (

@@ -37,9 +37,10 @@ const STORAGE_RETRIES_MAX: u32 = 30;
 /// In a bucket: what a flush takes there, about.
 const BUCKET_GATHER_FOR: Duration = Duration::from_millis(100);
 /// In a bucket an idle partition asks seldom.
-const BUCKET_LOOK_EVERY: Duration = Duration::from_secs(10);
-/// Until then a partition takes in 64 tables of 8 MiB before its writes wait.
-const BUCKET_MERGE_EVERY: Duration = Duration::from_secs(10);
+const BUCKET_LOOK_EVERY: Duration = Duration::from_secs(30);
+/// Until tables are merged, which may be a minute, a partition takes in 64 of them (8 MiB each)
+/// before its writes wait.
+const BUCKET_MERGE_EVERY: Duration = Duration::from_secs(30);
 const BUCKET_COLLECT_EVERY: Duration = Duration::from_secs(3_600);
 /// About ten seconds; the client itself repeats what failed as well.
 const BUCKET_RETRIES_MAX: u32 = 10;

@@ -374,6 +374,82 @@ mod tests {
         );
     }
 
+    /// The settings of a bucket with credentials for it, and what is wrong with them otherwise.
+    fn in_bucket(file: &str, secret: Option<&str>) -> Result<NodeSettings, String> {
+        let environment = |name: &str| match name {
+            ACCESS_KEY_ID => Some("an-id".to_owned()),
+            SECRET_ACCESS_KEY => secret.map(str::to_owned),
+            _ => None,
+        };
+        let config = Config::parse(file).unwrap();
+        merge(StartArguments::default(), config, &environment).map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn a_bucket_takes_its_credentials_from_the_environment_and_shows_them_nowhere() {
+        let file = "shared-url = \"s3://rows/a\"\nshared-endpoint = \"http://127.0.0.1:9000\"";
+        let settings = in_bucket(file, Some("a-secret")).unwrap();
+        let shown = format!("{settings:?}");
+        assert!(
+            !shown.contains("an-id") && !shown.contains("a-secret"),
+            "{shown}"
+        );
+        let bucket = settings.shared_bucket.unwrap().to_string();
+        assert_eq!(bucket, "s3://rows/a at http://127.0.0.1:9000");
+        assert_eq!(settings.shared_flush, BUCKET_FLUSH);
+        let flush = format!("{file}\nshared-flush-ms = 7");
+        let settings = in_bucket(&flush, Some("a-secret")).unwrap();
+        assert_eq!(settings.shared_flush, Duration::from_millis(7));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_bucket_is_told_by_its_setting_without_what_was_given() {
+        let url = "shared-url = \"s3://rows\"";
+        for (file, secret, expected) in [
+            (url, None, "AWS_SECRET_ACCESS_KEY is not set"),
+            (url, Some(""), "AWS_SECRET_ACCESS_KEY is not set"),
+            (
+                url,
+                Some("a secret"),
+                "AWS_SESSION_TOKEN: expected printable",
+            ),
+            (
+                "shared-url = \"s3://a:secret@b\"",
+                Some("s"),
+                "shared-url: expected s3://BUCKET",
+            ),
+            (
+                "shared-endpoint = \"http://a:secret@b\"",
+                Some("s"),
+                "shared-endpoint: expected only",
+            ),
+        ] {
+            let told = in_bucket(file, secret).unwrap_err();
+            assert!(told.contains(expected), "{file}: {told}");
+            assert!(!told.contains("secret"), "{file}: {told}");
+        }
+        for (more, expected) in [
+            (
+                "shared-endpoint = \"http://a:secret@b\"",
+                "shared-endpoint: expected http://HOST",
+            ),
+            (
+                "shared-region = \"a secret\"",
+                "shared-region: expected letters",
+            ),
+        ] {
+            let told = in_bucket(&format!("{url}\n{more}"), Some("s")).unwrap_err();
+            assert!(told.contains(expected), "{more}: {told}");
+            assert!(!told.contains("secret"), "{more}: {told}");
+        }
+        let both = in_bucket(&format!("{url}\nshared-dir = \"d\""), Some("s")).unwrap();
+        let told = both.validate().unwrap_err().to_string();
+        assert_eq!(
+            told,
+            "shared-dir: expected nothing, as shared-url is given, got d"
+        );
+    }
+
     #[test]
     fn a_port_without_successor_needs_a_peer_address() {
         let listen = Some("127.0.0.1:65535".parse().unwrap());
