@@ -1,7 +1,8 @@
 //! Everything that must hold before a change is done, one step after the other.
 //!
 //! Stops at the first step that fails. Knows nothing about where it runs: it needs a Rust
-//! toolchain with rustfmt and clippy, and python3 for the tests with S3; it leaves out what needs more.
+//! toolchain with rustfmt and clippy, and python3 for the tests with S3; it leaves out what needs
+//! more.
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -81,13 +81,13 @@ pub(super) fn settings(arguments: StartArguments) -> Result<NodeSettings, Failur
 type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 fn merge(
-    arguments: StartArguments,
+    mut arguments: StartArguments,
     mut config: Config,
     environment: Environment<'_>,
 ) -> Result<NodeSettings, Failure> {
     let file = &mut config;
-    let name = or_file(arguments.name, file, "name")?.unwrap_or_else(|| NAME.to_owned());
-    let data_dir = path_or_file(arguments.data_dir, file, "data-dir")?;
+    let name = or_file(arguments.name.take(), file, "name")?.unwrap_or_else(|| NAME.to_owned());
+    let data_dir = path_or_file(arguments.data_dir.take(), file, "data-dir")?;
     let data_dir = data_dir.unwrap_or_else(|| PathBuf::from(DATA_DIR));
     let listen = address(arguments.listen, file, "listen")?
         .unwrap_or_else(|| ADDRESS.parse().expect("the default is an address"));
@@ -96,17 +96,7 @@ fn merge(
         None => next_port(listen)?,
     };
     let mut settings = NodeSettings::new(&name, data_dir, listen, peer_listen);
-    settings.shared_dir = path_or_file(arguments.shared_dir, file, "shared-dir")?;
-    merge_bucket(
-        (
-            arguments.shared_url,
-            arguments.shared_endpoint,
-            arguments.shared_region,
-        ),
-        file,
-        &mut settings,
-        environment,
-    )?;
+    merge_shared(&mut arguments, file, &mut settings, environment)?;
     settings.join = list_or_file(arguments.join, file, "join")?;
     settings.allowed_hosts = list_or_file(arguments.allowed_host, file, "allowed-host")?;
     if let Some(zone) = or_file(arguments.zone, file, "zone")? {
@@ -142,12 +132,6 @@ fn merge(
             seconds,
         ),
         (
-            &mut settings.shared_flush,
-            arguments.shared_flush_ms,
-            "shared-flush-ms",
-            Duration::from_millis,
-        ),
-        (
             &mut settings.heartbeat_every,
             arguments.heartbeat_ms,
             "heartbeat-ms",
@@ -163,6 +147,26 @@ fn merge(
     merge_counts(arguments.voters, journal, file, &mut settings)?;
     config.finish(&names_in_file()).map_err(in_file)?;
     Ok(settings)
+}
+
+/// The same for what all nodes share.
+fn merge_shared(
+    arguments: &mut StartArguments,
+    file: &mut Config,
+    settings: &mut NodeSettings,
+    environment: Environment<'_>,
+) -> Result<(), Failure> {
+    settings.shared_dir = path_or_file(arguments.shared_dir.take(), file, "shared-dir")?;
+    let bucket = (
+        arguments.shared_url.take(),
+        arguments.shared_endpoint.take(),
+        arguments.shared_region.take(),
+    );
+    merge_bucket(bucket, file, settings, environment)?;
+    if let Some(flush_ms) = or_file(arguments.shared_flush_ms, file, "shared-flush-ms")? {
+        settings.shared_flush = Duration::from_millis(flush_ms);
+    }
+    Ok(())
 }
 
 /// The same for a bucket, whose credentials are in the environment alone: an option is seen by all
