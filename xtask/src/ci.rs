@@ -1,7 +1,8 @@
 //! Everything that must hold before a change is done, one step after the other.
 //!
 //! Stops at the first step that fails. Knows nothing about where it runs: it needs a Rust
-//! toolchain with rustfmt and clippy, and leaves out what needs more.
+//! toolchain with rustfmt and clippy, and python3 for the tests with S3; it leaves out what needs
+//! more.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -12,7 +13,7 @@ use anyhow::{Context as _, Result};
 
 use crate::run;
 use crate::workspace::{Workspace, cargo};
-use crate::{demo, sim, tidy};
+use crate::{demo, s3, sim, tidy};
 
 /// Every seed is one run of the simulation; so many take about a minute on two cores.
 const SEEDS: &str = "0..2000";
@@ -39,6 +40,7 @@ pub(crate) fn run(workspace: &Workspace, quick: bool) -> Result<()> {
         ("tidy", Box::new(|| tidy::run(workspace, false))),
         ("lints", Box::new(lints)),
         ("tests", Box::new(tests)),
+        ("tests with S3", Box::new(|| s3::run(workspace))),
         ("no deliberate faults", Box::new(no_deliberate_faults)),
         ("ring without std", Box::new(ring_without_std)),
         ("golden vectors", Box::new(|| golden_vectors(workspace))),
@@ -88,6 +90,13 @@ fn lints() -> Result<()> {
         .arg("clippy")
         .args(EVERYTHING)
         .args(["--all-targets", "--", "-D", "warnings"]);
+    run::succeed(&mut command, BUILD_LIMIT)?;
+    // No other step builds them but their own.
+    let mut command = cargo();
+    command
+        .arg("clippy")
+        .args(EVERYTHING)
+        .args(["--test", "s3", "--", "-D", "warnings"]);
     run::succeed(&mut command, BUILD_LIMIT)
 }
 

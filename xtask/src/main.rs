@@ -12,6 +12,7 @@ mod bench;
 mod ci;
 mod demo;
 mod run;
+mod s3;
 mod sim;
 mod tidy;
 mod workspace;
@@ -46,6 +47,8 @@ enum Task {
         #[arg(long)]
         shrink: bool,
     },
+    /// Tests against a service that speaks S3, which is installed into the target directory.
+    S3,
     /// The simulation, built for release; arguments go to it (`--seed N`, `--seeds A..B`, …).
     Sim {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -79,6 +82,7 @@ fn perform(task: Task) -> Result<()> {
     match task {
         Task::Ci { quick } => ci::run(&workspace, quick),
         Task::Tidy { shrink } => tidy::run(&workspace, shrink),
+        Task::S3 => s3::run(&workspace),
         Task::Sim { arguments } => sim::run(&workspace, &arguments),
         Task::Bench { arguments } => bench::run(&workspace, &arguments),
         Task::Demo { arguments } => demo::run(&workspace, &arguments),

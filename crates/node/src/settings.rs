@@ -7,11 +7,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tablestore_owned::{BucketSettings, OwnedSettings};
+
 /// Requests that may wait for a failover on one node; above it they are refused at once.
 pub const WAITING_MAX: usize = tablestore_dataplane::settings::WAITING_MAX;
 /// How long writes to a partition on shared storage are gathered before they are flushed together:
 /// on local disks a flush takes about this long.
 pub const SHARED_FLUSH: Duration = Duration::from_millis(1);
+/// The same for a bucket, where a flush takes longer and each costs money.
+pub const BUCKET_FLUSH: Duration = Duration::from_millis(100);
+/// The region of a bucket, which services that have none take as well.
+pub const BUCKET_REGION: &str = "us-east-1";
 /// How often the controller asks every node for a sign of work.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_millis(100);
 /// A replica missing for longer than this is replaced on another node.
@@ -48,7 +54,9 @@ pub struct NodeSettings {
     /// Where the rows of tables of the strategy `partition` are: a directory that all members see.
     /// Without it the node has no part in such tables.
     pub shared_dir: Option<PathBuf>,
-    /// See [`SHARED_FLUSH`].
+    /// The same, as a bucket of an S3-compatible service; only one of the two.
+    pub shared_bucket: Option<BucketSettings>,
+    /// See [`SHARED_FLUSH`] and [`BUCKET_FLUSH`].
     pub shared_flush: Duration,
     /// Address of the HTTP surface.
     pub listen: SocketAddr,
@@ -132,6 +140,18 @@ impl NodeSettings {
         }
     }
 
+    /// What of it concerns partitions on shared storage.
+    pub(crate) fn of_partitions(&self) -> OwnedSettings {
+        let settings = match self.shared_bucket {
+            Some(_) => OwnedSettings::in_bucket(),
+            None => OwnedSettings::default(),
+        };
+        OwnedSettings {
+            gather_for: self.shared_flush,
+            ..settings
+        }
+    }
+
     /// Settings of a single node in `data_dir`, with every default.
     #[must_use]
     pub fn new(name: &str, data_dir: PathBuf, listen: SocketAddr, peer_listen: SocketAddr) -> Self {
@@ -139,6 +159,7 @@ impl NodeSettings {
             name: name.to_owned(),
             data_dir,
             shared_dir: None,
+            shared_bucket: None,
             shared_flush: SHARED_FLUSH,
             listen,
             peer_listen,
@@ -182,6 +203,13 @@ impl NodeSettings {
                 field: "name",
                 expected: "1 to 255 characters of a-z, A-Z, 0-9, '_', '.', '-'",
                 got: self.name.clone(),
+            });
+        }
+        if let (Some(path), Some(_)) = (&self.shared_dir, &self.shared_bucket) {
+            return Err(SettingsError::Invalid {
+                field: "shared-dir",
+                expected: "nothing, as shared-url is given",
+                got: path.display().to_string(),
             });
         }
         if !SEGMENT_BYTES_RANGE.contains(&self.segment_bytes) {

@@ -381,6 +381,7 @@ async fn serve_http(
     let settings = HttpSettings {
         allowed_hosts: node.settings().allowed_hosts.clone(),
         memory_bytes_max: node.settings().client_memory_bytes,
+        requests_per_idle_day: node.settings().of_partitions().requests_per_idle_day(),
         ..HttpSettings::default()
     };
     serve(listener, node, settings, stop).await

@@ -11,6 +11,7 @@ use tablestore_replication::RequestId;
 use tablestore_store::item::codec::CodecError;
 use thiserror::Error;
 
+use crate::probe::{BucketFault, Said};
 use crate::settings::SettingsError;
 
 /// The storage did not do what it was asked, or holds what it should not.
@@ -28,6 +29,16 @@ pub enum StorageError {
         path: PathBuf,
         /// What was said.
         source: Arc<io::Error>,
+    },
+    /// The bucket cannot be used; nothing was changed, but that an object `probe-…` may be left.
+    #[error("cannot use the bucket {place}: {fault}")]
+    Bucket {
+        /// Which one.
+        place: String,
+        /// What is wrong, and what helps.
+        fault: BucketFault,
+        /// What was said, if anything was.
+        source: Option<Said>,
     },
     /// The storage did not answer in time; nothing was changed.
     #[error("the storage has not answered within {within:?}")]
@@ -52,13 +63,13 @@ pub enum StorageError {
     /// The storage has no mark of its cluster, though it was used before; nothing was changed.
     #[error(
         "the storage has no mark of a cluster, though it was used before: \
-         the members do not share one directory"
+         the members do not share one storage"
     )]
     Unmarked,
     /// The storage is not the one in which the table is; nothing was changed.
     #[error(
         "the storage is another one than that of the table: \
-         the members do not share one directory"
+         the members do not share one storage"
     )]
     OtherStorage,
     /// The database holds what this version does not understand.
@@ -98,7 +109,7 @@ pub enum OpenError {
     /// that former owners had.
     #[error(
         "the storage has no database of this partition, though it was served before: \
-         the members do not share one directory"
+         the members do not share one storage"
     )]
     Missing,
     /// Another one opened the database since its epoch was read; that one is not disturbed.

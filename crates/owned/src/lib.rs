@@ -13,6 +13,7 @@
 //! - Those marks are never deleted (see `database`).
 //! - A strong read sees only what is durable, and has the office confirmed after it arrived.
 
+mod bucket;
 mod clock;
 mod database;
 mod error;
@@ -23,14 +24,18 @@ mod mark;
 mod merging;
 mod open;
 mod owned;
+mod plain;
+mod probe;
 mod remembering;
 mod rooted;
 mod settings;
 mod storage;
 mod writer;
 
+pub use bucket::{BucketSettings, BucketSettingsError, Credentials};
 pub use error::{Ended, OpenError, ReadError, StorageError, WriteError};
 pub use owned::{Begun, Owned, Write, Written};
+pub use probe::{BucketFault, Said};
 pub use settings::{OwnedSettings, SettingsError};
 pub use slatedb::object_store;
 pub use storage::Storage;

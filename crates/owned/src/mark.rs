@@ -123,7 +123,8 @@ impl Storage {
     }
 }
 
-async fn in_time<T>(
+/// What the storage answers, if it does so in time.
+pub(crate) async fn in_time<T>(
     asked: impl Future<Output = Result<T, object_store::Error>>,
 ) -> Result<T, StorageError> {
     match tokio::time::timeout(ANSWERS_WITHIN, asked).await {

@@ -33,6 +33,16 @@ const MERGE_EVERY: Duration = Duration::from_secs(1);
 const COLLECT_EVERY: Duration = Duration::from_secs(600);
 /// About half a minute: retries wait at most a second.
 const STORAGE_RETRIES_MAX: u32 = 30;
+/// In a bucket: what a flush takes there, about.
+const BUCKET_GATHER_FOR: Duration = Duration::from_millis(100);
+/// In a bucket an idle partition asks seldom.
+const BUCKET_LOOK_EVERY: Duration = Duration::from_secs(30);
+/// Merging begins with the eighth of the tables; writes wait at the 64th, which no bucket takes in
+/// less than minutes.
+const BUCKET_MERGE_EVERY: Duration = Duration::from_secs(5);
+const BUCKET_COLLECT_EVERY: Duration = Duration::from_secs(3_600);
+/// About ten seconds; the client itself repeats what failed as well.
+const BUCKET_RETRIES_MAX: u32 = 10;
 
 /// The settings of one owned partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +100,19 @@ impl Default for OwnedSettings {
 }
 
 impl OwnedSettings {
+    /// Those for a bucket, where each request costs money and takes longer than on a disk.
+    #[must_use]
+    pub fn in_bucket() -> Self {
+        Self {
+            gather_for: BUCKET_GATHER_FOR,
+            look_every: BUCKET_LOOK_EVERY,
+            merge_every: BUCKET_MERGE_EVERY,
+            collect_every: BUCKET_COLLECT_EVERY,
+            storage_retries_max: BUCKET_RETRIES_MAX,
+            ..Self::default()
+        }
+    }
+
     /// Whether a partition can work with them.
     ///
     /// # Errors

@@ -10,7 +10,9 @@ use slatedb::db_cache::DbCache;
 use slatedb::db_cache::moka::{MokaCache, MokaCacheOptions};
 use slatedb::object_store::ObjectStore;
 
+use crate::bucket::BucketSettings;
 use crate::error::StorageError;
+use crate::probe::{self, BucketFault, Said};
 use crate::rooted::Rooted;
 
 /// Blocks of all partitions of a process together.
@@ -37,6 +39,25 @@ impl Storage {
         let mut storage = Self::of(Arc::new(files));
         storage.path = Some(path.to_owned());
         Ok(storage)
+    }
+
+    /// A bucket of an S3-compatible service that all members use. It is tried whether it can be:
+    /// an object with `number` in its name is created there twice, and deleted. `number` must be
+    /// one that nobody else takes.
+    ///
+    /// # Errors
+    /// If it cannot be used, or does not create an object only where there is none.
+    pub async fn bucket(settings: &BucketSettings, number: u64) -> Result<Self, StorageError> {
+        let client = || {
+            settings.client().map_err(|source| StorageError::Bucket {
+                place: settings.to_string(),
+                fault: BucketFault::Unreachable,
+                source: Some(Said(Arc::new(source))),
+            })
+        };
+        probe::probe(settings, &client()?, number).await?;
+        // A new one: the connections of the first belong to the threads that tried it.
+        Ok(Self::of(client()?))
     }
 
     /// The same with the directory that is at its path now, of which nothing is known yet.

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use clap::{Arg, Args as _, Command};
 use tablestore_node::NodeSettings;
+use tablestore_node::settings::{BUCKET_FLUSH, BUCKET_REGION};
+use tablestore_owned::{BucketSettings, BucketSettingsError, Credentials};
 
 use super::ADDRESS;
 use super::config::{Config, ConfigError, FromSetting};
@@ -21,6 +23,11 @@ const DATA_DIR: &str = "tablestore-data";
 const NAME: &str = "n1";
 /// The option that names the file, which the file cannot set.
 const CONFIG: &str = "config";
+
+/// As all tools for such services take them.
+const ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+const SECRET_ACCESS_KEY: &str = "AWS_SECRET_ACCESS_KEY";
+const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
 
 /// The options that are settings: those that the environment and the file may give too.
 fn declared() -> Vec<Arg> {
@@ -54,7 +61,7 @@ pub(super) fn log_filter(arguments: &StartArguments) -> Result<String, Failure> 
     let mut config = read_config(&arguments.config)?;
     Ok(config.take("log").map_err(in_file)?.unwrap_or_else(|| {
         format!(
-            "info,{},lsm_tree=warn,slatedb=warn",
+            "info,{},lsm_tree=warn,slatedb=warn,object_store=warn",
             tablestore_consensus::LOG_FILTER
         )
     }))
@@ -67,13 +74,20 @@ fn in_file(error: ConfigError) -> Failure {
 /// Flags and file become the settings of a node.
 pub(super) fn settings(arguments: StartArguments) -> Result<NodeSettings, Failure> {
     let config = read_config(&arguments.config)?;
-    merge(arguments, config)
+    merge(arguments, config, &|name| std::env::var(name).ok())
 }
 
-fn merge(arguments: StartArguments, mut config: Config) -> Result<NodeSettings, Failure> {
+/// What the environment has under a name.
+type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+fn merge(
+    mut arguments: StartArguments,
+    mut config: Config,
+    environment: Environment<'_>,
+) -> Result<NodeSettings, Failure> {
     let file = &mut config;
-    let name = or_file(arguments.name, file, "name")?.unwrap_or_else(|| NAME.to_owned());
-    let data_dir = path_or_file(arguments.data_dir, file, "data-dir")?;
+    let name = or_file(arguments.name.take(), file, "name")?.unwrap_or_else(|| NAME.to_owned());
+    let data_dir = path_or_file(arguments.data_dir.take(), file, "data-dir")?;
     let data_dir = data_dir.unwrap_or_else(|| PathBuf::from(DATA_DIR));
     let listen = address(arguments.listen, file, "listen")?
         .unwrap_or_else(|| ADDRESS.parse().expect("the default is an address"));
@@ -82,7 +96,7 @@ fn merge(arguments: StartArguments, mut config: Config) -> Result<NodeSettings, 
         None => next_port(listen)?,
     };
     let mut settings = NodeSettings::new(&name, data_dir, listen, peer_listen);
-    settings.shared_dir = path_or_file(arguments.shared_dir, file, "shared-dir")?;
+    merge_shared(&mut arguments, file, &mut settings, environment)?;
     settings.join = list_or_file(arguments.join, file, "join")?;
     settings.allowed_hosts = list_or_file(arguments.allowed_host, file, "allowed-host")?;
     if let Some(zone) = or_file(arguments.zone, file, "zone")? {
@@ -118,12 +132,6 @@ fn merge(arguments: StartArguments, mut config: Config) -> Result<NodeSettings, 
             seconds,
         ),
         (
-            &mut settings.shared_flush,
-            arguments.shared_flush_ms,
-            "shared-flush-ms",
-            Duration::from_millis,
-        ),
-        (
             &mut settings.heartbeat_every,
             arguments.heartbeat_ms,
             "heartbeat-ms",
@@ -139,6 +147,79 @@ fn merge(arguments: StartArguments, mut config: Config) -> Result<NodeSettings, 
     merge_counts(arguments.voters, journal, file, &mut settings)?;
     config.finish(&names_in_file()).map_err(in_file)?;
     Ok(settings)
+}
+
+/// The same for what all nodes share.
+fn merge_shared(
+    arguments: &mut StartArguments,
+    file: &mut Config,
+    settings: &mut NodeSettings,
+    environment: Environment<'_>,
+) -> Result<(), Failure> {
+    settings.shared_dir = path_or_file(arguments.shared_dir.take(), file, "shared-dir")?;
+    let bucket = (
+        arguments.shared_url.take(),
+        arguments.shared_endpoint.take(),
+        arguments.shared_region.take(),
+    );
+    merge_bucket(bucket, file, settings, environment)?;
+    if let Some(flush_ms) = or_file(arguments.shared_flush_ms, file, "shared-flush-ms")? {
+        settings.shared_flush = Duration::from_millis(flush_ms);
+    }
+    Ok(())
+}
+
+/// The same for a bucket, whose credentials are in the environment alone: an option is seen by all
+/// users of the machine, and a file is copied.
+fn merge_bucket(
+    (url, endpoint, region): (Option<String>, Option<String>, Option<String>),
+    file: &mut Config,
+    settings: &mut NodeSettings,
+    environment: Environment<'_>,
+) -> Result<(), Failure> {
+    let url = or_file(url, file, "shared-url")?;
+    let endpoint = or_file(endpoint, file, "shared-endpoint")?;
+    let region = or_file(region, file, "shared-region")?;
+    let Some(url) = url else {
+        return match endpoint {
+            Some(_) => Err(Failure::usage(
+                "shared-endpoint: expected only together with shared-url",
+            )),
+            None => Ok(()),
+        };
+    };
+    let given = |name: &'static str| environment(name).filter(|value| !value.is_empty());
+    let needed = |name: &'static str| {
+        given(name).ok_or_else(|| {
+            Failure::usage(format!(
+                "shared-url: expected the credentials for it in the environment, and {name} is not \
+                 set"
+            ))
+        })
+    };
+    let credentials = Credentials::new(
+        needed(ACCESS_KEY_ID)?,
+        needed(SECRET_ACCESS_KEY)?,
+        given(SESSION_TOKEN),
+    );
+    let credentials = credentials.map_err(|error| {
+        let names = format!("{ACCESS_KEY_ID}, {SECRET_ACCESS_KEY}, {SESSION_TOKEN}");
+        Failure::usage(format!("{names}: {error}"))
+    })?;
+    let region = region.as_deref().unwrap_or(BUCKET_REGION);
+    let bucket = BucketSettings::new(&url, endpoint.as_deref(), region, credentials);
+    let bucket = bucket.map_err(|error| {
+        let field = match error {
+            BucketSettingsError::Endpoint => "shared-endpoint",
+            BucketSettingsError::Region => "shared-region",
+            _ => "shared-url",
+        };
+        // What was given is not repeated: credentials may be in it.
+        Failure::usage(format!("{field}: {error}"))
+    })?;
+    settings.shared_bucket = Some(bucket);
+    settings.shared_flush = BUCKET_FLUSH;
+    Ok(())
 }
 
 /// The same for MiB that are held for clients.
@@ -242,7 +323,7 @@ mod tests {
     use super::*;
 
     fn merged(arguments: StartArguments, file: &str) -> Result<NodeSettings, Failure> {
-        merge(arguments, Config::parse(file).unwrap())
+        merge(arguments, Config::parse(file).unwrap(), &|_| None)
     }
 
     #[test]
@@ -294,6 +375,82 @@ mod tests {
             error.message.contains("there is no setting `wait`"),
             "{}",
             error.message
+        );
+    }
+
+    /// The settings of a bucket with credentials for it, and what is wrong with them otherwise.
+    fn in_bucket(file: &str, secret: Option<&str>) -> Result<NodeSettings, String> {
+        let environment = |name: &str| match name {
+            ACCESS_KEY_ID => Some("an-id".to_owned()),
+            SECRET_ACCESS_KEY => secret.map(str::to_owned),
+            _ => None,
+        };
+        let config = Config::parse(file).unwrap();
+        merge(StartArguments::default(), config, &environment).map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn a_bucket_takes_its_credentials_from_the_environment_and_shows_them_nowhere() {
+        let file = "shared-url = \"s3://rows/a\"\nshared-endpoint = \"http://127.0.0.1:9000\"";
+        let settings = in_bucket(file, Some("a-secret")).unwrap();
+        let shown = format!("{settings:?}");
+        assert!(
+            !shown.contains("an-id") && !shown.contains("a-secret"),
+            "{shown}"
+        );
+        let bucket = settings.shared_bucket.unwrap().to_string();
+        assert_eq!(bucket, "s3://rows/a at http://127.0.0.1:9000");
+        assert_eq!(settings.shared_flush, BUCKET_FLUSH);
+        let flush = format!("{file}\nshared-flush-ms = 7");
+        let settings = in_bucket(&flush, Some("a-secret")).unwrap();
+        assert_eq!(settings.shared_flush, Duration::from_millis(7));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_bucket_is_told_by_its_setting_without_what_was_given() {
+        let url = "shared-url = \"s3://rows\"";
+        for (file, secret, expected) in [
+            (url, None, "AWS_SECRET_ACCESS_KEY is not set"),
+            (url, Some(""), "AWS_SECRET_ACCESS_KEY is not set"),
+            (
+                url,
+                Some("a secret"),
+                "AWS_SESSION_TOKEN: expected printable",
+            ),
+            (
+                "shared-url = \"s3://a:secret@b\"",
+                Some("s"),
+                "shared-url: expected s3://BUCKET",
+            ),
+            (
+                "shared-endpoint = \"http://a:secret@b\"",
+                Some("s"),
+                "shared-endpoint: expected only",
+            ),
+        ] {
+            let told = in_bucket(file, secret).unwrap_err();
+            assert!(told.contains(expected), "{file}: {told}");
+            assert!(!told.contains("secret"), "{file}: {told}");
+        }
+        for (more, expected) in [
+            (
+                "shared-endpoint = \"http://a:secret@b\"",
+                "shared-endpoint: expected http://HOST",
+            ),
+            (
+                "shared-region = \"a secret\"",
+                "shared-region: expected letters",
+            ),
+        ] {
+            let told = in_bucket(&format!("{url}\n{more}"), Some("s")).unwrap_err();
+            assert!(told.contains(expected), "{more}: {told}");
+            assert!(!told.contains("secret"), "{more}: {told}");
+        }
+        let both = in_bucket(&format!("{url}\nshared-dir = \"d\""), Some("s")).unwrap();
+        let told = both.validate().unwrap_err().to_string();
+        assert_eq!(
+            told,
+            "shared-dir: expected nothing, as shared-url is given, got d"
         );
     }
 

@@ -50,8 +50,28 @@ pub(crate) struct StartArguments {
         value_name = "DIR"
     )]
     pub(super) shared_dir: Option<PathBuf>,
-    /// Milliseconds for which writes are gathered into one flush to the shared directory
-    /// [default: 1]
+    /// A bucket that all nodes share instead, as s3://BUCKET/PREFIX, with credentials from
+    /// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN
+    #[arg(
+        long,
+        env = "TABLESTORE_SHARED_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub(super) shared_url: Option<String>,
+    /// Address of the service that has the bucket, if it is not AWS: http://HOST:PORT or https
+    #[arg(
+        long,
+        env = "TABLESTORE_SHARED_ENDPOINT",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub(super) shared_endpoint: Option<String>,
+    /// Region of the bucket [default: us-east-1]
+    #[arg(long, env = "TABLESTORE_SHARED_REGION", hide_env_values = true)]
+    pub(super) shared_region: Option<String>,
+    /// Milliseconds for which writes are gathered into one flush to the shared storage; with a
+    /// bucket 100 [default: 1]
     #[arg(
         long,
         env = "TABLESTORE_SHARED_FLUSH_MS",

@@ -32,7 +32,7 @@ const READS_MAX: usize = 1_024;
 /// How long a strong read waits for the map before it asks the storage instead.
 const MAP_WITHIN: Duration = Duration::from_millis(500);
 /// Why a node without the setting opens nothing.
-const NO_DIRECTORY: &str = "this node has no shared-dir";
+const NO_STORAGE: &str = "this node has neither shared-dir nor shared-url";
 
 /// A partition that was opened, on its way to the data thread.
 #[derive(Debug)]
@@ -132,7 +132,7 @@ impl OwnedHost {
         self.tasks.spawn(async move {
             let opened = match &opening {
                 Some(opening) => opening.open().await,
-                None => Err(Some(NO_DIRECTORY.to_owned())),
+                None => Err(Some(NO_STORAGE.to_owned())),
             };
             match opened {
                 Ok(owned) => {

@@ -2,17 +2,16 @@
 //! of tables that were dropped. Knows nothing of what is in a partition.
 
 use std::path::Path;
-use std::time::Duration;
 
-use tablestore_owned::{OpenError, Owned, OwnedSettings, Storage, StorageError};
+use tablestore_owned::{BucketSettings, OpenError, Owned, OwnedSettings, Storage, StorageError};
 use tablestore_placement::{ClusterId, ClusterMap, PartitionId, Table, TableId};
 
 /// The storage of one cluster; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct SharedStorage {
     storage: Storage,
-    /// How long writes are gathered before they are flushed together.
-    gather_for: Duration,
+    /// Those of each partition.
+    settings: OwnedSettings,
 }
 
 fn tables(cluster: ClusterId) -> String {
@@ -29,12 +28,21 @@ impl SharedStorage {
     ///
     /// # Errors
     /// If it cannot be used.
-    pub(crate) fn directory(path: &Path, gather_for: Duration) -> Result<Self, StorageError> {
+    pub(crate) fn directory(path: &Path, settings: OwnedSettings) -> Result<Self, StorageError> {
         let storage = Storage::directory(path)?;
-        Ok(Self {
-            storage,
-            gather_for,
-        })
+        Ok(Self { storage, settings })
+    }
+
+    /// A bucket that is tried first.
+    ///
+    /// # Errors
+    /// If it cannot be used.
+    pub(crate) async fn bucket(
+        bucket: &BucketSettings,
+        settings: OwnedSettings,
+    ) -> Result<Self, StorageError> {
+        let storage = Storage::bucket(bucket, rand::random()).await?;
+        Ok(Self { storage, settings })
     }
 
     /// The number that tells this storage from all others.
@@ -70,8 +78,7 @@ impl SharedStorage {
         }
         let settings = OwnedSettings {
             may_found,
-            gather_for: self.gather_for,
-            ..OwnedSettings::default()
+            ..self.settings.clone()
         };
         Owned::open(&storage, &prefix(cluster, partition), settings, confirm).await
     }

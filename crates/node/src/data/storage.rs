@@ -42,26 +42,38 @@ pub enum StorageError {
     /// `stopped/` can be.
     #[error(transparent)]
     Stopped(io::Error),
-    /// The directory that members share cannot be used. Nothing changed. Mount it, or leave the
-    /// setting out; then other nodes serve the tables that need it.
-    #[error("shared-dir")]
-    Shared(#[from] tablestore_owned::StorageError),
+    /// The storage that members share cannot be used. Nothing changed. Mount or start it, or leave
+    /// the setting out; then other nodes serve the tables that need it.
+    #[error("{setting}")]
+    Shared {
+        /// Where it was given.
+        setting: &'static str,
+        /// What is wrong with it.
+        source: tablestore_owned::StorageError,
+    },
     /// Journal and rows do not fit together. Nothing changed. Bring the whole directory back as it
     /// was when the node last ended.
     #[error(transparent)]
     Recover(#[from] RecoverError),
 }
 
-/// Looks at the directory that all members share, if this node is given one.
+/// Looks at the storage that all members share, if this node is given one.
 ///
 /// # Errors
 /// If it cannot be used.
-pub(crate) fn open_shared(settings: &NodeSettings) -> Result<Option<SharedStorage>, StorageError> {
-    let Some(path) = &settings.shared_dir else {
-        return Ok(None);
+pub(crate) async fn open_shared(
+    settings: &NodeSettings,
+) -> Result<Option<SharedStorage>, StorageError> {
+    let of_each = settings.of_partitions();
+    let (setting, opened) = match (&settings.shared_dir, &settings.shared_bucket) {
+        (None, None) => return Ok(None),
+        (Some(path), _) => ("shared-dir", SharedStorage::directory(path, of_each)),
+        (None, Some(bucket)) => ("shared-url", SharedStorage::bucket(bucket, of_each).await),
     };
-    let shared = SharedStorage::directory(path, settings.shared_flush)?;
-    Ok(Some(shared))
+    match opened {
+        Ok(shared) => Ok(Some(shared)),
+        Err(source) => Err(StorageError::Shared { setting, source }),
+    }
 }
 
 /// Opens journal and rows. Blocks; runs before the threads start.

@@ -42,6 +42,7 @@ pub(crate) async fn show<B: Backend>(
         backend.controller(),
         &backend.voters(),
         |member| backend.resources(member),
+        shared.settings.requests_per_idle_day,
     )))
 }
 

@@ -212,12 +212,10 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// A table as clients see it.
-pub(crate) fn show(table: &Table) -> TableView {
+/// A table as clients see it. A partition on shared storage asks so much of it in an idle day.
+pub(crate) fn show(table: &Table, requests_per_idle_day: u64) -> TableView {
     let definition = &table.definition;
-    // What costs requests while nothing is written is set the same on all nodes.
-    let of_one = || tablestore_owned::OwnedSettings::default().requests_per_idle_day();
-    let idle = (!definition.data_path().has_copies()).then(of_one);
+    let idle = (!definition.data_path().has_copies()).then_some(requests_per_idle_day);
     TableView {
         name: table.name.clone(),
         id: table.id.0,

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use tablestore_owned::OwnedSettings;
+
 use tablestore_contract::limits;
 pub use tablestore_contract::limits::{
     BATCH_ITEMS_MAX, DECISIONS_LIMIT, REQUEST_ID_BYTES_MAX, SCAN_LIMIT, SCAN_LIMIT_MAX,
@@ -57,6 +59,9 @@ pub struct HttpSettings {
     pub memory_bytes_max: usize,
     /// See [`SHUTDOWN_GRACE`].
     pub shutdown_grace: Duration,
+    /// What one partition on shared storage asks of it in a day on which nobody uses it: shown
+    /// with such tables.
+    pub requests_per_idle_day: u64,
 }
 
 impl Default for HttpSettings {
@@ -69,6 +74,7 @@ impl Default for HttpSettings {
             write_timeout: WRITE_TIMEOUT,
             memory_bytes_max: MEMORY_BYTES_MAX,
             shutdown_grace: SHUTDOWN_GRACE,
+            requests_per_idle_day: OwnedSettings::default().requests_per_idle_day(),
         }
     }
 }

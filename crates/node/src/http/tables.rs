@@ -47,7 +47,13 @@ pub(crate) async fn create<B: Backend>(
     } else {
         StatusCode::OK
     };
-    Ok((status, shown(&definition::show(&change.table))))
+    Ok((
+        status,
+        shown(&definition::show(
+            &change.table,
+            shared.settings.requests_per_idle_day,
+        )),
+    ))
 }
 
 /// `PATCH /v1/tables/{t}`
@@ -69,7 +75,7 @@ pub(crate) async fn alter<B: Backend>(
     let shown = shown(&Altered {
         changed: altered.changed,
         below_min_in_sync: altered.below_min_in_sync,
-        table: definition::show(&altered.table),
+        table: definition::show(&altered.table, shared.settings.requests_per_idle_day),
     });
     Ok((StatusCode::OK, shown))
 }
@@ -88,7 +94,13 @@ pub(crate) async fn describe<B: Backend>(
         map = shared.backend.fresh_map(deadline).await?;
     }
     match map.table_named(&name) {
-        Some(table) => Ok((StatusCode::OK, shown(&definition::show(table)))),
+        Some(table) => Ok((
+            StatusCode::OK,
+            shown(&definition::show(
+                table,
+                shared.settings.requests_per_idle_day,
+            )),
+        )),
         None => Err(RequestError::UnknownTable { name }.into()),
     }
 }
@@ -101,7 +113,9 @@ pub(crate) async fn list<B: Backend>(
     let map = shared.backend.map();
     let mut tables: Vec<_> = map.tables.values().collect();
     tables.sort_by(|a, b| a.name.cmp(&b.name));
-    let tables = tables.into_iter().map(definition::show).collect();
+    let tables = tables.into_iter();
+    let tables = tables.map(|table| definition::show(table, shared.settings.requests_per_idle_day));
+    let tables = tables.collect();
     Ok((StatusCode::OK, shown(&Tables { tables })))
 }
 

@@ -36,7 +36,9 @@ pub(crate) fn cluster(
     controller: Option<StorageId>,
     voters: &[StorageId],
     resources: impl Fn(StorageId) -> Option<Resources>,
+    requests_per_idle_day: u64,
 ) -> ClusterView {
+    let tables = map.tables.values();
     let members = map.members.values();
     ClusterView {
         cluster: map.cluster.to_string(),
@@ -46,7 +48,9 @@ pub(crate) fn cluster(
         nodes: members
             .map(|node| member(node, voters, resources(node.storage)))
             .collect(),
-        tables: map.tables.values().map(definition::show).collect(),
+        tables: tables
+            .map(|table| definition::show(table, requests_per_idle_day))
+            .collect(),
         more: Document::new(),
     }
 }

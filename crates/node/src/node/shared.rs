@@ -12,8 +12,8 @@ use crate::data::SharedStorage;
 /// How long it may take to find out why a table was not made in time.
 const LOOKS_FOR: Duration = Duration::from_millis(500);
 /// Why a table that is there is not acknowledged.
-const OTHER_DIRECTORY: &str = "the table is in another directory than the shared-dir of this \
-                               node; give all nodes the same";
+const OTHER_STORAGE: &str = "the table is in another storage than the shared-dir or shared-url \
+                             of this node; give all nodes the same";
 /// How long owners may take to let go of a table that was dropped.
 const CLEARED_AFTER: Duration = Duration::from_secs(5);
 /// How long the map may take to be confirmed before what is left is deleted.
@@ -21,12 +21,12 @@ const CONFIRMED_WITHIN: Duration = Duration::from_secs(10);
 
 impl Node {
     /// Whether this node has its part of the storage that such a table needs.
-    pub(super) fn has_shared_dir(&self, strategy: &str) -> Result<&SharedStorage, RequestError> {
+    pub(super) fn has_shared(&self, strategy: &str) -> Result<&SharedStorage, RequestError> {
         let storage = self.shared.storage.as_ref();
         storage.ok_or_else(|| RequestError::Conflict {
             reason: format!(
-                "the strategy {strategy} needs the setting shared-dir on every node, and this \
-                 node has none"
+                "the strategy {strategy} needs the setting shared-dir or shared-url on every \
+                 node, and this node has neither"
             ),
         })
     }
@@ -39,7 +39,7 @@ impl Node {
         table: &Table,
         deadline: Instant,
     ) -> Result<(), RequestError> {
-        let storage = self.has_shared_dir(&table.definition.strategy)?;
+        let storage = self.has_shared(&table.definition.strategy)?;
         let mut maps = self.shared.consensus.watch_map();
         let in_storage = |map: &ClusterMap| match map.tables.get(&table.id) {
             Some(table) => table.founded,
@@ -55,7 +55,7 @@ impl Node {
             return match storage.number().await {
                 Ok(found) if founded.is_some() && found == founded => Ok(()),
                 Ok(_) if founded.is_some() => Err(RequestError::Conflict {
-                    reason: OTHER_DIRECTORY.to_owned(),
+                    reason: OTHER_STORAGE.to_owned(),
                 }),
                 _ => Err(RequestError::OutcomeUnknown { partition: None }),
             };
@@ -69,8 +69,8 @@ impl Node {
         match partition {
             Some(partition) => tracing::warn!(
                 table, %partition,
-                "a partition is not in the shared-dir of this node: its owner has not opened it, \
-                 or has another directory"
+                "a partition is not in the shared storage of this node: its owner has not \
+                 opened it, or has another storage"
             ),
             None => tracing::warn!(table, "the map does not have it yet that a table was made"),
         }

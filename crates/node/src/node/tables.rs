@@ -24,7 +24,7 @@ impl Node {
     ) -> Result<TableChange, RequestError> {
         let is_shared = !definition.data_path().has_copies();
         if is_shared {
-            self.has_shared_dir(&definition.strategy)?;
+            self.has_shared(&definition.strategy)?;
         }
         let map = self.map();
         let assignments = plan::initial(&self.shared.strategies, &map, &definition);

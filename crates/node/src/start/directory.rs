@@ -91,7 +91,7 @@ pub(super) struct Opened {
 /// Opens the directory and everything in it, as it is.
 pub(super) fn open(settings: &NodeSettings, runtime: &Runtime) -> Result<Opened, OpenError> {
     // First, so that a start that is refused leaves no directory behind.
-    let shared = data::open_shared(settings)?;
+    let shared = runtime.block_on(data::open_shared(settings))?;
     let directory = DataDirectory::open(
         &settings.data_dir,
         NewIdentity {

@@ -49,6 +49,8 @@ pub struct Node {
     pub peer: SocketAddr,
     /// Further arguments of `start`.
     pub arguments: Vec<String>,
+    /// Set besides what the tests have, but for the settings of nodes.
+    pub environment: Vec<(String, String)>,
     log: PathBuf,
     child: Option<Child>,
 }
@@ -103,6 +105,7 @@ impl Node {
             .arg("--data-dir")
             .arg(&self.directory)
             .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::null());
         command
@@ -216,6 +219,7 @@ impl Cluster {
                 0 => Vec::new(),
                 _ => vec!["--join".to_owned(), first.clone()],
             },
+            environment: Vec::new(),
             log: home.path().join(format!("n{}.log", index + 1)),
             child: None,
         });

@@ -89,7 +89,7 @@ async fn a_partition_whose_first_owner_died_is_founded_by_the_next_but_no_other_
     cluster.nodes[0].kill();
     until("the other directory is noticed", async || {
         let log = cluster.nodes[1].log();
-        let is_told = log.contains("do not share one directory");
+        let is_told = log.contains("do not share one storage");
         is_told.then_some(()).ok_or(log)
     })
     .await;

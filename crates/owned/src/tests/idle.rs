@@ -14,8 +14,8 @@ use slatedb::object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
-use super::{open, put_row};
-use crate::{OwnedSettings, Storage};
+use super::{PREFIX, put_row, yes};
+use crate::{Owned, OwnedSettings, Storage};
 
 /// A storage that counts what it is asked.
 #[derive(Debug, Default)]
@@ -86,16 +86,23 @@ impl ObjectStore for Counting {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_day_costs_about_what_the_settings_say() {
+    for settings in [OwnedSettings::default(), OwnedSettings::in_bucket()] {
+        assert_costs_what_it_says(settings).await;
+    }
+}
+
+async fn assert_costs_what_it_says(settings: OwnedSettings) {
+    let said = settings.requests_per_idle_day();
     let storage = Counting::default();
     let asked = Arc::clone(&storage.asked);
-    let owned = open(&Storage::of(Arc::new(storage))).await;
+    let storage = Storage::of(Arc::new(storage));
+    let owned = Owned::open(&storage, PREFIX, settings, yes).await.unwrap();
     put_row(&owned, 1, r#"{"n":1}"#).await.unwrap();
     // What was left of the start is done by then.
     tokio::time::sleep(Duration::from_secs(3_600)).await;
     let before = asked.load(Ordering::Relaxed);
     tokio::time::sleep(Duration::from_secs(24 * 3_600)).await;
     let counted = asked.load(Ordering::Relaxed) - before;
-    let said = OwnedSettings::default().requests_per_idle_day();
     assert!(
         counted.abs_diff(said) < said / 20,
         "{counted} requests, not {said}"

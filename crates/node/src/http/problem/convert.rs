@@ -77,9 +77,9 @@ fn reason_words(reason: NotAppliedReason) -> (&'static str, &'static str) {
         ),
         NotAppliedReason::NoStorage => (
             "no_storage",
-            "the owner of the partition cannot use its shared-dir: give every node the same \
-             directory, there and writable; it is tried again every few seconds, and the log of \
-             the owner says what is wrong",
+            "the owner of the partition cannot use its shared storage: give every node the same \
+             shared-dir or shared-url, there and writable; it is tried again every few seconds, \
+             and the log of the owner says what is wrong",
         ),
     }
 }
