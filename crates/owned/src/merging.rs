@@ -33,17 +33,6 @@ pub(crate) struct Merging {
     pub(crate) clock: Arc<StampClock>,
 }
 
-/// Why merging ended.
-#[derive(Debug, PartialEq, Eq)]
-enum Stopped {
-    /// There is nothing left to merge.
-    Done,
-    /// The database is closed.
-    Closed,
-    /// The compactor has failed, or another one has begun.
-    Failed,
-}
-
 impl Merging {
     /// Merges whatever comes together until the database is closed.
     pub(crate) async fn run(self) {
@@ -54,34 +43,33 @@ impl Merging {
                 return;
             }
             until(&mut status, |manifest| manifest.l0().len() >= MERGE_FROM).await;
-            if status.borrow().close_reason.is_some()
-                || self.merge(&mut status).await == Stopped::Closed
-            {
+            if status.borrow().close_reason.is_some() {
                 return;
             }
+            self.merge(&mut status).await;
         }
     }
 
-    async fn merge(&self, status: &mut watch::Receiver<DbStatus>) -> Stopped {
+    /// Merges until nothing is left, the database is closed, or the compactor ends: it has failed,
+    /// or another one has begun.
+    async fn merge(&self, status: &mut watch::Receiver<DbStatus>) {
         let compactor =
             CompactorBuilder::new(self.prefix.as_str(), Arc::clone(&self.storage.objects))
                 .with_options(self.options())
                 .with_system_clock(Arc::clone(&self.clock) as _)
                 .build();
-        let stopped = tokio::select! {
+        tokio::select! {
             ended = Box::pin(compactor.run()) => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "tables of a partition are not merged");
                 }
-                Stopped::Failed
             }
-            () = until(status, |_| false) => Stopped::Closed,
-            () = self.all_merged() => Stopped::Done,
-        };
+            () = until(status, |_| false) => {}
+            () = self.all_merged() => {}
+        }
         if let Err(error) = Box::pin(compactor.stop()).await {
             tracing::debug!(%error, "a compactor did not stop cleanly");
         }
-        stopped
     }
 
     fn options(&self) -> CompactorOptions {

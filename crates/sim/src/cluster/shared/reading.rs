@@ -81,11 +81,10 @@ impl World {
         let Some(owner) = self.shared.owners.get(&number) else {
             return;
         };
-        let holds = |map: &ClusterMap| owner.holds(map);
         let is_opening = matches!(waiting.of, For::Opening);
         // What no map had when it began, no map may have by now.
         let is_as_ordered = |map: &ClusterMap| !is_opening || owner.is_as_ordered(map);
-        let stands = map.map(|map| holds(map) && is_as_ordered(map));
+        let stands = map.map(|map| owner.holds(map) && is_as_ordered(map));
         if stands.is_none() && matches!(waiting.of, For::Read { .. }) {
             return self.ask_storage(number, Step::Confirm(confirming), Ask::Epoch);
         }
