@@ -115,7 +115,8 @@ fn of_plane(mutant: tablestore_dataplane::Mutant) -> &'static [&'static str] {
         Of::AnswersToEarlierStart => &["acknowledged", "foreign-answer", "one-effect"],
         Of::FrameOverLimit => &["Wire"],
         Of::JobDropped | Of::ForgottenCrowd => &["Liveness"],
-        Of::UnknownPartitionDeleted => &["agreement", "Stopped", "Durable"],
+        // Where a majority deletes a partition, it is never well again.
+        Of::UnknownPartitionDeleted => &["agreement", "Stopped", "Durable", "Liveness"],
         Of::StarvedFlush => &["Flush"],
         // A replica must come back to its machine, or a connection be made anew, within the time
         // of one sync or one message, and a crash follow just then.

@@ -323,6 +323,7 @@ impl World {
         if map.version > self.agreement.map.version {
             self.tell_changes(&map);
             let before = std::mem::replace(&mut self.agreement.map, Arc::clone(&map));
+            self.note_active_tables();
             self.promote_joiners(&before, &map);
         }
         let Some(process) = self.process(life) else {
@@ -339,9 +340,7 @@ impl World {
         let held_dead = member.is_some_and(|m| m.incarnation == office.incarnation && !m.is_live());
         if held_dead && !leaving {
             self.took("a start was held dead and began anew");
-            self.kill(life.slot, false);
-            self.queue
-                .push(self.now + 2 * MS, ClusterEvent::Start(life.slot));
+            self.restart(life.slot);
         }
     }
 

@@ -183,10 +183,11 @@ impl World {
     /// Once a run, while nothing else is wrong: losing more than that needs a person.
     pub(super) fn may_wipe(&self, slot: Slot) -> bool {
         let storage = self.machines[slot].storage;
-        let first = self
-            .machines
-            .iter()
-            .all(|machine| generation_of(machine.storage) == 0);
+        let first = self.machines.iter().all(|machine| {
+            // What is already wrong with a disk costs the machine its rows sooner or later.
+            let is_sound = machine.decay.is_none() && !machine.is_older;
+            generation_of(machine.storage) == 0 && is_sound
+        });
         let all_work = self.machines.iter().all(|machine| {
             let process = machine.process.as_ref();
             process.is_some_and(|p| !p.is_paused(self.now) && !p.leaving && !p.journal.failed)

@@ -28,7 +28,6 @@ struct Rested {
 impl World {
     /// Creates the tables when the members are there.
     pub(super) fn create_tables(&mut self) {
-        self.note_active_tables();
         let map = &self.agreement.map;
         let begun = map.next_table > 1 || map.live_members().count() == self.machines.len();
         if !begun || map.tables.len() >= self.scenario.tables {

@@ -98,8 +98,7 @@ impl World {
 
     /// Whether a partition is of an active table, or was before that was dropped.
     pub(super) fn is_active(&self, partition: PartitionId) -> bool {
-        let table = self.agreement.map.tables.get(&partition.table);
-        table.is_some_and(is_active) || self.active.tables.contains(&partition.table)
+        self.active.tables.contains(&partition.table)
     }
 
     /// Notes what active tables there are, before they may be dropped.
