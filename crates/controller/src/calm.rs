@@ -10,7 +10,7 @@ use std::time::Duration;
 use tablestore_health::Belief;
 use tablestore_placement::plan::{self, CopyCaps, OfficeCaps, Plan};
 use tablestore_placement::{
-    Assignment, ClusterMap, Decision, DecisionKind, MemberState, Reports, StorageId,
+    Assignment, ClusterMap, Decision, DecisionKind, Incarnation, MemberState, Reports, StorageId,
     TableDefinition,
 };
 
@@ -24,6 +24,14 @@ const CALM_FOR: Duration = Duration::from_millis(1_000);
 const WHOLE_FOR: Duration = Duration::from_secs(5);
 /// Offices moved by one plan.
 const MOVES_MAX: usize = 8;
+
+fn caps(unfit: BTreeSet<StorageId>) -> OfficeCaps {
+    OfficeCaps {
+        moves_max: MOVES_MAX,
+        resting: BTreeSet::new(),
+        unfit,
+    }
+}
 
 /// A plan with the decision that explains it; `None` if there is nothing to do.
 type Proposed = Option<(Plan, Decision)>;
@@ -157,21 +165,32 @@ impl Controller {
         );
         surplus
             .or_else(|| self.even_offices(map))
+            .or_else(|| self.even_owners(map))
             .or_else(|| self.even_copies(map))
     }
 
-    /// Offices for an even spread.
+    /// Offices for an even spread, among those who have copies.
     fn even_offices(&mut self, map: &ClusterMap) -> Proposed {
         let unfit = self.unfit(map);
         let plan = self.sought(Search::UnevenOffices(unfit.clone()), map, |_| {
-            let caps = OfficeCaps {
-                moves_max: MOVES_MAX,
-                resting: BTreeSet::new(),
-                unfit,
-            };
-            plan::balance_primaries(map, &caps)
+            plan::balance_primaries(map, &caps(unfit))
         });
         self.made(plan, DecisionKind::Rebalance, "primaries are spread evenly")
+    }
+
+    /// Offices on shared storage for an even spread, among all.
+    fn even_owners(&mut self, map: &ClusterMap) -> Proposed {
+        let stopped_at = |(storage, incarnation): (StorageId, Incarnation)| {
+            let member = map.members.get(&storage);
+            let is_it = member.is_some_and(|member| member.incarnation == incarnation);
+            is_it.then_some(storage)
+        };
+        let spared = self.rounds.spared(self.at()).filter_map(stopped_at);
+        let unfit: BTreeSet<StorageId> = self.unfit(map).into_iter().chain(spared).collect();
+        let plan = self.sought(Search::UnevenOwners(unfit.clone()), map, |_| {
+            plan::balance_owners(map, &caps(unfit))
+        });
+        self.made(plan, DecisionKind::Rebalance, "owners are spread evenly")
     }
 
     /// Copies for an even spread, as long as that comes to rest; says so once where not.

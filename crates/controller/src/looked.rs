@@ -26,6 +26,8 @@ pub(crate) enum Search {
     Uneven,
     /// Offices that are spread unevenly, if these members are unfit for more.
     UnevenOffices(BTreeSet<StorageId>),
+    /// Offices on shared storage that are spread unevenly, if these members are unfit for more.
+    UnevenOwners(BTreeSet<StorageId>),
     /// Offices of an earlier start of this member.
     Restarted(StorageId),
 }

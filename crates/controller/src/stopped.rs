@@ -79,8 +79,17 @@ impl Controller {
         let planned = Planned::ReplicasStopped { replicas };
         self.propose(Job::Stopped, planned, decision);
         if self.jobs.contains(&Job::Stopped) {
-            let partitions = stopped.iter().map(|(partition, ..)| *partition);
-            self.rounds.moved(partitions.filter(is_shared), now);
+            let shared = || {
+                stopped
+                    .iter()
+                    .filter(|(partition, ..)| is_shared(partition))
+            };
+            let start = |member: &StorageId| Some((*member, map.members.get(member)?.incarnation));
+            let members = shared()
+                .filter_map(|(_, member, _)| start(member))
+                .collect();
+            let partitions = shared().map(|(partition, ..)| *partition);
+            self.rounds.moved(partitions, members, now);
         }
     }
 

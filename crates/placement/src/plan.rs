@@ -21,7 +21,7 @@ mod trusted;
 use crate::{AssignmentChange, Change, Decision, Incarnation, MemberState};
 use crate::{PartitionId, Rule, StorageId};
 
-pub use balance::{OfficeCaps, balance_primaries, balance_replicas};
+pub use balance::{OfficeCaps, balance_owners, balance_primaries, balance_replicas};
 pub(crate) use draft::Draft;
 pub use failover::{
     cold_start, move_offices_off, on_member_down, on_members_down, on_replicas_stopped, on_restart,

@@ -13,7 +13,7 @@ pub(crate) struct Arguments {
     pub(crate) shrink: bool,
     /// Fail if the runs did not take the ways that they must.
     pub(crate) cover: bool,
-    /// Run every deliberate fault until it was found often enough.
+    /// Run every deliberate fault, or the one that is given, until it was found often enough.
     pub(crate) mutants: bool,
 }
 

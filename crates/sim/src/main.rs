@@ -58,8 +58,9 @@ fn carry_out(arguments: &Arguments) -> ExitCode {
 
 /// Whether each deliberate fault is found, often enough and by its own rules.
 fn show_mutants(arguments: &Arguments) -> ExitCode {
-    let mut is_good = true;
-    for mutant in Mutant::all() {
+    let (mut is_good, only) = (true, arguments.options.mutant);
+    let all = Mutant::all().into_iter();
+    for mutant in all.filter(|mutant| only.is_none_or(|only| only == *mutant)) {
         let fared = fare(mutant, arguments.seeds.clone(), arguments.threads);
         is_good &= fared.is_found() && fared.others.is_empty();
         println!("{fared}");

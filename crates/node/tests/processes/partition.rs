@@ -204,6 +204,14 @@ async fn all_that_was_acknowledged_is_there_after_an_owner_was_killed() {
     }
     eprintln!("the longest that a write waited for another owner: {gaps:?}");
     assert!(gaps.iter().all(|gap| *gap < GAP_MAX), "{gaps:?}");
+    until("all who have come back have their share", async || {
+        let owners = owners(&cluster, 0).await?;
+        let of = |node: usize| owners.iter().filter(|owner| **owner == node).count();
+        let held = [0, 1, 2].map(of);
+        let even = held.iter().all(|held| held.abs_diff(owners.len() / 3) <= 1);
+        even.then_some(()).ok_or_else(|| format!("{held:?}"))
+    })
+    .await;
     // All at once, as by a power failure: the directory is all there is.
     let (status, answer) = cluster.ask(0, "PUT", &row("last", ""), r#"{"n":7}"#).await;
     assert_eq!(status, 200, "{answer}");

@@ -8,7 +8,9 @@ use super::replicas::copies;
 use super::surplus::{is_calm, moving};
 use super::target::Target;
 use super::{CopyCaps, Draft, Plan, Seat, fill_seats};
-use crate::{Assignment, ClusterMap, Member, MemberState, NextAssignment, PartitionId, StorageId};
+use crate::{
+    Assignment, ClusterMap, Member, MemberState, NextAssignment, PartitionId, StorageId, Table,
+};
 
 /// What limits the moving of offices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,32 +31,59 @@ pub struct OfficeCaps {
 pub fn balance_primaries(map: &ClusterMap, caps: &OfficeCaps) -> Plan {
     let mut draft = Draft::new(map);
     for table in draft.movable_tables() {
-        let moves_left = caps.moves_max.saturating_sub(draft.len());
-        if moves_left == 0 {
-            break;
-        }
-        let seats: Vec<Seat> = (0u32..)
-            .zip(&table.partitions)
-            .filter_map(|(number, assignment)| {
-                seat(map, caps, PartitionId::new(table.id, number), assignment)
-            })
-            .collect();
-        for (partition, primary) in fill_seats(draft.map(), table.id, &seats, moves_left) {
-            let current = draft.assignment(partition);
-            if current.primary_member() == Some(primary) {
-                continue;
-            }
-            let next = NextAssignment {
-                primary: Some(primary),
-                ..NextAssignment::keep(&current)
-            };
-            match draft.set(partition, next) {
-                Ok(()) => draft.because("offices are spread evenly"),
-                Err(rule) => draft.refused(partition, rule),
-            }
-        }
+        let next = |current: &Assignment, primary| NextAssignment {
+            primary: Some(primary),
+            ..NextAssignment::keep(current)
+        };
+        even_out(&mut draft, map, table, caps, |a| &a.in_sync, next);
     }
     draft.finish()
+}
+
+/// Moves offices of partitions on shared storage among all members that are up, as
+/// [`balance_primaries`] does where only in-sync members can take them. Each move makes clients
+/// wait until the new owner has opened the partition.
+#[must_use]
+pub fn balance_owners(map: &ClusterMap, caps: &OfficeCaps) -> Plan {
+    let mut draft = Draft::new(map);
+    let members: Vec<StorageId> = map.members.keys().copied().collect();
+    for table in draft.shared_tables() {
+        let next = |_: &Assignment, owner| NextAssignment::owned_by(owner);
+        even_out(&mut draft, map, table, caps, |_| &members, next);
+    }
+    draft.finish()
+}
+
+/// Moves offices of one table among the members that can take them.
+fn even_out<'a>(
+    draft: &mut Draft<'_>,
+    map: &ClusterMap,
+    table: &'a Table,
+    caps: &OfficeCaps,
+    takers: impl Fn(&'a Assignment) -> &'a [StorageId],
+    next: impl Fn(&Assignment, StorageId) -> NextAssignment,
+) {
+    let moves_left = caps.moves_max.saturating_sub(draft.len());
+    if moves_left == 0 {
+        return;
+    }
+    let assignments = (0u32..).zip(&table.partitions);
+    let seats: Vec<Seat> = assignments
+        .filter_map(|(number, assignment)| {
+            let partition = PartitionId::new(table.id, number);
+            seat(map, caps, partition, assignment, takers(assignment))
+        })
+        .collect();
+    for (partition, holder) in fill_seats(draft.map(), table.id, &seats, moves_left) {
+        let current = draft.assignment(partition);
+        if current.primary_member() == Some(holder) {
+            continue;
+        }
+        match draft.set(partition, next(&current, holder)) {
+            Ok(()) => draft.because("offices are spread evenly"),
+            Err(rule) => draft.refused(partition, rule),
+        }
+    }
 }
 
 fn seat(
@@ -62,6 +91,7 @@ fn seat(
     caps: &OfficeCaps,
     partition: PartitionId,
     assignment: &Assignment,
+    takers: &[StorageId],
 ) -> Option<Seat> {
     let holder = assignment.primary_member()?;
     let up = |s: &StorageId| map.members.get(s).is_some_and(Member::is_placeable);
@@ -69,7 +99,7 @@ fn seat(
         return None;
     }
     let fit = |s: &StorageId| *s == holder || (up(s) && !caps.unfit.contains(s));
-    let candidates = assignment.in_sync.iter().copied().filter(fit).collect();
+    let candidates = takers.iter().copied().filter(fit).collect();
     Some(Seat {
         partition,
         candidates,

@@ -73,6 +73,15 @@ impl<'a> Draft<'a> {
         })
     }
 
+    /// Those of them whose rows lie on shared storage: any member can take an office.
+    pub(crate) fn shared_tables(&self) -> impl Iterator<Item = &'a Table> + use<'a> {
+        let tables = self.original.tables.values();
+        tables.filter(|table| {
+            let path = table.definition.data_path();
+            path.has_offices() && !path.has_copies()
+        })
+    }
+
     /// All partitions as they were, to go through them while the draft changes.
     pub(crate) fn partitions(&self) -> Vec<(PartitionId, &'a TableDefinition)> {
         self.original

@@ -50,11 +50,7 @@ impl Strategy for Partition {
             .into_iter()
             .map(|(partition, owner)| Reaction {
                 partition,
-                next: NextAssignment {
-                    primary: Some(owner),
-                    replicas: vec![owner],
-                    in_sync: vec![owner],
-                },
+                next: NextAssignment::owned_by(owner),
                 reason: reason(happening).to_owned(),
             })
             .collect()

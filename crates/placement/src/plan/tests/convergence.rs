@@ -49,6 +49,8 @@ pub(super) fn settle(map: &mut ClusterMap) -> Result<usize, TestCaseError> {
         act(map, plan)?;
         let plan = balance_primaries(map, &offices);
         act(map, plan)?;
+        let plan = balance_owners(map, &offices);
+        act(map, plan)?;
         let version = map.version;
         catch_up(map);
         let caught_up = map.version > version;
@@ -68,6 +70,13 @@ fn active(partitions: u32) -> TableDefinition {
     TableDefinition {
         strategy: ACTIVE.to_owned(),
         ..definition(partitions, 3, 2)
+    }
+}
+
+fn shared(partitions: u32) -> TableDefinition {
+    TableDefinition {
+        strategy: PARTITION.to_owned(),
+        ..definition(partitions, 1, 1)
     }
 }
 
@@ -111,6 +120,7 @@ proptest! {
         create_table(&mut map, "pairs", &definition(8, 2, 1)).unwrap();
         create_table(&mut map, "one", &definition(1, 1, 1)).unwrap();
         create_table(&mut map, "visits", &active(16)).unwrap();
+        create_table(&mut map, "owned", &shared(16)).unwrap();
         for number in 0..joins {
             let new = registration(10 + number, "", 1);
             map.apply(&Command::Register(new)).unwrap();
@@ -120,7 +130,9 @@ proptest! {
         for number in dies {
             let dead = StorageId(number);
             // A table with one copy must not lose it here.
-            let only = map.partitions().any(|(_, _, a)| a.in_sync == [dead]);
+            let only = map.partitions().any(|(_, table, a)| {
+                a.in_sync == [dead] && table.definition.data_path().has_copies()
+            });
             if map.members.len() > 3 && map.members.contains_key(&dead) && !only {
                 let plan = on_member_down(&Strategies::built_in(), &map, dead, Incarnation(1));
                 carry_out(&mut map, plan).unwrap();
@@ -207,4 +219,57 @@ fn a_fraction_of_a_share_stays_with_the_zone_that_has_it() {
     })
     .unwrap();
     assert!(balance_replicas(&map, CopyCaps::DEFAULT).is_empty());
+}
+
+#[test]
+fn owners_on_shared_storage_are_spread_among_all_that_are_fit() {
+    let mut map = cluster(&[("", 1), ("", 1), ("", 1), ("", 1)]);
+    create_table(&mut map, "owned", &shared(8)).unwrap();
+    let [dead, unfit] = [4, 3].map(StorageId);
+    let plan = on_member_down(&Strategies::built_in(), &map, dead, Incarnation(1));
+    carry_out(&mut map, plan).unwrap();
+    let back = Registration {
+        incarnation: Incarnation(2),
+        ..registration(4, "", 1)
+    };
+    map.apply(&Command::Register(back)).unwrap();
+    let held = |map: &ClusterMap| {
+        let of = |storage: &StorageId| {
+            let offices = map.partitions();
+            offices
+                .filter(|(_, _, a)| a.primary_member() == Some(*storage))
+                .count()
+        };
+        map.members.keys().map(of).collect::<Vec<_>>()
+    };
+    let before = held(&map);
+    let caps = OfficeCaps {
+        moves_max: 8,
+        unfit: [dead].into(),
+        ..OfficeCaps::default()
+    };
+    assert_eq!(before[3], 0, "{before:?}");
+    assert!(
+        balance_owners(&map, &caps).is_empty(),
+        "nobody is given what the others have"
+    );
+    let caps = OfficeCaps {
+        unfit: [unfit].into(),
+        ..caps
+    };
+    let plan = balance_owners(&map, &caps);
+    assert_eq!(plan.assignments.len(), 2, "its share: {plan:?}");
+    carry_out(&mut map, plan).unwrap();
+    assert_eq!(held(&map), [2, 2, 2, 2]);
+    let moved = map
+        .partitions()
+        .filter(|(_, _, a)| a.primary_member() == Some(dead));
+    for (partition, _, a) in moved {
+        assert_eq!(
+            (&a.replicas, &a.in_sync),
+            (&vec![dead], &vec![dead]),
+            "{partition}"
+        );
+    }
+    assert!(balance_owners(&map, &caps).is_empty(), "it comes to rest");
 }
