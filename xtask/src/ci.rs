@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 
 use crate::run;
 use crate::workspace::{Workspace, cargo};
-use crate::{demo, s3, sim, tidy};
+use crate::{demo, outside, s3, sim, tidy};
 
 /// Every seed is one run of the simulation; so many take about a minute on two cores.
 const SEEDS: &str = "0..2000";
@@ -41,6 +41,10 @@ pub(crate) fn run(workspace: &Workspace, quick: bool) -> Result<()> {
         ("lints", Box::new(lints)),
         ("tests", Box::new(tests)),
         ("tests with S3", Box::new(|| s3::run(workspace))),
+        (
+            "a strategy from outside",
+            Box::new(|| outside::run(workspace)),
+        ),
         ("no deliberate faults", Box::new(no_deliberate_faults)),
         ("ring without std", Box::new(ring_without_std)),
         ("golden vectors", Box::new(|| golden_vectors(workspace))),

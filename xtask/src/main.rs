@@ -11,6 +11,7 @@
 mod bench;
 mod ci;
 mod demo;
+mod outside;
 mod run;
 mod s3;
 mod sim;
@@ -49,6 +50,8 @@ enum Task {
     },
     /// Tests against a service that speaks S3, which is installed into the target directory.
     S3,
+    /// The suite of conformance, from a package outside of the workspace.
+    Outside,
     /// The simulation, built for release; arguments go to it (`--seed N`, `--seeds A..B`, …).
     Sim {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -83,6 +86,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Ci { quick } => ci::run(&workspace, quick),
         Task::Tidy { shrink } => tidy::run(&workspace, shrink),
         Task::S3 => s3::run(&workspace),
+        Task::Outside => outside::run(&workspace),
         Task::Sim { arguments } => sim::run(&workspace, &arguments),
         Task::Bench { arguments } => bench::run(&workspace, &arguments),
         Task::Demo { arguments } => demo::run(&workspace, &arguments),
