@@ -181,6 +181,10 @@ pub struct HeartbeatRequest {
     /// Members whose disks are full.
     #[serde(default)]
     pub full: Vec<StorageId>,
+    /// How many milliseconds the clock of the node that is asked is ahead of the median of all
+    /// (behind, if negative), where that is too much.
+    #[serde(default)]
+    pub clock_off_ms: Option<i64>,
 }
 
 /// A node's sign of work.
@@ -201,6 +205,8 @@ pub struct HeartbeatAnswer {
     pub full: bool,
     /// Whether it was told to stop.
     pub leaving: bool,
+    /// What its wall clock shows, in milliseconds.
+    pub wall_ms: u64,
 }
 
 /// How far one replica is.

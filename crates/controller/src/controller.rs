@@ -13,6 +13,7 @@ use tablestore_health::{
 use tablestore_placement::plan::{Plan, Settling};
 use tablestore_placement::{ClusterMap, Incarnation, Member, Office, StorageId, Strategies};
 
+use crate::clocks::Clocks;
 use crate::looked::Looked;
 use crate::rounds::Rounds;
 use crate::timer::Timer;
@@ -86,6 +87,8 @@ pub struct Controller {
     pub(crate) settling: Settling,
     /// Which offices on shared storage were moved as their owners had stopped.
     pub(crate) rounds: Rounds,
+    /// The wall clocks of the members.
+    pub(crate) clocks: Clocks,
     /// What is known not to be there on the map.
     pub(crate) looked: Looked,
     /// Balancing did not; said once.
@@ -131,6 +134,7 @@ impl Controller {
             copying_refused: false,
             settling: Settling::default(),
             rounds: Rounds::default(),
+            clocks: Clocks::default(),
             looked: Looked::default(),
             balancing_refused: false,
             balancing: None,
@@ -216,6 +220,7 @@ impl Controller {
         self.lead = Some(Lead { since, term });
         self.whole_since.clear();
         self.rounds = Rounds::default();
+        self.clocks.clear();
         self.answers.clear();
         let settings = self.detector.settings().clone();
         self.detector = AccrualDetector::new(settings);

@@ -64,6 +64,7 @@ impl Controller {
             work,
         };
         self.detector.take(now, evidence);
+        self.clocks.note(node, sent, now, answer.wall_ms);
         let start = answer.incarnation;
         self.lost.remove(&node);
         let before = self.answers.insert(node, answer);

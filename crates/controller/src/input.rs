@@ -109,6 +109,8 @@ pub struct SignOfWork {
     pub full: bool,
     /// Whether it was told to stop.
     pub leaving: bool,
+    /// What its wall clock shows, in milliseconds.
+    pub wall_ms: u64,
     /// All of its replicas.
     pub replicas: Vec<ReplicaProgress>,
 }

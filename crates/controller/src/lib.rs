@@ -33,6 +33,7 @@
 //! ```
 
 mod calm;
+mod clocks;
 mod controller;
 mod group;
 mod hearing;

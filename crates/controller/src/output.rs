@@ -10,8 +10,9 @@ use crate::Planned;
 /// Something to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
-    /// Ask a member for a sign of work, and tell it [`crate::Controller::full_members`]. This node
-    /// is asked first in each round; its answer is handled before the next output is taken.
+    /// Ask a member for a sign of work, and tell it [`crate::Controller::full_members`] and
+    /// [`crate::Controller::clock_off_ms`]. This node is asked first in each round; its answer is
+    /// handled before the next output is taken.
     Heartbeat {
         /// The member.
         to: StorageId,
@@ -110,6 +111,8 @@ pub enum NoticeKind {
     CopyingRefused,
     /// Balancing does not come to rest.
     BalancingRefused,
+    /// The wall clock of a member differs from those of most others.
+    ClockOff,
 }
 
 impl NoticeKind {
@@ -121,6 +124,7 @@ impl NoticeKind {
             Self::CrashHint => "crash_hint",
             Self::CopyingRefused => "copying_refused",
             Self::BalancingRefused => "balancing_refused",
+            Self::ClockOff => "clock_off",
         }
     }
 }

@@ -3,7 +3,7 @@
 mod rounds;
 mod trusted;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ struct Bench {
     hears: BTreeSet<StorageId>,
     /// What others find when they look at a member; none looks by itself.
     found: Option<Probe>,
+    /// How far the clocks of members are ahead of the right time.
+    ahead_ms: BTreeMap<StorageId, i64>,
     /// All that was put out, with the time; heartbeats are answered instead.
     done: Vec<(Duration, Output)>,
 }
@@ -80,6 +82,7 @@ impl Bench {
             mine: Vec::new(),
             hears: ALL.into(),
             found: None,
+            ahead_ms: BTreeMap::new(),
             done: Vec::new(),
         };
         bench.handle(Input::Voters(ALL.into()));
@@ -108,7 +111,10 @@ impl Bench {
         self.controller.handle(now, input);
         while let Some(output) = self.controller.poll_output() {
             match output {
-                Output::Heartbeat { to } if self.reached.contains(&to) => self.answer(now, to),
+                Output::Heartbeat { to } if self.reached.contains(&to) => {
+                    self.controller.clock_off_ms(to);
+                    self.answer(now, to);
+                }
                 Output::Heartbeat { .. } => {}
                 output => {
                     let probe = match output {
@@ -144,11 +150,18 @@ impl Bench {
         let answer = SignOfWork {
             incarnation,
             replicas,
+            wall_ms: self.wall_ms(node),
             ..SignOfWork::default()
         };
         let sent = now.since_start;
         let answered = Input::Answered { node, sent, answer };
         self.controller.handle(now, answered);
+    }
+
+    fn wall_ms(&self, node: StorageId) -> u64 {
+        let right = u64::try_from(self.at.as_millis()).expect("a test is short");
+        let ahead = self.ahead_ms.get(&node).copied().unwrap_or(0);
+        (right + 10_000_000).saturating_add_signed(ahead)
     }
 
     fn start_of(&self, node: StorageId) -> Incarnation {
@@ -536,6 +549,32 @@ fn a_plan_for_another_map_proposes_nothing() {
         None,
         "a newer start is there"
     );
+}
+
+#[test]
+fn a_member_whose_clock_is_off_is_told_and_named_once() {
+    let mut bench = Bench::leading();
+    bench.ahead_ms = [(THIRD, -3_600_000)].into();
+    bench.run(ms(1_000));
+    let off = |bench: &mut Bench| ALL.map(|member| bench.controller.clock_off_ms(member));
+    assert_eq!(off(&mut bench), [None, None, Some(-3_600_000)]);
+    let why =
+        "its clock is 3600000 ms behind the median of all: it takes no writes of active tables";
+    let notice = Output::Notice(Notice {
+        kind: NoticeKind::ClockOff,
+        member: Some(THIRD),
+        why: Some(why.to_owned()),
+    });
+    let said = |bench: &Bench| bench.done.iter().filter(|(_, out)| *out == notice).count();
+    assert_eq!(said(&bench), 1);
+    // This node's own clock leaps: the others are right all the same.
+    bench.ahead_ms.insert(ME, 90_000);
+    bench.run(ms(1_000));
+    assert_eq!(off(&mut bench), [Some(90_000), None, Some(-3_600_000)]);
+    bench.ahead_ms.clear();
+    bench.run(ms(1_000));
+    assert_eq!(off(&mut bench), [None; 3]);
+    assert_eq!(said(&bench), 1, "once is enough");
 }
 
 #[test]

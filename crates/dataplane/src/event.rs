@@ -129,6 +129,12 @@ pub enum PlaneEvent<W> {
         /// Of which members, as the controller last told.
         members: BTreeSet<StorageId>,
     },
+    /// Whether this node's wall clock is off, as the controller last told: then it stamps no writes
+    /// of active tables.
+    Clock {
+        /// It is.
+        off: bool,
+    },
     /// Stop taking writes; [`Effects::resigned`](crate::Effects::resigned) when all is committed
     /// everywhere.
     Resign,

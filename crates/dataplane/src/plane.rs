@@ -169,6 +169,7 @@ impl<E: Engine, W> Plane<E, W> {
             PlaneEvent::Room { full, members } => {
                 self.room.set(full, members, self.now.since_start);
             }
+            PlaneEvent::Clock { off } => self.active.clock_is_off = off,
             PlaneEvent::Resign => self.resign(),
             PlaneEvent::FlushAll => self.flush_all(),
         }

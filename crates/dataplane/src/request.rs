@@ -176,10 +176,12 @@ pub enum Failure {
     // 11 was "the node is going down", which no node ever said.
     /// The owner of the partition cannot use the shared storage.
     NoStorage = 12,
+    /// The clock of the answering node is off: it stamps no writes of active tables.
+    ClockOff = 13,
 }
 
 impl Failure {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::NotHere,
         Self::NotEnoughReplicas,
         Self::RequestMismatch,
@@ -190,6 +192,7 @@ impl Failure {
         Self::Unconfirmed,
         Self::Full,
         Self::NoStorage,
+        Self::ClockOff,
     ];
 
     /// Its number on the wire.

@@ -236,6 +236,8 @@ pub enum NotAppliedReason {
     ReplicaStopped,
     /// The owner of the partition cannot use the shared storage.
     NoStorage,
+    /// The wall clock of this node differs from those of most others.
+    ClockOff,
 }
 
 /// Why a request failed. Each variant says whether state may have changed.

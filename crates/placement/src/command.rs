@@ -201,16 +201,6 @@ impl NextAssignment {
             in_sync: current.in_sync.clone(),
         }
     }
-
-    /// One owner, and no copies anywhere else.
-    #[must_use]
-    pub fn owned_by(owner: StorageId) -> Self {
-        Self {
-            primary: Some(owner),
-            replicas: vec![owner],
-            in_sync: vec![owner],
-        }
-    }
 }
 
 /// What an applied command did.

@@ -88,6 +88,8 @@ pub(crate) struct Chances {
     pub(crate) shared: Chance,
     /// All that a run has of an active table.
     pub(crate) active: Chance,
+    /// Which tables become others.
+    pub(crate) alterations: Chance,
 }
 
 impl Chances {
@@ -108,6 +110,7 @@ impl Chances {
             decay: of(12),
             shared: of(20),
             active: of(21),
+            alterations: of(22),
         }
     }
 }

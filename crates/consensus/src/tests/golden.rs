@@ -127,6 +127,7 @@ fn requests() -> Vec<PeerRequest> {
         },
         PeerRequest::Heartbeat(HeartbeatRequest {
             full: vec![StorageId(3)],
+            clock_off_ms: Some(-700),
         }),
         PeerRequest::ShowStart(ShownStart {
             storage: StorageId(1),
@@ -272,6 +273,7 @@ fn heartbeat_answer() -> HeartbeatAnswer {
         partitions: stopped.into_iter().map(progress).collect(),
         full: true,
         leaving: true,
+        wall_ms: 1_700_000_000_000,
     }
 }
 

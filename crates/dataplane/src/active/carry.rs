@@ -39,12 +39,14 @@ impl<E: Engine, W> Plane<E, W> {
         let waiting = self.requests.len() + active.waiting.len();
         let full = waiting >= self.settings.waiting_max;
         active.waiting.insert(ticket, (partition, waiter));
-        if full || self.failed {
-            let failure = if full {
-                Failure::Busy
-            } else {
-                Failure::Stopped
-            };
+        let stamps = matches!(request, ActiveRequest::Write { .. });
+        let refused = match () {
+            () if full => Some(Failure::Busy),
+            () if self.failed => Some(Failure::Stopped),
+            () if stamps && active.clock_is_off => Some(Failure::ClockOff),
+            () => None,
+        };
+        if let Some(failure) = refused {
             return self.answer_active(ticket, Err(failure));
         }
         self.coordinate(request.input(partition, ticket));

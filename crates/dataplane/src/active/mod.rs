@@ -57,6 +57,9 @@ pub(crate) struct Active<E, W> {
     bounds: VecDeque<(u64, u64)>,
     /// Messages of this node to itself; empty after each call.
     inbox: VecDeque<(PartitionId, Message)>,
+    /// The wall clock differs from those of most others: what it stamped, they would refuse, or
+    /// have to take for newer than all that they write.
+    pub(crate) clock_is_off: bool,
     timers: Timers,
     /// Replicas that something happened to in this turn.
     touched: Vec<PartitionId>,
@@ -80,6 +83,7 @@ impl<E, W> Active<E, W> {
             unsynced: Unsynced::new(settings),
             bounds: VecDeque::new(),
             inbox: VecDeque::new(),
+            clock_is_off: false,
             timers: Timers::default(),
             touched: Vec::new(),
         }

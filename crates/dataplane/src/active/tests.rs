@@ -647,3 +647,30 @@ fn requests_to_active_tables_and_to_others_share_the_places_of_those_that_wait()
     bench.run(1);
     assert!(is_busy(&bench, late));
 }
+
+#[test]
+fn a_node_whose_clock_is_off_stamps_nothing_and_reads_all_the_same() {
+    let mut bench = Bench::new();
+    let before = bench.put(1, 1, "before");
+    bench.run(6);
+    assert!(bench.answers[&before].result.is_ok());
+    let tell = |bench: &mut Bench, off| {
+        let node = bench.nodes.get_mut(&StorageId(1)).unwrap();
+        node.plane.handle(PlaneEvent::Clock { off });
+    };
+    tell(&mut bench, true);
+    let write = bench.put(1, 1, "off");
+    let elsewhere = bench.put(2, 2, "at another node");
+    bench.run(6);
+    let answer = &bench.answers[&write].result;
+    assert!(matches!(answer, Err(Failure::ClockOff)), "{answer:?}");
+    assert!(bench.read(1, 1, Quorum::Majority).is_some());
+    assert!(
+        bench.answers[&elsewhere].result.is_ok(),
+        "its replica goes on"
+    );
+    tell(&mut bench, false);
+    let after = bench.put(1, 1, "right again");
+    bench.run(6);
+    assert!(bench.answers[&after].result.is_ok());
+}

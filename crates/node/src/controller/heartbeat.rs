@@ -19,15 +19,18 @@ const PROBE_WITHIN: Duration = Duration::from_millis(100);
 impl Driver {
     pub(super) fn heartbeat(&mut self, to: StorageId) {
         let sent = self.origin.elapsed();
+        let clock_off_ms = self.core.clock_off_ms(to);
         if to == self.node.shared.me.member {
             let answer = self.node.heartbeat_answer();
             self.answered(to, sent, answer);
             let room = &self.node.shared.progress.room;
             room.set_full_members(self.core.full_members());
+            self.node.shared.progress.set_clock_off_ms(clock_off_ms);
             return;
         }
         let request = PeerRequest::Heartbeat(HeartbeatRequest {
             full: self.core.full_members().into_iter().collect(),
+            clock_off_ms,
         });
         let peers = self.node.shared.consensus.peers().clone();
         let reports = self.reports.clone();
@@ -90,6 +93,7 @@ fn seen(answer: HeartbeatAnswer) -> SignOfWork {
         },
         full: answer.full,
         leaving: answer.leaving,
+        wall_ms: answer.wall_ms,
         replicas: answer.partitions.into_iter().map(progress).collect(),
     }
 }

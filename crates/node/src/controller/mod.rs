@@ -219,7 +219,14 @@ impl Driver {
     fn publish(&self, notice: Notice) {
         let Notice { kind, member, why } = notice;
         let timeline = &self.node.shared.timeline;
+        let map = self.node.map();
+        let name = member.and_then(|about| map.members.get(&about));
+        let name = name.map(|member| member.name.clone());
         match (kind, &why) {
+            (NoticeKind::ClockOff, Some(why)) => {
+                let node = name.as_deref().unwrap_or_default();
+                tracing::warn!(%why, node, "a clock is wrong");
+            }
             (NoticeKind::CopyingRefused, Some(refused)) => {
                 tracing::warn!(%refused, "nothing is copied: remove nodes that will not come back");
             }
@@ -234,11 +241,7 @@ impl Driver {
         };
         match member {
             None => timeline.publish(kind.name(), None, detail),
-            Some(about) => {
-                let map = self.node.map();
-                let name = map.members.get(&about).map(|member| member.name.clone());
-                timeline.publish_about(name, kind.name(), None, detail);
-            }
+            Some(_) => timeline.publish_about(name, kind.name(), None, detail),
         }
     }
 }

@@ -11,7 +11,7 @@ use tablestore_placement::identity::{Others, Remembered, SeenStart, judge};
 use tokio::sync::oneshot;
 
 use crate::data::DataEvent;
-use crate::node::Node;
+use crate::node::{Node, wall_ms};
 
 /// A node whose journal has failed says that its oldest sync is this old: it does no work.
 const FAILED_MS: u64 = 3_600_000;
@@ -42,6 +42,7 @@ impl PeerService for Service {
             (Some(node), PeerRequest::Heartbeat(request)) => {
                 let full = request.full.into_iter().collect();
                 node.shared.progress.room.set_full_members(full);
+                node.shared.progress.set_clock_off_ms(request.clock_off_ms);
                 PeerReply::Heartbeat(node.heartbeat_answer())
             }
             (Some(_), _) => PeerReply::Unsupported,
@@ -108,6 +109,7 @@ impl Node {
                 .collect(),
             full: progress.room.is_full(),
             leaving: progress.is_leaving(),
+            wall_ms: wall_ms(),
         }
     }
 }

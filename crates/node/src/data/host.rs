@@ -63,6 +63,7 @@ struct Host {
     sender: EventSender,
     /// The state of the disks that the plane was told last.
     room_told: u64,
+    clock_told: bool,
     held_told: BTreeMap<u64, u64>,
     resigning: Option<oneshot::Sender<()>>,
     flushing_all: Option<oneshot::Sender<()>>,
@@ -133,6 +134,7 @@ impl Host {
             timeline: parts.timeline,
             sender: parts.sender,
             room_told: 0,
+            clock_told: false,
             held_told: BTreeMap::new(),
             resigning: None,
             flushing_all: None,
@@ -157,6 +159,11 @@ impl Host {
             self.room_told = changes;
             self.plane
                 .handle(dataplane::PlaneEvent::Room { full, members });
+        }
+        let off = self.progress.clock_off_ms().is_some();
+        if off != self.clock_told {
+            self.clock_told = off;
+            self.plane.handle(dataplane::PlaneEvent::Clock { off });
         }
     }
 

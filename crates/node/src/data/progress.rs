@@ -3,7 +3,7 @@
 //! Read by the heartbeat answers and the status pages; never by anything that must be true.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -23,6 +23,8 @@ pub(crate) struct Progress {
     replicas: Mutex<BTreeMap<PartitionId, ReplicaProgress>>,
     /// Whether there is room on the disks.
     pub(crate) room: Room,
+    /// How far this node's clock is off, as the controller last told; 0 if it is not.
+    clock_off_ms: AtomicI64,
     leaving: AtomicBool,
     /// All replicas that this start found in its first map are open.
     opened: AtomicBool,
@@ -37,9 +39,23 @@ impl Progress {
             journal,
             replicas: Mutex::new(BTreeMap::new()),
             room: Room::default(),
+            clock_off_ms: AtomicI64::new(0),
             leaving: AtomicBool::new(false),
             opened: AtomicBool::new(false),
         }
+    }
+
+    /// The controller says how far this node's clock is off.
+    pub(crate) fn set_clock_off_ms(&self, off_ms: Option<i64>) {
+        self.clock_off_ms
+            .store(off_ms.unwrap_or(0), Ordering::Release);
+    }
+
+    /// How many milliseconds this node's clock is ahead of the others (behind, if negative), where
+    /// that is too much.
+    pub(crate) fn clock_off_ms(&self) -> Option<i64> {
+        let off_ms = self.clock_off_ms.load(Ordering::Acquire);
+        (off_ms != 0).then_some(off_ms)
     }
 
     fn now_ms(&self) -> u64 {

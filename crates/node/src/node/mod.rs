@@ -355,6 +355,7 @@ fn error_of(failure: Failure, partition: PartitionId) -> RequestError {
         Failure::Busy => not_applied(NotAppliedReason::Busy),
         Failure::Stopped => not_applied(NotAppliedReason::ReplicaStopped),
         Failure::NoStorage => not_applied(NotAppliedReason::NoStorage),
+        Failure::ClockOff => not_applied(NotAppliedReason::ClockOff),
         Failure::Deadline => not_applied(NotAppliedReason::Deadline),
         Failure::Full => RequestError::StorageFull,
     }

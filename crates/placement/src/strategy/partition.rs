@@ -57,6 +57,17 @@ impl Strategy for Partition {
     }
 }
 
+impl NextAssignment {
+    /// One owner, and no copies anywhere else.
+    pub(crate) fn owned_by(owner: StorageId) -> Self {
+        Self {
+            primary: Some(owner),
+            replicas: vec![owner],
+            in_sync: vec![owner],
+        }
+    }
+}
+
 /// Whether the owner of a partition must not stay, though it lives.
 fn barred(partition: PartitionId, owner: Option<StorageId>, happening: &Happening<'_>) -> bool {
     match happening {

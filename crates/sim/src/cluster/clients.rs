@@ -248,5 +248,6 @@ fn failed(failure: Failure) -> &'static str {
         Failure::Deadline => "answer: deadline",
         Failure::Unconfirmed => "answer: unconfirmed",
         Failure::Full => "answer: disk full",
+        Failure::ClockOff => "answer: clock off",
     }
 }

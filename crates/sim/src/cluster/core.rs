@@ -58,7 +58,6 @@ impl World {
     }
 
     fn can_do_without(&self, slot: Slot) -> bool {
-        let enough = self.scenario.min_in_sync.max(1) as usize;
         let storage = self.machines[slot].storage;
         let map = &self.agreement.map;
         // Whoever starts anew at this moment is about to leave the in-sync sets, as who dies does.
@@ -77,6 +76,11 @@ impl World {
                 let works = |one: &StorageId| *one != storage && works(one);
                 return self.active_remains(partition, assignment, works);
             }
+            let definition = map
+                .tables
+                .get(&partition.table)
+                .map(|table| &table.definition);
+            let enough = definition.map_or(1, |definition| definition.min_in_sync.max(1) as usize);
             let others = assignment.in_sync.iter();
             others.filter(|one| **one != storage && works(one)).count() >= enough
         };

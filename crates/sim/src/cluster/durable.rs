@@ -47,6 +47,20 @@ impl LogEnds {
         self.0.extend(written.0);
     }
 
+    /// Whether there is no log.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How far each log goes here and there.
+    pub(crate) fn common(&self, other: &Self) -> Self {
+        let both = |(number, end): (&u64, &Option<u64>)| {
+            let there = other.0.get(number).copied().flatten();
+            (*number, end.zip(there).map(|(here, there)| here.min(there)))
+        };
+        Self(self.0.iter().map(both).collect())
+    }
+
     /// The last index of a log; none if there is no log.
     pub(crate) fn end(&self, partition: PartitionId) -> Option<u64> {
         self.0.get(&partition.to_u64()).copied().flatten()

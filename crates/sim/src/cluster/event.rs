@@ -48,6 +48,7 @@ pub(crate) enum Told {
     Heartbeat {
         sent_us: u64,
         full: Vec<StorageId>,
+        clock_off: bool,
     },
     Alive {
         sent_us: u64,

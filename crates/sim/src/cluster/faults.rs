@@ -52,6 +52,7 @@ impl World {
             Kind::Drain => self.drain(whom),
             Kind::Leave => self.leave(whom),
             Kind::DropTable => self.drop_table(),
+            Kind::AlterTable => self.alter_table(fault.whom),
             Kind::Wipe => {
                 if !self.wipe(whom) {
                     self.took("a machine was spared");
@@ -155,6 +156,7 @@ impl World {
             | Kind::MoveOffice
             | Kind::HoldDead
             | Kind::DropTable
+            | Kind::AlterTable
             | Kind::Blink
             | Kind::PowerOffAll
             | Kind::LoseRows
@@ -236,6 +238,11 @@ impl World {
         let full = self.machines[life.slot].is_full;
         self.give(life, PlaneEvent::Room { full, members });
     }
+
+    /// A process is told whether its clock is off.
+    pub(super) fn told_clock(&mut self, life: Life, off: bool) {
+        self.give(life, PlaneEvent::Clock { off });
+    }
 }
 
 /// How far a clock leaps.
@@ -281,6 +288,7 @@ fn name(kind: Kind) -> &'static str {
         Kind::Drain => "fault: drain",
         Kind::Leave => "fault: leave",
         Kind::DropTable => "fault: drop a table",
+        Kind::AlterTable => "fault: alter a table",
         Kind::Wipe => "fault: wipe",
         Kind::FailSync => "fault: fail a sync",
         Kind::Blink => "fault: blink",

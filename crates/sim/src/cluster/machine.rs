@@ -46,6 +46,9 @@ pub(crate) struct Machine {
     pub(crate) decay: Option<Decay>,
     /// What is on its disk of each log.
     pub(crate) durable: LogEnds,
+    /// What was there before the last group: only a group that another one follows is known to have
+    /// been durable.
+    pub(crate) proven: LogEnds,
     pub(crate) process: Option<Process>,
 }
 
@@ -83,6 +86,7 @@ impl Machine {
             is_older: false,
             decay: None,
             durable: LogEnds::default(),
+            proven: LogEnds::default(),
             process: None,
         }
     }

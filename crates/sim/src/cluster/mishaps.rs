@@ -2,7 +2,8 @@
 //! lost while nobody looks. Knows nothing of what follows.
 
 use tablestore_placement::{
-    ClusterMap, DecisionKind, NextAssignment, PartitionId, StorageId, Strategies, plan,
+    AssignmentChange, ClusterMap, DecisionKind, NextAssignment, PartitionId, StorageId, Strategies,
+    plan,
 };
 use tablestore_store::Engine as _;
 
@@ -30,12 +31,18 @@ impl World {
         let storage = self.machines[slot].storage;
         let mut plan =
             plan::move_offices_off(&Strategies::built_in(), &self.agreement.map, storage);
-        let min_in_sync = self.scenario.min_in_sync as usize;
+        let map = &self.agreement.map;
+        let is_spare = |change: &AssignmentChange| {
+            let table = map.tables.get(&change.partition.table);
+            table.is_some_and(|table| {
+                change.next.in_sync.len() > table.definition.min_in_sync as usize
+            })
+        };
         // Its successors wait for it, or, where that is allowed, do without it at once.
         let alone = plan
             .assignments
             .iter_mut()
-            .filter(|change| whom.is_multiple_of(2) && change.next.in_sync.len() > min_in_sync);
+            .filter(|change| whom.is_multiple_of(2) && is_spare(change));
         for change in alone {
             change.next.in_sync.retain(|member| *member != storage);
         }

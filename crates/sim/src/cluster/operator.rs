@@ -1,17 +1,20 @@
-//! What people do to a cluster while it works: move offices, drain and stop nodes, drop tables, put
-//! in new machines. Knows nothing of what follows.
+//! What people do to a cluster while it works: move offices, drain and stop nodes, alter and drop
+//! tables, put in new machines. Knows nothing of what follows.
+
+use std::sync::Arc;
 
 use tablestore_dataplane::PlaneEvent;
 use tablestore_placement::plan::Trusted;
 use tablestore_placement::{
-    Assignment, AssignmentChange, AssignmentVersion, Change, ClusterMap, Command, Decision,
-    DecisionKind, Epoch, Member, MemberState, NextAssignment, PartitionId, StorageId, Strategies,
-    plan,
+    Alteration, Assignment, AssignmentChange, AssignmentVersion, Change, ClusterMap, Command,
+    Decision, DecisionKind, Epoch, Member, MemberState, NextAssignment, PartitionId, StorageId,
+    Strategies, plan,
 };
 
 use super::World;
 use super::event::{ClusterEvent, Slot};
 use super::machine::{Machine, generation_of, slot_of};
+use crate::rng::one_of;
 
 /// The partitions of which members keep copies.
 pub(super) fn copied(map: &ClusterMap) -> impl Iterator<Item = (PartitionId, &Assignment)> {
@@ -159,6 +162,35 @@ impl World {
             let name = table.name.clone();
             self.command(Command::DropTable { name, at_ms: 1 });
         }
+    }
+
+    /// A table with primaries comes to have one replica more or fewer than the run began with, or
+    /// as many, and waits for as many of them as that allows or fewer; never for fewer than before.
+    pub(super) fn alter_table(&mut self, whom: u64) {
+        let map = Arc::clone(&self.agreement.map);
+        let with_primaries = map.tables.values().filter(|table| {
+            let path = table.definition.data_path();
+            path.has_copies() && path.has_offices()
+        });
+        let Some(table) = one_of(&with_primaries.collect::<Vec<_>>(), whom) else {
+            return;
+        };
+        let at_most = (self.machines.len() as u64).min(u64::from(self.scenario.replicas) + 1);
+        let replicas = 2 + whom / 64 % (at_most - 1);
+        let at_least = u64::from(self.scenario.min_in_sync);
+        let min_in_sync = at_least + whom / 4_096 % (replicas + 1 - at_least);
+        let [replicas, min_in_sync] = [replicas, min_in_sync].map(|n| u32::try_from(n).ok());
+        let alteration = Alteration {
+            replicas,
+            min_in_sync,
+        };
+        self.meddled_at = Some(self.now);
+        self.command(Command::AlterTable {
+            name: table.name.clone(),
+            alteration,
+            leaving: Vec::new(),
+            at_ms: 1,
+        });
     }
 
     /// A machine loses its disks and begins as a new member under its old name, if every partition

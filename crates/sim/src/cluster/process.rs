@@ -110,6 +110,7 @@ impl Process {
         // Opening wrote, and waited for it.
         machine.disk.settle();
         machine.durable = LogEnds::found(&reader);
+        machine.proven.clone_from(&machine.durable);
         let office = machine.office();
         let engine = Arc::clone(&machine.engine);
         let mut plane = Plane::new(office, given.plane.clone(), engine, stored);

@@ -10,14 +10,22 @@ use super::event::{ClusterEvent, Life, Slot};
 use super::{MS, World};
 use crate::agreement::FOLDER;
 
-/// Bytes that rot at once, wherever they are: most of a file may never have been written.
+/// Bytes that rot at once, in one block: groups share none, so that one of them is hit. Most of a
+/// file may never have been written.
 const BYTES: u64 = 3;
+const BLOCK: u64 = 4_096;
 
 /// What is wrong with a disk that nobody has read since.
 #[derive(Clone, Debug)]
 pub(crate) enum Decay {
-    /// Some bytes are not what was written: the logs end there if all is read as it was.
-    Rot(LogEnds),
+    /// Some bytes are not what was written.
+    Rot {
+        /// The logs end there if all is read as it was.
+        ends: LogEnds,
+        /// They must go so far: nobody can tell a last group that rots from one that was torn by a
+        /// crash.
+        proven: LogEnds,
+    },
     /// A write went to another place. If nothing was written behind it, it looks as if it never
     /// had been.
     Misdirected,
@@ -30,11 +38,18 @@ impl World {
         if !self.may_wipe(slot) {
             return self.took("a machine was spared");
         }
+        // A group is written behind the last one that is durable.
+        let process = self.machines[slot].process.as_ref();
+        let is_followed = process.is_some_and(|process| !process.journal.written.is_empty());
         self.kill(slot, false);
         let (bytes, segments) = (self.given.segment_bytes, self.given.segments_max);
         let machine = &mut self.machines[slot];
         machine.disk.settle();
         let ends = machine.log_ends(bytes, segments);
+        let proven = match is_followed {
+            true => ends.common(&machine.durable),
+            false => ends.common(&machine.proven),
+        };
         let files: Vec<(SimDisk, String, u64)> = ["journal", FOLDER]
             .into_iter()
             .flat_map(|name| files_of(&machine.disk.folder(name)))
@@ -48,12 +63,12 @@ impl World {
             } else {
                 front
             };
-            let mut at = whom / 128;
+            let mut at = whom / 128 % within.max(1);
             for _ in 0..BYTES {
-                folder.rot(name, at % within.max(1));
-                at = at.rotate_left(21);
+                folder.rot(name, at);
+                at = at / BLOCK * BLOCK + (at * 31 + 7) % BLOCK;
             }
-            machine.decay = Some(Decay::Rot(ends));
+            machine.decay = Some(Decay::Rot { ends, proven });
             let name = name.clone();
             self.tell(|| format!("n{slot}     has rot in {name}"));
         }
@@ -84,34 +99,45 @@ impl World {
         true
     }
 
-    /// A start on a decayed disk went well: it must have all that was durable before. Where a write
-    /// went astray that nothing followed, nobody can know it, and the machine gets empty disks all
-    /// the same. Says whether it may go on.
+    /// A start on a decayed disk went well: it must have all that was durable before. What nothing
+    /// was written behind may look as if it never had been; nobody can know that, and the machine
+    /// gets empty disks all the same. Says whether it may go on.
     pub(super) fn judge_start(&mut self, slot: Slot) -> bool {
         let Some(decay) = self.machines[slot].decay.take() else {
             return true;
         };
         self.took("a decayed disk was started on");
         self.machines[slot].disk.heal();
-        let Decay::Rot(before) = decay else {
-            self.kill(slot, true);
-            self.replace_disks(slot);
-            self.queue
-                .push(self.now + 5 * MS, ClusterEvent::Start(slot));
+        let Decay::Rot { ends, proven } = decay else {
+            self.begin_anew(slot);
             return false;
         };
         let durable = &self.machines[slot].durable;
         let lacking = |(partition, had): &(PartitionId, u64)| {
             durable.end(*partition).is_none_or(|end| end < *had)
         };
-        let Some((partition, had)) = before.all().find(lacking) else {
-            return true;
-        };
-        let end = durable.end(partition);
-        self.fail("Start", || {
-            format!("n{slot} had entry {had} of {partition} on its disk and starts with {end:?}")
-        });
-        false
+        if let Some((partition, had)) = proven.all().find(lacking) {
+            let end = durable.end(partition);
+            self.fail("Start", || {
+                format!(
+                    "n{slot} had entry {had} of {partition} on its disk and starts with {end:?}"
+                )
+            });
+            return false;
+        }
+        if ends.all().any(|log| lacking(&log)) {
+            self.took("a last group that rotted passed for a torn one");
+            self.begin_anew(slot);
+            return false;
+        }
+        true
+    }
+
+    fn begin_anew(&mut self, slot: Slot) {
+        self.kill(slot, true);
+        self.replace_disks(slot);
+        self.queue
+            .push(self.now + 5 * MS, ClusterEvent::Start(slot));
     }
 
     /// A replica says that it has stopped. That is right only of one whose rows or log were lost,

@@ -61,6 +61,8 @@ pub(crate) enum Kind {
     Leave,
     /// A table is dropped.
     DropTable,
+    /// A table comes to have another number of replicas, or another minimum of them.
+    AlterTable,
     /// A machine is replaced by an empty one.
     Wipe,
     /// A sync fails.
@@ -200,6 +202,7 @@ impl Scenario {
         scenario.shared = SharedPlan::of(&mut chance.shared, &mut scenario);
         scenario.plan_active(&mut chance.active);
         scenario.let_decay(&mut chance.decay);
+        scenario.let_alter(&mut chance.alterations);
         scenario.has_second_opinion = seed.is_multiple_of(OPINION_EVERY);
         scenario.make_smaller(&options.smaller);
         if options.trees {

@@ -101,14 +101,21 @@ impl World {
             return;
         };
         let full = process.controller.full_members();
+        let clock_off = process.controller.clock_off_ms(to).is_some();
         if to == process.office.member {
             let sent = process.since_start(sent_us);
             let (node, answer) = (to, self.answer_of(life));
             self.told_full(life, full);
+            self.told_clock(life, clock_off);
             return self.tell_controller_quietly(life, Input::Answered { node, sent, answer });
         }
         let full = full.into_iter().collect();
-        self.say(life, slot_of(to), Told::Heartbeat { sent_us, full });
+        let heartbeat = Told::Heartbeat {
+            sent_us,
+            full,
+            clock_off,
+        };
+        self.say(life, slot_of(to), heartbeat);
     }
 
     /// The answer of the node itself comes before the next output is taken.
@@ -127,6 +134,7 @@ impl World {
     /// This node's sign of work.
     fn answer_of(&mut self, life: Life) -> SignOfWork {
         let (now, full) = (self.now, self.machines[life.slot].is_full);
+        let wall_ms = self.machines[life.slot].wall_ms(now);
         let Some(process) = self.process(life) else {
             return SignOfWork::default();
         };
@@ -146,6 +154,7 @@ impl World {
             },
             full,
             leaving: process.leaving,
+            wall_ms,
             replicas: replicas
                 .map(|(partition, shown)| ReplicaProgress {
                     partition: *partition,
@@ -197,8 +206,13 @@ impl World {
                 };
                 self.tell_controller(to, Input::Link(news));
             }
-            Told::Heartbeat { sent_us, full } => {
+            Told::Heartbeat {
+                sent_us,
+                full,
+                clock_off,
+            } => {
                 self.told_full(to, full.into_iter().collect());
+                self.told_clock(to, clock_off);
                 let answer = self.answer_of(to);
                 self.say(to, from.slot, Told::Alive { sent_us, answer });
             }

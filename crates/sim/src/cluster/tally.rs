@@ -158,6 +158,8 @@ fn way_of(event: &PlaneEvent<Waiter>) -> &'static str {
         PlaneEvent::MapRead { .. } => "event: map read",
         PlaneEvent::Room { full: true, .. } => "event: no room",
         PlaneEvent::Room { .. } => "event: room",
+        PlaneEvent::Clock { off: true } => "event: clock off",
+        PlaneEvent::Clock { off: false } => "event: clock right",
         PlaneEvent::Resign => "event: resign",
         PlaneEvent::FlushAll => "event: flush all",
     }

@@ -124,6 +124,14 @@ impl Scenario {
         }
     }
 
+    /// In one run in ten tables become others.
+    pub(crate) fn let_alter(&mut self, chance: &mut Chance) {
+        if chance.happens(100) {
+            self.plan(chance, &[Kind::AlterTable], 4, &[MS]);
+            self.faults.sort_by_key(|fault| fault.at_us);
+        }
+    }
+
     fn break_copies(&mut self, chance: &mut Chance) {
         self.resets_per_mille = 400;
         self.keys = 100;

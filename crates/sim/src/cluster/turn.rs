@@ -218,7 +218,9 @@ impl World {
         let persisted = process.journal.persisted;
         process.journal.held.clone_from(&committed.held);
         let written = std::mem::take(&mut process.journal.written);
-        self.machines[life.slot].durable.take_in(written);
+        let machine = &mut self.machines[life.slot];
+        machine.proven.clone_from(&machine.durable);
+        machine.durable.take_in(written);
         self.active_synced(life.slot);
         self.give(life, PlaneEvent::Persisted(persisted));
         self.give(life, PlaneEvent::Held(committed.held));

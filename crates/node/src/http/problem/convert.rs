@@ -81,6 +81,11 @@ fn reason_words(reason: NotAppliedReason) -> (&'static str, &'static str) {
              shared-dir or shared-url, there and writable; it is tried again every few seconds, \
              and the log of the owner says what is wrong",
         ),
+        NotAppliedReason::ClockOff => (
+            "clock_off",
+            "the wall clock of this node differs by more than 500 ms from those of most nodes, so \
+             it stamps no writes of active tables: ask another node, and have this one's clock set",
+        ),
     }
 }
 

@@ -326,6 +326,7 @@ fn failed(failure: Failure) -> &'static str {
         Failure::Busy => "active: busy",
         Failure::Stopped => "active: stopped",
         Failure::Full => "active: disk full",
+        Failure::ClockOff => "active: clock off",
         Failure::NotHere
         | Failure::RequestMismatch
         | Failure::Deadline

@@ -93,10 +93,11 @@ impl SharedPlan {
         match chance.below(10) {
             0..4 => scenario.deafen_owners(chance, &mut plan),
             4..8 => scenario.unsettle(chance),
+            8 => scenario.strand(chance, &mut plan),
             _ => {}
         }
-        let outages = outages(chance, scenario);
-        Some(Self { outages, ..plan })
+        plan.outages.extend(outages(chance, scenario));
+        Some(plan)
     }
 }
 
@@ -138,6 +139,27 @@ impl Scenario {
         let count = chance.between(2, 8);
         self.plan(chance, &kinds, count, &[100 * MS, 300 * MS, 700 * MS]);
         self.faults.sort_by_key(|fault| fault.at_us);
+    }
+}
+
+impl Scenario {
+    /// What owners store is done and they are not told; then nobody reaches the storage for longer
+    /// than clients wait, and owners stop one after the other.
+    fn strand(&mut self, chance: &mut Chance, plan: &mut SharedPlan) {
+        self.clients = chance.between(6, 12) as usize;
+        self.writes_per_mille = 800;
+        self.faults_end_us = self.faults_end_us.max(2_500 * MS);
+        (plan.retries_max, plan.attempts_max) = (2, 1);
+        plan.wrongs.lost = 300;
+        for _ in 0..4 {
+            let from_us = chance.between(300 * MS, self.faults_end_us);
+            let lasts_us = chance.between(400 * MS, 1_200 * MS);
+            plan.outages.push(Outage {
+                slot: None,
+                from_us,
+                until_us: from_us + lasts_us,
+            });
+        }
     }
 }
 
