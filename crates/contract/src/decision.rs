@@ -22,7 +22,7 @@ pub const DECISION_KINDS: [(&str, &str); 20] = [
     ),
     (
         "rebalance",
-        "primaries or replicas moved for an even spread",
+        "primaries, owners or replicas moved for an even spread",
     ),
     ("rereplicate", "replicas were added, replaced or dropped"),
     (

@@ -19,4 +19,20 @@ pub struct Counts {
     pub snapshots: u64,
     /// Partitions on disk of which the cluster map knows nothing, moved aside.
     pub put_aside: u64,
+    /// Writes to active tables that this node coordinated, and enough replicas have.
+    pub active_writes: u64,
+    /// Reads of active tables that this node coordinated, and enough replicas answered.
+    pub active_reads: u64,
+    /// Requests for active tables that this node answered with a failure.
+    pub active_failed: u64,
+    /// Comparisons of active replicas with others that were completed.
+    pub sweeps: u64,
+    /// Comparisons that ended early.
+    pub sweeps_failed: u64,
+    /// Rows that active replicas here had missed and got by a comparison.
+    pub sweep_rows: u64,
+    /// Partitions on shared storage that were opened here.
+    pub owned_opened: u64,
+    /// Partitions on shared storage that could not be opened here, or ended, by a fault.
+    pub owned_faults: u64,
 }

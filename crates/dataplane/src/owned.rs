@@ -20,6 +20,7 @@ use crate::mutant::Mutant;
 use crate::plane::Plane;
 use crate::progress::ReplicaProgress;
 use crate::request::Stage;
+use crate::standing::Standing;
 
 /// Pause before a partition is opened again; doubled with every time.
 const REST_MIN: Duration = Duration::from_millis(50);
@@ -117,6 +118,16 @@ impl OwnedHere {
         self.wakes_at
     }
 
+    pub(crate) fn count(&self, standing: &mut Standing) {
+        for held in self.held.values() {
+            *match held.state {
+                State::Open { .. } => &mut standing.owned_open,
+                State::Opening => &mut standing.owned_opening,
+                State::Resting { .. } => &mut standing.owned_resting,
+            } += 1;
+        }
+    }
+
     fn rests_until(&mut self, until: Duration) {
         let first = self.wakes_at.map_or(until, |at| at.min(until));
         self.wakes_at = Some(first);
@@ -203,6 +214,7 @@ impl<E: Engine, W> Plane<E, W> {
             return;
         };
         held.state = State::Open { since };
+        self.counts.owned_opened += 1;
         let epoch = held.epoch;
         let shown = ReplicaProgress {
             epoch,
@@ -234,6 +246,7 @@ impl<E: Engine, W> Plane<E, W> {
         self.owned.rests_until(until);
         self.leave_owned(partition);
         let Some(why) = fault else { return };
+        self.counts.owned_faults += 1;
         tracing::warn!(%partition, why, "a partition on shared storage is not open");
         if has_stopped {
             // Whoever waits is told.

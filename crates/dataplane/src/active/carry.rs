@@ -143,7 +143,12 @@ impl<E: Engine, W> Plane<E, W> {
         if hosted.stopped.is_some() {
             return;
         }
+        let before = hosted.replica.tally();
         hosted.replica.handle(at, input, &hosted.rows);
+        let after = hosted.replica.tally();
+        self.counts.sweeps += after.sweeps - before.sweeps;
+        self.counts.sweeps_failed += after.sweeps_failed - before.sweeps_failed;
+        self.counts.sweep_rows += after.rows_taken - before.rows_taken;
         if !std::mem::replace(&mut hosted.touched, true) {
             self.active.touched.push(partition);
         }
@@ -302,6 +307,11 @@ impl<E: Engine, W> Plane<E, W> {
         let Some((partition, waiter)) = self.active.waiting.remove(&ticket) else {
             return;
         };
+        match &result {
+            Ok(Answer::Written { .. }) => self.counts.active_writes += 1,
+            Ok(_) => self.counts.active_reads += 1,
+            Err(_) => self.counts.active_failed += 1,
+        }
         let epoch = self.epoch_of(partition);
         let reply = Reply { epoch, result };
         self.out.answers.push((waiter, self.me.member, reply));

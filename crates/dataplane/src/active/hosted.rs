@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "testing")]
-use tablestore_replication::active::{HintStatus, ReplicaStatus};
-use tablestore_replication::active::{Replica, ReplicaMeta, Settings};
+use tablestore_replication::active::ReplicaStatus;
+use tablestore_replication::active::{HintStatus, Replica, ReplicaMeta, Settings};
 use tablestore_store::Engine;
 
+use super::Active;
 use super::open::OpenedActive;
 use super::rows::ActiveRows;
+use crate::standing::Standing;
 use tablestore_placement::{Office, PartitionId};
 
 /// A replica of an active partition that this node holds.
@@ -60,6 +62,30 @@ impl<E: Engine> HostedActive<E> {
     }
 }
 
+impl<E: Engine, W> Active<E, W> {
+    /// What became of the hints that this node keeps for others.
+    pub(crate) fn hints(&self) -> HintStatus {
+        self.coordinator.hints()
+    }
+
+    pub(crate) fn count(&self, standing: &mut Standing) {
+        for hosted in self.hosted.values() {
+            if hosted.stopped.is_some() {
+                standing.active_stopped += 1;
+                continue;
+            }
+            let meta = hosted.replica.meta();
+            standing.active_open += 1;
+            standing.active_rebuilding += usize::from(meta.is_rebuilding);
+            let floor = meta.proof.floor.0;
+            let lowest = standing
+                .active_floor_ms
+                .map_or(floor, |lowest| lowest.min(floor));
+            standing.active_floor_ms = Some(lowest);
+        }
+    }
+}
+
 #[cfg(feature = "testing")]
 impl<E: Engine, W> crate::Plane<E, W> {
     /// How the replica of a partition of an active table is now; none if there is none or it has
@@ -73,6 +99,6 @@ impl<E: Engine, W> crate::Plane<E, W> {
     /// What became of the hints that this node keeps for others.
     #[must_use]
     pub fn hints(&self) -> HintStatus {
-        self.active.coordinator.hints()
+        self.active.hints()
     }
 }

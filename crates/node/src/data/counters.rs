@@ -6,59 +6,112 @@ use tablestore_dataplane::Counts;
 
 use crate::metrics::{Counter, Metrics};
 
+/// A name, what it means, and where the plane counts it.
+type Followed = (&'static str, &'static str, fn(&Counts) -> u64);
+
+const FOLLOWED: [Followed; 16] = [
+    (
+        "tablestore_writes_total",
+        "Writes that this node committed.",
+        |counts| counts.writes,
+    ),
+    (
+        "tablestore_reads_total",
+        "Reads that this node answered.",
+        |counts| counts.reads,
+    ),
+    (
+        "tablestore_peer_connections_overrun_total",
+        "Connections to peers that were closed because a peer did not take what was sent.",
+        |counts| counts.connections_overrun,
+    ),
+    (
+        "tablestore_foreign_answers_total",
+        "Messages of a session that had ended, or answers to another question; dropped.",
+        |counts| counts.foreign_answers,
+    ),
+    (
+        "tablestore_copies_ended_total",
+        "Copies of partitions, sent or received, that ended before they were complete.",
+        |counts| counts.copies_ended,
+    ),
+    (
+        "tablestore_checksum_mismatches_total",
+        "Comparisons in which replicas of a partition differed.",
+        |counts| counts.mismatches,
+    ),
+    (
+        "tablestore_snapshots_installed_total",
+        "Replicas of this node that caught up by a snapshot.",
+        |counts| counts.snapshots,
+    ),
+    (
+        "tablestore_partitions_put_aside_total",
+        "Partitions on disk of which the cluster map knows nothing, moved to rows-aside.",
+        |counts| counts.put_aside,
+    ),
+    (
+        "tablestore_active_writes_total",
+        "Writes to active tables that this node coordinated and enough replicas have.",
+        |counts| counts.active_writes,
+    ),
+    (
+        "tablestore_active_reads_total",
+        "Reads of active tables that this node coordinated and enough replicas answered.",
+        |counts| counts.active_reads,
+    ),
+    (
+        "tablestore_active_failed_total",
+        "Requests for active tables that this node answered with a failure.",
+        |counts| counts.active_failed,
+    ),
+    (
+        "tablestore_active_comparisons_total",
+        "Comparisons of active replicas here with others that were completed.",
+        |counts| counts.sweeps,
+    ),
+    (
+        "tablestore_active_comparisons_failed_total",
+        "Comparisons of active replicas here with others that ended early.",
+        |counts| counts.sweeps_failed,
+    ),
+    (
+        "tablestore_active_rows_repaired_total",
+        "Rows that active replicas here had missed and got by a comparison.",
+        |counts| counts.sweep_rows,
+    ),
+    (
+        "tablestore_owned_opened_total",
+        "Partitions on shared storage that this node has opened.",
+        |counts| counts.owned_opened,
+    ),
+    (
+        "tablestore_owned_faults_total",
+        "Times that a partition on shared storage could not be opened here, or ended, by a fault.",
+        |counts| counts.owned_faults,
+    ),
+];
+
 /// Handles to the counters of the data thread.
 #[derive(Debug, Clone)]
 pub(crate) struct Counters {
     /// What the plane had counted when it was last asked.
     seen: Counts,
-    pub(crate) writes: Arc<Counter>,
-    pub(crate) reads: Arc<Counter>,
+    /// As in [`FOLLOWED`].
+    followed: Vec<Arc<Counter>>,
     pub(crate) bad_frames: Arc<Counter>,
-    pub(crate) connections_overrun: Arc<Counter>,
-    pub(crate) foreign_answers: Arc<Counter>,
-    pub(crate) copies_ended: Arc<Counter>,
-    pub(crate) mismatches: Arc<Counter>,
-    pub(crate) snapshots: Arc<Counter>,
-    pub(crate) put_aside: Arc<Counter>,
 }
 
 impl Counters {
     pub(crate) fn new(metrics: &Metrics) -> Self {
         let counter = |name, help| metrics.counter(name, help, &[]);
+        let followed = FOLLOWED.iter().map(|(name, help, _)| counter(name, help));
         Self {
             seen: Counts::default(),
-            writes: counter(
-                "tablestore_writes_total",
-                "Writes that this node committed.",
-            ),
-            reads: counter("tablestore_reads_total", "Reads that this node answered."),
+            followed: followed.collect(),
             bad_frames: counter(
                 "tablestore_bad_frames_total",
                 "Frames of peers that were refused; each closes its connection.",
-            ),
-            connections_overrun: counter(
-                "tablestore_peer_connections_overrun_total",
-                "Connections to peers that were closed because a peer did not take what was sent.",
-            ),
-            foreign_answers: counter(
-                "tablestore_foreign_answers_total",
-                "Messages of a session that had ended, or answers to another question; dropped.",
-            ),
-            copies_ended: counter(
-                "tablestore_copies_ended_total",
-                "Copies of partitions, sent or received, that ended before they were complete.",
-            ),
-            mismatches: counter(
-                "tablestore_checksum_mismatches_total",
-                "Comparisons in which replicas of a partition differed.",
-            ),
-            snapshots: counter(
-                "tablestore_snapshots_installed_total",
-                "Replicas of this node that caught up by a snapshot.",
-            ),
-            put_aside: counter(
-                "tablestore_partitions_put_aside_total",
-                "Partitions on disk of which the cluster map knows nothing, moved to rows-aside.",
             ),
         }
     }
@@ -69,25 +122,8 @@ impl Counters {
         if seen == counts {
             return;
         }
-        for (counter, before, now) in [
-            (&self.writes, seen.writes, counts.writes),
-            (&self.reads, seen.reads, counts.reads),
-            (
-                &self.connections_overrun,
-                seen.connections_overrun,
-                counts.connections_overrun,
-            ),
-            (
-                &self.foreign_answers,
-                seen.foreign_answers,
-                counts.foreign_answers,
-            ),
-            (&self.copies_ended, seen.copies_ended, counts.copies_ended),
-            (&self.mismatches, seen.mismatches, counts.mismatches),
-            (&self.snapshots, seen.snapshots, counts.snapshots),
-            (&self.put_aside, seen.put_aside, counts.put_aside),
-        ] {
-            counter.add(now - before);
+        for ((.., of), counter) in FOLLOWED.iter().zip(&self.followed) {
+            counter.add(of(&counts) - of(&seen));
         }
     }
 }

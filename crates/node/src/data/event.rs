@@ -4,7 +4,7 @@
 
 use std::net::TcpStream;
 
-use tablestore_dataplane::{self as dataplane, Frame, Operation, Remembers, Reply};
+use tablestore_dataplane::{self as dataplane, Frame, Operation, Remembers, Reply, Standing};
 use tablestore_placement::{Office, PartitionId, StorageId};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
@@ -46,6 +46,8 @@ pub(crate) enum DataEvent {
     Inbound { peer: Office, socket: TcpStream },
     /// What this node's replicas remember, also of what a member has acknowledged.
     Remembered(StorageId, oneshot::Sender<Remembers>),
+    /// How active replicas and partitions on shared storage stand.
+    Standing(oneshot::Sender<Standing>),
     /// Stop taking writes; answered when all is committed everywhere.
     Resign(oneshot::Sender<()>),
     /// Flush everything; answered when that is done.

@@ -202,6 +202,9 @@ impl Host {
                 // Who asked may have gone away.
                 let _ = asker.send(self.plane.remembers(of));
             }
+            DataEvent::Standing(asker) => {
+                let _ = asker.send(self.plane.standing());
+            }
             DataEvent::Resign(done) => {
                 self.resigning = Some(done);
                 self.plane.handle(dataplane::PlaneEvent::Resign);

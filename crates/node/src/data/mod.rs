@@ -13,6 +13,7 @@ mod opening;
 mod owned;
 mod progress;
 mod shared;
+mod standing;
 mod storage;
 mod workers;
 
@@ -22,5 +23,6 @@ pub(crate) use host::{Parts, run};
 pub(crate) use journal::JournalQueue;
 pub(crate) use progress::Progress;
 pub(crate) use shared::SharedStorage;
+pub(crate) use standing::measure;
 pub use storage::StorageError;
 pub(crate) use storage::{Storage, open_shared, open_storage};

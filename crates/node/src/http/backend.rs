@@ -45,6 +45,9 @@ pub trait Backend: Timeline + Administration + RowService + Clone + Send + Sync 
 
     /// Where everything is counted.
     fn metrics(&self) -> &Metrics;
+
+    /// Measures what is only counted when somebody asks.
+    fn measure(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// What has happened, for whoever follows it.

@@ -53,6 +53,7 @@ pub(crate) async fn metrics<B: Backend>(
     State(shared): State<Arc<SharedHttp<B>>>,
     _: NoQuery,
 ) -> Text<String> {
+    shared.backend.measure().await;
     let media = "text/plain; version=0.0.4; charset=utf-8";
     (
         [(header::CONTENT_TYPE, media)],

@@ -9,11 +9,12 @@ use tablestore_store::Mutation;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-use super::{Event, Node};
+use super::{Event, Node, wall_ms};
 use crate::api::{
     BatchItem, Consistency, PartitionChecksums, RequestContext, RequestError, Row, RowKey,
     ScanPage, ScanRequest, Served, TableAltered, TableChange, TableTarget, WriteReply,
 };
+use crate::data;
 use crate::http::{Administration, Backend, RowService, Timeline};
 use crate::metrics::Metrics;
 
@@ -65,6 +66,18 @@ impl Backend for Node {
 
     fn metrics(&self) -> &Metrics {
         &self.shared.metrics
+    }
+
+    async fn measure(&self) {
+        data::measure(&self.shared.data, wall_ms(), &self.shared.metrics).await;
+        let off_ms = self.shared.progress.clock_off_ms().unwrap_or(0);
+        let help = "How far the wall clock is ahead of the median of all (behind, if negative), \
+                    where that is too much; 0 if it is not.";
+        let gauge = self
+            .shared
+            .metrics
+            .gauge("tablestore_clock_off_milliseconds", help, &[]);
+        gauge.assign(off_ms);
     }
 }
 

@@ -300,6 +300,8 @@ impl Backend for Fake {
     fn metrics(&self) -> &Metrics {
         &self.metrics
     }
+
+    async fn measure(&self) {}
 }
 
 impl Timeline for Fake {

@@ -161,6 +161,16 @@ async fn nobody_notices_that_a_node_of_an_active_table_is_killed() {
     assert!(after[..2].iter().all(|gap| *gap < GAP_MAX), "{after:?}");
     for survivor in [0, 1] {
         assert_eq!(missing(&cluster, survivor, &seen, "").await, None);
+        let metric = async |name: &str| cluster.metric(survivor, name).await;
+        assert!(metric("tablestore_active_writes_total").await >= ANSWERS as u64);
+        assert!(metric("tablestore_active_reads_total").await >= count as u64);
+        assert_eq!(metric("tablestore_active_replicas").await, 4);
+        assert_eq!(metric("tablestore_active_replicas_rebuilding").await, 0);
+        assert!(
+            metric("tablestore_active_hints").await > 0,
+            "for the dead one"
+        );
+        assert!(metric("tablestore_active_hints_bytes").await > 0);
     }
     cluster.nodes[2].start();
     cluster.ready(2).await;

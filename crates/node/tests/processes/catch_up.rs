@@ -32,12 +32,9 @@ async fn advance(cluster: &Cluster, round: usize, rows: usize) {
 
 /// Replicas that a node took in as a snapshot since its start.
 async fn snapshots(cluster: &Cluster, index: usize) -> u64 {
-    let (_, metrics) = cluster.ask(index, "GET", "/metrics", "").await;
-    let text = metrics.as_str().unwrap();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("tablestore_snapshots_installed_total "));
-    line.unwrap().parse().unwrap()
+    cluster
+        .metric(index, "tablestore_snapshots_installed_total")
+        .await
 }
 
 #[tokio::test]

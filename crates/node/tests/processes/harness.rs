@@ -330,6 +330,16 @@ impl Cluster {
         serde_json::from_str(&text).map_err(|error| error.to_string())
     }
 
+    /// What a node has counted under this name, which has no labels.
+    pub async fn metric(&self, index: usize, name: &str) -> u64 {
+        let (status, metrics) = self.ask(index, "GET", "/metrics", "").await;
+        assert_eq!(status, 200, "{metrics}");
+        let text = metrics.as_str().expect("metrics are text");
+        let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+        let found = text.lines().find_map(value);
+        found.unwrap_or_else(|| panic!("no {name}: {text}"))
+    }
+
     /// Waits until all of so many members are up.
     pub async fn members_up(&self, count: usize) {
         until("all members up", async || {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::{Cluster, until};
 
@@ -11,17 +11,9 @@ const END_MAX: Duration = Duration::from_secs(20);
 
 /// Lines that a node could give nobody.
 async fn dropped(cluster: &Cluster, index: usize) -> u64 {
-    let (status, metrics) = cluster.ask(index, "GET", "/metrics", "").await;
-    assert_eq!(status, 200);
-    let Value::String(metrics) = metrics else {
-        panic!("metrics are text: {metrics}")
-    };
-    let line = |line: &str| {
-        line.strip_prefix("tablestore_log_lines_dropped_total ")?
-            .parse()
-            .ok()
-    };
-    metrics.lines().find_map(line).expect("it is counted")
+    cluster
+        .metric(index, "tablestore_log_lines_dropped_total")
+        .await
 }
 
 /// Waits until there are some.

@@ -209,9 +209,21 @@ async fn all_that_was_acknowledged_is_there_after_an_owner_was_killed() {
         let of = |node: usize| owners.iter().filter(|owner| **owner == node).count();
         let held = [0, 1, 2].map(of);
         let even = held.iter().all(|held| held.abs_diff(owners.len() / 3) <= 1);
-        even.then_some(()).ok_or_else(|| format!("{held:?}"))
+        let mut open = [0; 3];
+        for (node, open) in open.iter_mut().enumerate() {
+            *open = cluster.metric(node, "tablestore_owned_partitions").await as usize;
+        }
+        let is_done = even && open == held;
+        is_done
+            .then_some(())
+            .ok_or_else(|| format!("{held:?}, open {open:?}"))
     })
     .await;
+    for node in 0..3 {
+        let metric = async |name: &str| cluster.metric(node, name).await;
+        assert!(metric("tablestore_owned_opened_total").await >= 2);
+        assert_eq!(metric("tablestore_owned_partitions_resting").await, 0);
+    }
     // All at once, as by a power failure: the directory is all there is.
     let (status, answer) = cluster.ask(0, "PUT", &row("last", ""), r#"{"n":7}"#).await;
     assert_eq!(status, 200, "{answer}");

@@ -29,7 +29,7 @@ pub use hints::HintStatus;
 pub use message::{Message, Origin, Page, Proof, Refusal, RequestNumber, SweepHead};
 #[cfg(feature = "mutants")]
 pub use mutant::Mutant;
-pub use replica::{Place, Replica, ReplicaMeta, ReplicaStatus, Rows};
+pub use replica::{Place, Replica, ReplicaMeta, ReplicaStatus, Rows, Tally};
 pub use row::{Cell, Floor, Mark, Row};
 pub use settings::Settings;
 pub use view::{Quorum, View};

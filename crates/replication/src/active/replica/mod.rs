@@ -27,7 +27,7 @@ use crate::types::Now;
 
 pub use self::host::{Input, Output, Record, ReplicaMeta, Rows};
 pub use self::scan::Place;
-pub use self::status::ReplicaStatus;
+pub use self::status::{ReplicaStatus, Tally};
 
 use self::floor::Attempt;
 use self::scan::Scan;

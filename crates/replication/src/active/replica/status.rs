@@ -33,7 +33,28 @@ pub struct ReplicaStatus {
     pub rows_refused: u64,
 }
 
+/// What of a [`ReplicaStatus`] only grows while the replica is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Sweeps that were completed.
+    pub sweeps: u64,
+    /// Sweeps that ended early.
+    pub sweeps_failed: u64,
+    /// Rows that came from others and told something new.
+    pub rows_taken: u64,
+}
+
 impl Replica {
+    /// What it has counted; costs nothing.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        Tally {
+            sweeps: self.status.sweeps,
+            sweeps_failed: self.status.sweeps_failed,
+            rows_taken: self.status.rows_taken,
+        }
+    }
+
     /// How far the replica is.
     #[must_use]
     pub fn status(&self) -> ReplicaStatus {
