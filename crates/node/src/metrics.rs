@@ -55,6 +55,11 @@ impl Counter {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
+    /// At least this, as somebody else counts it.
+    pub fn raise(&self, value: u64) {
+        self.0.fetch_max(value, Ordering::Relaxed);
+    }
+
     /// Its value.
     #[must_use]
     pub fn value(&self) -> u64 {

@@ -19,6 +19,7 @@ use crate::clock::StampClock;
 use crate::error::{OpenError, StorageError};
 use crate::settings::OwnedSettings;
 use crate::storage::Storage;
+use crate::unflushed::Recorder;
 
 /// How many full tables of recent writes a read looks into at most, before writes wait.
 const RECENT_TABLES_MAX: usize = 64;
@@ -50,10 +51,15 @@ pub(crate) async fn open(
     successor_of: u64,
     clock: Arc<StampClock>,
 ) -> Result<Db, slatedb::Error> {
+    let recorder = Recorder {
+        counts: Arc::clone(&storage.counts),
+        bytes_max: settings.unflushed_bytes_max,
+    };
     let builder = Db::builder(prefix, Arc::clone(&storage.objects))
         .with_settings(of_database(settings))
         .with_db_cache(Arc::clone(&storage.cache), cache_id(prefix))
         .with_system_clock(clock)
+        .with_metrics_recorder(Arc::new(recorder))
         .with_expected_epoch(successor_of);
     Box::pin(builder.build()).await
 }

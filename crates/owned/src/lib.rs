@@ -15,6 +15,8 @@
 
 mod bucket;
 mod clock;
+mod counted;
+mod counts;
 mod database;
 mod error;
 mod group;
@@ -30,9 +32,11 @@ mod remembering;
 mod rooted;
 mod settings;
 mod storage;
+mod unflushed;
 mod writer;
 
 pub use bucket::{BucketSettings, BucketSettingsError, Credentials};
+pub use counts::StorageFigures;
 pub use error::{Ended, OpenError, ReadError, StorageError, WriteError};
 pub use owned::{Begun, Owned, Write, Written};
 pub use probe::{BucketFault, Said};

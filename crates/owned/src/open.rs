@@ -90,6 +90,7 @@ impl Owned {
             commands: received,
             ended,
             tables: Tables::default(),
+            counts: Arc::clone(&storage.counts),
         };
         tokio::spawn(writer.run());
         let merging = Merging {

@@ -11,6 +11,8 @@ use slatedb::db_cache::moka::{MokaCache, MokaCacheOptions};
 use slatedb::object_store::ObjectStore;
 
 use crate::bucket::BucketSettings;
+use crate::counted::Counted;
+use crate::counts::{Counts, Kind, StorageFigures};
 use crate::error::StorageError;
 use crate::probe::{self, BucketFault, Said};
 use crate::rooted::Rooted;
@@ -23,6 +25,7 @@ const CACHE_BYTES: u64 = 64 << 20;
 pub struct Storage {
     pub(crate) objects: Arc<dyn ObjectStore>,
     pub(crate) cache: Arc<dyn DbCache>,
+    pub(crate) counts: Arc<Counts>,
     /// Where it is, if it is a directory.
     path: Option<PathBuf>,
 }
@@ -67,10 +70,20 @@ impl Storage {
     pub fn anew(&self) -> Result<Self, StorageError> {
         let mut storage = self.clone();
         if let Some(path) = &self.path {
-            let files = Rooted::at(path).map_err(|source| unusable(path, source))?;
-            storage.objects = Arc::new(files);
+            self.counts.asked(Kind::Look);
+            let files = Rooted::at(path).map_err(|source| {
+                self.counts.failed(Kind::Look);
+                unusable(path, source)
+            })?;
+            storage.objects = Arc::new(Counted::new(Arc::new(files), Arc::clone(&self.counts)));
         }
         Ok(storage)
+    }
+
+    /// What this process has asked of it, and what it holds back.
+    #[must_use]
+    pub fn figures(&self) -> StorageFigures {
+        self.counts.figures()
     }
 
     /// Any storage that creates an object only where there is none, and is durable once it says so.
@@ -80,8 +93,10 @@ impl Storage {
             max_capacity: CACHE_BYTES,
             ..MokaCacheOptions::default()
         };
+        let counts = Arc::new(Counts::new());
         Self {
-            objects,
+            objects: Arc::new(Counted::new(objects, Arc::clone(&counts))),
+            counts,
             cache: Arc::new(MokaCache::new_with_opts(options)),
             path: None,
         }

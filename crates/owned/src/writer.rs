@@ -1,13 +1,15 @@
 //! The task that writes: it takes what has come together, makes one durable object of it, and only
 //! then answers. Knows nothing of what writes do.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use slatedb::config::{FlushOptions, FlushType};
 use slatedb::{Db, DbStatus};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::counts::Counts;
 use crate::error::{Ended, WriteError};
 use crate::group;
 use crate::owned::{Write, Written};
@@ -30,6 +32,7 @@ pub(crate) struct Writer {
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) ended: watch::Sender<Option<Ended>>,
     pub(crate) tables: Tables,
+    pub(crate) counts: Arc<Counts>,
 }
 
 /// Tables that are written of the log, besides those that the database writes when they are full:
@@ -155,9 +158,12 @@ impl Writer {
     }
 
     async fn make_durable(&self, batch: slatedb::WriteBatch) -> Result<(), slatedb::Error> {
+        let begun = Instant::now();
         let handle = Box::pin(self.db.write(batch)).await?;
         Box::pin(self.db.flush()).await?;
-        handle.await_durable().await
+        handle.await_durable().await?;
+        self.counts.flushed(begun.elapsed());
+        Ok(())
     }
 
     async fn end(mut self, ended: Ended) {

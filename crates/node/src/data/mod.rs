@@ -23,6 +23,6 @@ pub(crate) use host::{Parts, run};
 pub(crate) use journal::JournalQueue;
 pub(crate) use progress::Progress;
 pub(crate) use shared::SharedStorage;
-pub(crate) use standing::measure;
+pub(crate) use standing::{measure, show_storage};
 pub use storage::StorageError;
 pub(crate) use storage::{Storage, open_shared, open_storage};

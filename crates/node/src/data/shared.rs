@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
-use tablestore_owned::{BucketSettings, OpenError, Owned, OwnedSettings, Storage, StorageError};
+use tablestore_owned::{
+    BucketSettings, OpenError, Owned, OwnedSettings, Storage, StorageError, StorageFigures,
+};
 use tablestore_placement::{ClusterId, ClusterMap, PartitionId, Table, TableId};
 
 /// The storage of one cluster; cheap to clone.
@@ -43,6 +45,11 @@ impl SharedStorage {
     ) -> Result<Self, StorageError> {
         let storage = Storage::bucket(bucket, rand::random()).await?;
         Ok(Self { storage, settings })
+    }
+
+    /// What this node has asked of it, and what it holds back.
+    pub(crate) fn figures(&self) -> StorageFigures {
+        self.storage.figures()
     }
 
     /// The number that tells this storage from all others.

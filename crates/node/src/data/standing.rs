@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use tablestore_dataplane::Standing;
+use tablestore_owned::StorageFigures;
 use tokio::sync::oneshot;
 
 use super::event::{DataEvent, EventSender};
@@ -101,4 +102,61 @@ fn show(standing: &Standing, wall_ms: u64, metrics: &Metrics) {
         "How long ago all rows of the active replica here that lags most were proved equal.",
         wall_ms.saturating_sub(floor_ms) / 1_000,
     );
+}
+
+/// Shows what was asked of the shared storage, and what waits for it.
+pub(crate) fn show_storage(now: &StorageFigures, metrics: &Metrics) {
+    for (kind, requests, failures) in now.asked {
+        let labels = [("kind", kind)];
+        let name = "tablestore_shared_storage_requests_total";
+        let help = "Requests to the shared storage, by kind; repetitions within one request to a \
+                    bucket are not seen.";
+        metrics.counter(name, help, &labels).raise(requests);
+        let name = "tablestore_shared_storage_failures_total";
+        let help = "Requests to the shared storage that failed, by kind; that an object is not \
+                    there, or there already, is no failure.";
+        metrics.counter(name, help, &labels).raise(failures);
+    }
+    let took_ms = u64::try_from(now.groups_took.as_millis()).unwrap_or(u64::MAX);
+    let counters = [
+        (
+            "tablestore_owned_groups_total",
+            "Groups of writes that became durable on the shared storage.",
+            now.groups,
+        ),
+        (
+            "tablestore_owned_groups_milliseconds_total",
+            "Time in which these groups became durable, altogether.",
+            took_ms,
+        ),
+        (
+            "tablestore_owned_writes_held_up_total",
+            "How often a group of writes waited as its partition had too many bytes in no table.",
+            now.held_up,
+        ),
+    ];
+    for (name, help, value) in counters {
+        metrics.counter(name, help, &[]).raise(value);
+    }
+    let gauges = [
+        (
+            "tablestore_shared_storage_requests_under_way",
+            "Requests to the shared storage that have no answer yet.",
+            now.under_way,
+        ),
+        (
+            "tablestore_owned_unflushed_bytes",
+            "Bytes of open partitions in no table, of each as before its last group of writes.",
+            now.unflushed_bytes,
+        ),
+        (
+            "tablestore_owned_unflushed_budget_bytes",
+            "Bytes of open partitions in no table with which writes are held up, all together.",
+            now.unflushed_bytes_max,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        metrics.gauge(name, help, &[]).assign(value);
+    }
 }

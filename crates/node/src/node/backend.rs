@@ -70,6 +70,9 @@ impl Backend for Node {
 
     async fn measure(&self) {
         data::measure(&self.shared.data, wall_ms(), &self.shared.metrics).await;
+        if let Some(storage) = &self.shared.storage {
+            data::show_storage(&storage.figures(), &self.shared.metrics);
+        }
         let off_ms = self.shared.progress.clock_off_ms().unwrap_or(0);
         let help = "How far the wall clock is ahead of the median of all (behind, if negative), \
                     where that is too much; 0 if it is not.";

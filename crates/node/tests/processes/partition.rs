@@ -219,11 +219,18 @@ async fn all_that_was_acknowledged_is_there_after_an_owner_was_killed() {
             .ok_or_else(|| format!("{held:?}, open {open:?}"))
     })
     .await;
+    let (mut groups, mut took_ms) = (0, 0);
     for node in 0..3 {
         let metric = async |name: &str| cluster.metric(node, name).await;
         assert!(metric("tablestore_owned_opened_total").await >= 2);
         assert_eq!(metric("tablestore_owned_partitions_resting").await, 0);
+        let puts = metric(r#"tablestore_shared_storage_requests_total{kind="put"}"#).await;
+        assert!(puts > 0, "whoever opens a partition puts a mark");
+        groups += metric("tablestore_owned_groups_total").await;
+        took_ms += metric("tablestore_owned_groups_milliseconds_total").await;
     }
+    // The last that was killed has written none since.
+    assert!(groups > 0 && took_ms > 0, "{groups} groups in {took_ms} ms");
     // All at once, as by a power failure: the directory is all there is.
     let (status, answer) = cluster.ask(0, "PUT", &row("last", ""), r#"{"n":7}"#).await;
     assert_eq!(status, 200, "{answer}");
