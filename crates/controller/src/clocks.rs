@@ -49,11 +49,6 @@ impl Clocks {
         self.shown.insert(member, Shown { ahead_ms, at });
     }
 
-    /// Nothing is known any more.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
-    }
-
     /// How far a member's clock is from the median of all that answered lately; of two in the
     /// middle the nearer one, so that of two clocks neither counts as wrong.
     fn distance(&self, member: StorageId, now: Duration) -> Option<i64> {

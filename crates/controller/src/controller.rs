@@ -220,7 +220,7 @@ impl Controller {
         self.lead = Some(Lead { since, term });
         self.whole_since.clear();
         self.rounds = Rounds::default();
-        self.clocks.clear();
+        self.clocks = Clocks::default();
         self.answers.clear();
         let settings = self.detector.settings().clone();
         self.detector = AccrualDetector::new(settings);

@@ -31,6 +31,28 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
+/// A table on shared storage.
+fn shared(partitions: u32) -> TableDefinition {
+    TableDefinition {
+        strategy: PARTITION.to_owned(),
+        ..definition(partitions, 1, 1)
+    }
+}
+
+/// What a member answers whose replica of this partition has stopped.
+fn has_stopped(partition: PartitionId, why: &str) -> SignOfWork {
+    let stopped = ReplicaProgress {
+        partition,
+        stopped: Some(why.to_owned()),
+        ..ReplicaProgress::default()
+    };
+    SignOfWork {
+        incarnation: START,
+        replicas: vec![stopped],
+        ..SignOfWork::default()
+    }
+}
+
 /// A controller, and the world around it.
 struct Bench {
     controller: Controller,
@@ -628,16 +650,7 @@ fn a_replica_that_stopped_is_a_decision_of_its_own_kind() {
         .partitions()
         .find(|(_, _, a)| a.primary_member() == Some(SECOND))
         .expect("the second has offices");
-    let stopped = ReplicaProgress {
-        partition,
-        stopped: Some("its copy differs".to_owned()),
-        ..ReplicaProgress::default()
-    };
-    let answer = SignOfWork {
-        incarnation: START,
-        replicas: vec![stopped],
-        ..SignOfWork::default()
-    };
+    let answer = has_stopped(partition, "its copy differs");
     bench.answered(SECOND, answer);
     assert_eq!(bench.jobs(), [Job::Stopped]);
     assert_eq!(bench.kinds(), [DecisionKind::ReplicasStopped]);
@@ -687,11 +700,7 @@ fn of_two_that_are_gone_neither_is_given_what_the_other_had() {
 
 #[test]
 fn where_rows_are_shared_no_report_is_waited_for_when_all_were_down() {
-    let shared = TableDefinition {
-        strategy: PARTITION.to_owned(),
-        ..definition(8, 1, 1)
-    };
-    let mut bench = Bench::with(&shared);
+    let mut bench = Bench::with(&shared(8));
     for member in ALL {
         let mut back = registration(member.0, "", 1);
         (back.start, back.incarnation) = (2, Incarnation(2));

@@ -2,29 +2,13 @@
 
 use super::*;
 
-fn shared(partitions: u32) -> TableDefinition {
-    TableDefinition {
-        strategy: PARTITION.to_owned(),
-        ..definition(partitions, 1, 1)
-    }
-}
-
 /// Each owner says that its partition has stopped, for so long; how often the office moved.
 fn moves_within(bench: &mut Bench, partition: PartitionId, length: Duration) -> usize {
     let (end, mut moves) = (bench.at + length, 0);
     while bench.at < end {
         let current = bench.map.assignment(partition).expect("it is there");
         let owner = current.primary_member().expect("somebody has the office");
-        let stopped = ReplicaProgress {
-            partition,
-            stopped: Some("the storage failed".to_owned()),
-            ..ReplicaProgress::default()
-        };
-        let answer = SignOfWork {
-            incarnation: START,
-            replicas: vec![stopped],
-            ..SignOfWork::default()
-        };
+        let answer = has_stopped(partition, "the storage failed");
         bench.answered(owner, answer);
         let decided = bench.decide();
         moves += decided
@@ -68,16 +52,7 @@ fn a_member_where_an_owner_stopped_is_given_no_office_for_an_even_spread_for_a_w
         found.map(|(partition, ..)| partition)
     };
     let partition = of_third(&bench.map).expect("it has some");
-    let stopped = ReplicaProgress {
-        partition,
-        stopped: Some("its directory is not there".to_owned()),
-        ..ReplicaProgress::default()
-    };
-    let answer = SignOfWork {
-        incarnation: START,
-        replicas: vec![stopped],
-        ..SignOfWork::default()
-    };
+    let answer = has_stopped(partition, "its directory is not there");
     bench.answered(THIRD, answer);
     bench.decide();
     let moved = bench.at;
