@@ -39,7 +39,7 @@ pub use bucket::{BucketSettings, BucketSettingsError, Credentials};
 pub use counts::StorageFigures;
 pub use error::{Ended, OpenError, ReadError, StorageError, WriteError};
 pub use owned::{Begun, Owned, Write, Written};
-pub use probe::{BucketFault, Said};
+pub use probe::{BucketFault, Said, denial};
 pub use settings::{OwnedSettings, SettingsError};
 pub use slatedb::object_store;
 pub use storage::Storage;

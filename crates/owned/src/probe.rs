@@ -89,6 +89,33 @@ pub(crate) async fn probe(
     deleted.map_err(failed)
 }
 
+/// [`BucketFault::Denied`] if that is at the bottom of an error, whatever was tried: credentials can
+/// be taken back, replaced or expire while a partition is open. Nothing for all other errors.
+#[must_use]
+pub fn denial(error: &(dyn std::error::Error + 'static)) -> Option<BucketFault> {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut of_the_client = causes.filter_map(|cause| {
+        let shared = || cause.downcast_ref::<Arc<Error>>().map(AsRef::as_ref);
+        cause.downcast_ref::<Error>().or_else(shared)
+    });
+    let found = of_the_client.any(is_denied);
+    found.then_some(BucketFault::Denied)
+}
+
+/// S3 answers 403, or 401, but 400 with one of these codes for temporary credentials.
+fn is_denied(error: &Error) -> bool {
+    match error {
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => true,
+        Error::Generic { source, .. } => {
+            let said = source.to_string();
+            ["<Code>ExpiredToken</Code>", "<Code>InvalidToken</Code>"]
+                .iter()
+                .any(|code| said.contains(code))
+        }
+        _ => false,
+    }
+}
+
 /// What an error of the first requests says of the bucket.
 fn of_bucket(settings: &BucketSettings, error: StorageError) -> StorageError {
     let (fault, source) = match error {
@@ -105,7 +132,7 @@ fn of_bucket(settings: &BucketSettings, error: StorageError) -> StorageError {
 
 fn fault(error: &Error) -> BucketFault {
     match error {
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => BucketFault::Denied,
+        denied if is_denied(denied) => BucketFault::Denied,
         Error::NotFound { .. } => BucketFault::Missing,
         Error::NotImplemented { .. } | Error::NotSupported { .. } => BucketFault::Overwrites,
         _ => BucketFault::Unreachable,

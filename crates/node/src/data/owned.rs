@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tablestore_consensus::Consensus;
 use tablestore_dataplane::{Answer, Failure, OwnedAsk, OwnedOrder, PlaneEvent};
-use tablestore_owned::{Begun, Owned, ReadError, Write, WriteError, Written};
+use tablestore_owned::{Begun, Owned, ReadError, Write, WriteError, Written, denial};
 use tablestore_placement::{Epoch, Office, PartitionId};
 use tablestore_replication::RequestId;
 use tokio::runtime::{Builder, Handle};
@@ -241,9 +241,10 @@ fn ended_event(partition: PartitionId, life: u64, fault: Option<String>) -> Plan
     }
 }
 
-/// An error with its causes.
-pub(super) fn told(error: &dyn Error) -> String {
-    let mut text = error.to_string();
+/// An error with its causes, and before them what helps if that is known.
+pub(super) fn told(error: &(dyn Error + 'static)) -> String {
+    let helps = denial(error).map_or_else(String::new, |fault| format!("{fault}: "));
+    let mut text = format!("{helps}{error}");
     let mut source = error.source();
     while let Some(cause) = source {
         text.push_str(": ");

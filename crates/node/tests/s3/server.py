@@ -7,6 +7,8 @@ one of these words changes how it behaves:
 - `right`: as S3 does; only ACCESS_KEY_ID is known.
 - `fails`: every request is answered 503.
 - `hangs`: requests are answered when the mode changes.
+- `denies`: every request is answered 403, as after its credentials were taken back.
+- `expired`: every request is answered 400, as S3 does after a temporary credential's time.
 - `overwrites`: the header If-None-Match is ignored.
 """
 
@@ -17,7 +19,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 ACCESS_KEY_ID = "test-id"
-MODES = ("right", "fails", "hangs", "overwrites")
+MODES = ("right", "fails", "hangs", "denies", "expired", "overwrites")
 
 
 def refusal(code):
@@ -40,6 +42,10 @@ class Service:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         if mode == "fails":
             return answer(start, "503 Service Unavailable", refusal("ServiceUnavailable"))
+        if mode == "denies":
+            return answer(start, "403 Forbidden", refusal("AccessDenied"))
+        if mode == "expired":
+            return answer(start, "400 Bad Request", refusal("ExpiredToken"))
         if f"Credential={ACCESS_KEY_ID}/" not in environ.get("HTTP_AUTHORIZATION", ""):
             return answer(start, "403 Forbidden", refusal("InvalidAccessKeyId"))
         if mode == "overwrites":

@@ -73,6 +73,58 @@ async fn all_that_was_acknowledged_is_read_from_the_survivors_of_an_owner() {
     assert_nothing_secret_is_logged(&cluster);
 }
 
+/// What was acknowledged is still there, and no more than that.
+async fn assert_is_written_again(cluster: &Cluster, service: &Service) {
+    service.behave("right").await;
+    until("it is written again", async || {
+        let (status, answer) = ask_soon(cluster, 0, "PUT", &row(0, ""), r#"{"n":1}"#).await;
+        (status == 200)
+            .then_some(())
+            .ok_or_else(|| format!("{status} {answer}"))
+    })
+    .await;
+    assert_rows(cluster, 1, 1).await;
+}
+
+async fn assert_says_so_while(cluster: &Cluster, service: &Service, mode: &str) {
+    service.behave(mode).await;
+    until("the table says what is wrong", async || {
+        let (status, problem) = ask_soon(cluster, 0, "PUT", &row(0, ""), r#"{"n":2}"#).await;
+        assert_ne!(status, 200, "a write was acknowledged");
+        let is_told = status == 503 && problem["reason"] == json!("no_storage");
+        is_told
+            .then_some(())
+            .ok_or_else(|| format!("{status} {problem}"))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credentials_that_are_taken_back_or_expire_are_named_and_nothing_is_lost() {
+    let service = Service::started(BUCKET).await;
+    let cluster = started(&service).await;
+    for key in 0..KEYS {
+        write(&cluster, key % 3, key, 1).await;
+    }
+    for (times, mode) in ["denies", "expired"].into_iter().enumerate() {
+        assert_says_so_while(&cluster, &service, mode).await;
+        let refused = "the service refuses the credentials; give those of a user who may";
+        until(
+            "an owner's log says that it is the credentials",
+            async || {
+                let logs = cluster.nodes.iter().map(|node| node.log());
+                let told: usize = logs.map(|log| log.matches(refused).count()).sum();
+                (told > times)
+                    .then_some(())
+                    .ok_or_else(|| format!("told {told} times"))
+            },
+        )
+        .await;
+        assert_is_written_again(&cluster, &service).await;
+    }
+    assert_nothing_secret_is_logged(&cluster);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_service_is_away_its_tables_say_so_and_nothing_is_lost() {
     let service = Service::started(BUCKET).await;
@@ -85,25 +137,8 @@ async fn while_the_service_is_away_its_tables_say_so_and_nothing_is_lost() {
     let (status, answer) = ask_soon(&cluster, 0, "PUT", &row(0, ""), r#"{"n":2}"#).await;
     assert!([503, 504].contains(&status), "{status} {answer}");
     assert!(begun.elapsed() < ANSWERED_WITHIN, "{:?}", begun.elapsed());
-    service.behave("fails").await;
-    until("the table says what is wrong", async || {
-        let (status, problem) = ask_soon(&cluster, 0, "PUT", &row(0, ""), r#"{"n":2}"#).await;
-        assert_ne!(status, 200, "a write was acknowledged");
-        let is_told = status == 503 && problem["reason"] == json!("no_storage");
-        is_told
-            .then_some(())
-            .ok_or_else(|| format!("{status} {problem}"))
-    })
-    .await;
-    service.behave("right").await;
-    until("it is written again", async || {
-        let (status, answer) = ask_soon(&cluster, 0, "PUT", &row(0, ""), r#"{"n":1}"#).await;
-        (status == 200)
-            .then_some(())
-            .ok_or_else(|| format!("{status} {answer}"))
-    })
-    .await;
-    assert_rows(&cluster, 1, 1).await;
+    assert_says_so_while(&cluster, &service, "fails").await;
+    assert_is_written_again(&cluster, &service).await;
     let table = format!("/v1/tables/{TABLE}");
     let (status, answer) = cluster.ask(1, "DELETE", &table, "").await;
     assert_eq!(status, 200, "{answer}");

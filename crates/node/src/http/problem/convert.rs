@@ -78,8 +78,9 @@ fn reason_words(reason: NotAppliedReason) -> (&'static str, &'static str) {
         NotAppliedReason::NoStorage => (
             "no_storage",
             "the owner of the partition cannot use its shared storage: give every node the same \
-             shared-dir or shared-url, there and writable; it is tried again every few seconds, \
-             and the log of the owner says what is wrong",
+             shared-dir or shared-url, there and writable, and credentials that its service \
+             takes; it is tried again every few seconds, and the log of the owner says what is \
+             wrong",
         ),
         NotAppliedReason::ClockOff => (
             "clock_off",
