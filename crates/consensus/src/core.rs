@@ -1,8 +1,10 @@
 //! What every part of consensus needs: a bundle of cheap handles.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use openraft::async_runtime::WatchReceiver;
 use tablestore_placement::{ClusterMap, Incarnation, StorageId};
 use tokio::sync::{RwLock, mpsc, watch};
 
@@ -34,6 +36,16 @@ pub(super) struct Core {
 }
 
 impl Core {
+    /// The voters; while they change, those before and those after it.
+    pub(super) fn voter_configs(&self) -> Vec<BTreeSet<StorageId>> {
+        let metrics = self.raft.server_metrics();
+        let now = metrics.borrow_watched();
+        let configs = now.membership_config.get_joint_config().iter();
+        configs
+            .map(|config| config.iter().copied().map(StorageId).collect())
+            .collect()
+    }
+
     /// The start of a member that the map knows.
     pub(super) fn incarnation_of(&self, storage: StorageId) -> Incarnation {
         let map = self.map.borrow();

@@ -22,6 +22,9 @@ use super::types::{LogId, StoredMembership, Vote};
 
 /// How often voters tell each other the ends of their logs.
 const PING_EVERY: Duration = Duration::from_millis(50);
+/// Every so many of these times also those that do not vote ask the voters, to know whether they
+/// reach them.
+const OTHERS_PING_EVERY: u64 = 5;
 /// An answer that takes longer is of no use: several round trips around the world.
 const PING_MAX: Duration = Duration::from_secs(1);
 /// The first survivor that was not the designated one acts after this, the next ones later.
@@ -84,6 +87,7 @@ impl Elector {
     pub(super) async fn run(mut self, mut sightings: mpsc::Receiver<Sighting>) {
         let mut events = self.core.peers.events();
         let mut ping = interval(PING_EVERY);
+        let mut pings = 0_u64;
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let due = self
@@ -101,7 +105,8 @@ impl Elector {
                 },
                 () = sleep_until(due), if self.second_chance.is_some() => self.try_again().await,
                 _ = ping.tick() => {
-                    self.ping_voters();
+                    pings += 1;
+                    self.ping_voters(pings.is_multiple_of(OTHERS_PING_EVERY));
                     self.act_on_silence().await;
                 }
             }
@@ -163,11 +168,7 @@ impl Elector {
         let Some((leader, _)) = self.followed_leader() else {
             return;
         };
-        let membership = self.membership();
-        let configs = membership.get_joint_config().iter();
-        let configs: Vec<BTreeSet<StorageId>> = configs
-            .map(|config| config.iter().copied().map(StorageId).collect())
-            .collect();
+        let configs = self.core.voter_configs();
         let me = self.core.me;
         if self.core.reach.is_cut_off(me, leader, &configs) {
             self.gone(leader).await;
@@ -259,20 +260,25 @@ impl Elector {
         }
     }
 
-    fn ping_voters(&self) {
+    /// Asks the voters whether they are there; a node that does not vote only if `also_others`.
+    fn ping_voters(&self, also_others: bool) {
         let membership = self.membership();
-        let voters: BTreeSet<u64> = membership.voter_ids().collect();
-        if !voters.contains(&self.core.me.0) {
+        let voters: BTreeSet<StorageId> = membership.voter_ids().map(StorageId).collect();
+        let votes = voters.contains(&self.core.me);
+        if !votes && !also_others {
             return;
         }
         let last_log = self.core.log.last();
-        for voter in voters.into_iter().filter(|voter| *voter != self.core.me.0) {
-            let core = self.core.clone();
+        for storage in voters.iter().copied().filter(|id| *id != self.core.me) {
+            let (core, voters) = (self.core.clone(), voters.clone());
             tokio::spawn(async move {
-                let storage = StorageId(voter);
                 let ping = PeerRequest::Ping { last_log };
                 let reply = core.peers.call(storage, ping, PING_MAX).await;
-                if let Ok(PeerReply::Pong { last_log, hears }) = reply {
+                let Ok(PeerReply::Pong { last_log, hears }) = reply else {
+                    return;
+                };
+                core.reach.answered(storage, &voters);
+                if votes {
                     core.reach.note(storage, &hears);
                     core.peers.heard(storage, hears);
                     let _ = core

@@ -24,6 +24,7 @@ mod link;
 mod listener;
 mod log;
 mod machine;
+mod majority;
 mod membership;
 mod message;
 mod network;
@@ -50,6 +51,7 @@ pub use self::link::LinkEvent;
 pub use self::listener::ListenError;
 pub use self::log::LogOpenError;
 pub use self::machine::SnapshotError;
+pub use self::majority::Reached;
 pub use self::message::{
     Blob, HeartbeatAnswer, HeartbeatRequest, JoinReply, PartitionProgress, PeerIdentity, PeerReply,
     PeerRequest, PeerService, ProbeReply, ProposeReply, ReplyFuture, SnapshotRequest,

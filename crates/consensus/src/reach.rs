@@ -3,13 +3,15 @@
 //!
 //! Knows nothing of what follows from it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tablestore_controller::Hearing;
 use tablestore_placement::StorageId;
 use tokio::time::Instant;
+
+use super::majority::Reached;
 
 /// Who has been silent for longer is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
@@ -19,6 +21,8 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 pub(super) struct Reach {
     origin: Instant,
     hearing: Arc<Mutex<Hearing>>,
+    /// When each voter last answered, for people; also where this node does not vote itself.
+    answered: Arc<Mutex<BTreeMap<StorageId, Duration>>>,
 }
 
 impl Default for Reach {
@@ -26,6 +30,7 @@ impl Default for Reach {
         Self {
             origin: Instant::now(),
             hearing: Arc::default(),
+            answered: Arc::default(),
         }
     }
 }
@@ -42,6 +47,24 @@ impl Reach {
         let mut hearing = self.lock();
         hearing.forget_silent(now, FORGOTTEN_AFTER);
         hearing.note(storage, hears.iter().copied(), now);
+    }
+
+    /// A voter answered just now. Only those in `voters` are remembered.
+    pub(super) fn answered(&self, storage: StorageId, voters: &BTreeSet<StorageId>) {
+        let now = self.origin.elapsed();
+        let answered = self.answered.lock();
+        let mut answered = answered.unwrap_or_else(PoisonError::into_inner);
+        answered.retain(|known, _| voters.contains(known));
+        answered.insert(storage, now);
+    }
+
+    /// The voters as this node reaches them.
+    pub(super) fn reached(&self, me: StorageId, configs: &[BTreeSet<StorageId>]) -> Reached {
+        let now = self.origin.elapsed();
+        let answered = self.answered.lock();
+        let answered = answered.unwrap_or_else(PoisonError::into_inner);
+        let silence = |voter| Some(now.saturating_sub(*answered.get(&voter)?));
+        Reached::of(me, configs, now, silence)
     }
 
     /// The voters that are heard.

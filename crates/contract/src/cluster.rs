@@ -22,6 +22,8 @@ pub struct ClusterView {
     pub controller: Option<String>,
     /// Its storage id.
     pub controller_id: Option<String>,
+    /// The voters as the node that answers reaches them; null before it is a member.
+    pub majority: Option<Majority>,
     /// All members.
     pub nodes: Vec<NodeView>,
     /// All tables.
@@ -30,6 +32,38 @@ pub struct ClusterView {
     #[serde(flatten)]
     #[cfg_attr(feature = "openapi", schema(ignore))]
     pub more: Document,
+}
+
+/// Whether a node reaches a majority of the voters. Without one nothing that it says of others can
+/// be confirmed, no failover happens and nothing can be changed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct Majority {
+    /// Whether it does.
+    pub reached: bool,
+    /// How many members vote.
+    pub voters: u32,
+    /// How many of them answer, the node itself included if it votes.
+    pub answering: u32,
+    /// Those that do not.
+    pub missing: Vec<MissingVoter>,
+    /// How many milliseconds ago a majority answered last; null while one does.
+    pub lost_ms: Option<u64>,
+}
+
+/// A voter that does not answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct MissingVoter {
+    /// Its name.
+    pub node: String,
+    /// Its storage id.
+    pub id: String,
+    /// How many milliseconds ago it answered last; null if it has not since the node started that
+    /// says so.
+    pub silent_ms: Option<u64>,
 }
 
 /// One member.
@@ -41,7 +75,8 @@ pub struct NodeView {
     pub id: String,
     /// For people.
     pub name: String,
-    /// `up`, `suspect`, `down`, `draining`, `left`.
+    /// `up`, `suspect`, `down`, `draining`, `left`; `unreachable` where a node that reaches no
+    /// majority does not reach this one either, so that nobody can say what it is.
     pub state: String,
     /// Wall-clock milliseconds since when it has this state.
     pub since_ms: u64,

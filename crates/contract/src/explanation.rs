@@ -27,6 +27,13 @@ pub struct Explanation {
     pub after: PartitionCounts,
     /// Why data would not be copied elsewhere by itself: too many would be missing.
     pub copying_refused: Option<String>,
+    /// How many members vote on the cluster map.
+    pub voters: u32,
+    /// How many of them would be live.
+    pub voters_left: u32,
+    /// Whether those would be a majority: without one there is no failover, and nothing is served
+    /// that misses a member of its in-sync set.
+    pub majority: bool,
     /// What this version does not know.
     #[serde(flatten)]
     #[cfg_attr(feature = "openapi", schema(ignore))]

@@ -292,10 +292,20 @@ pub enum RequestError {
         partition: Option<PartitionId>,
     },
     /// It may or may not have been carried out. Retry with the same request id.
-    #[error("the outcome is unknown{}", partition_text(*partition))]
+    #[error("the outcome is unknown{}{}", partition_text(*partition), cause_text(cause))]
     OutcomeUnknown {
         /// Where.
         partition: Option<PartitionId>,
+        /// Why, if more is known than that no answer came in time.
+        cause: Option<String>,
+    },
+    /// Certainly not carried out: this node reaches no majority of the voters.
+    #[error("{cause}{}", partition_text(*partition))]
+    NoMajority {
+        /// Where; none for what changes the cluster map.
+        partition: Option<PartitionId>,
+        /// Who is missing, since when.
+        cause: String,
     },
     /// The disk is full. Nothing changed; deletes still work.
     #[error("the disk of the primary or of a copy that it needs is full")]
@@ -322,6 +332,23 @@ pub enum RequestError {
     /// A fault of ours; the log of the node has more.
     #[error("internal: {0}")]
     Internal(String),
+}
+
+impl RequestError {
+    /// The outcome is unknown, as no answer came in time.
+    #[must_use]
+    pub fn unknown(partition: Option<PartitionId>) -> Self {
+        Self::OutcomeUnknown {
+            partition,
+            cause: None,
+        }
+    }
+}
+
+fn cause_text(cause: &Option<String>) -> String {
+    cause
+        .as_ref()
+        .map_or_else(String::new, |cause| format!(": {cause}"))
 }
 
 fn partition_text(partition: Option<PartitionId>) -> String {

@@ -89,8 +89,8 @@ pub(crate) async fn probe(
     deleted.map_err(failed)
 }
 
-/// [`BucketFault::Denied`] if that is at the bottom of an error, whatever was tried: credentials can
-/// be taken back, replaced or expire while a partition is open. Nothing for all other errors.
+/// [`BucketFault::Denied`] if that is at the bottom of an error, whatever was tried: credentials
+/// can be taken back, replaced or expire while a partition is open. Nothing for all other errors.
 #[must_use]
 pub fn denial(error: &(dyn std::error::Error + 'static)) -> Option<BucketFault> {
     let causes = std::iter::successors(Some(error), |error| error.source());

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::health::{PartitionHealth, Summary, copies, summary};
 use crate::{
-    ClusterMap, Command, Decision, DecisionKind, Epoch, Incarnation, PartitionId, StorageId,
-    Strategies, plan,
+    ClusterMap, Command, DataPath, Decision, DecisionKind, Epoch, Incarnation, MemberState,
+    PartitionId, StorageId, Strategies, plan,
 };
 
 /// What would become of one partition that is affected.
@@ -55,27 +55,66 @@ pub struct Explanation {
     pub after: Summary,
     /// Whether too many would be missing for their data to be copied elsewhere by itself.
     pub copying_refused: Option<String>,
+    /// How many members vote on the map.
+    pub voters: u32,
+    /// How many of them would be live. Without a majority nothing could be decided: no failover, no
+    /// in-sync set without those that failed, no change of a table.
+    pub voters_left: u32,
+    /// Whether those would be a majority.
+    pub majority: bool,
 }
 
-/// What would happen if these members failed at the same time. Unknown ones are left out.
+/// The map once these starts of members have failed and what can be done about it is done.
+fn after(
+    strategies: &Strategies,
+    map: &ClusterMap,
+    dead: &[(StorageId, Incarnation)],
+    majority: bool,
+) -> ClusterMap {
+    let mut then = map.clone();
+    if majority {
+        let decision = Decision::new(DecisionKind::Failover, 0);
+        let change = plan::on_members_down(strategies, map, dead).into_change(decision);
+        // A refusal leaves the copy as it is, and then that is what would happen.
+        let _ = then.apply(&Command::Change(change));
+        return then;
+    }
+    // They fail, and nobody can decide anything about it.
+    for (storage, _) in dead {
+        if let Some(member) = then.members.get_mut(storage) {
+            member.state = MemberState::Down;
+        }
+    }
+    then
+}
+
+/// What would happen if these members failed at the same time; `voters` vote on the map. Unknown
+/// ones are left out.
 #[must_use]
-pub fn if_fails(strategies: &Strategies, map: &ClusterMap, failed: &[StorageId]) -> Explanation {
+pub fn if_fails(
+    strategies: &Strategies,
+    map: &ClusterMap,
+    voters: &[StorageId],
+    failed: &[StorageId],
+) -> Explanation {
     let dead: Vec<(StorageId, Incarnation)> = failed
         .iter()
         .filter_map(|s| Some((*s, map.members.get(s)?.incarnation)))
         .collect();
-    let mut then = map.clone();
-    let decision = Decision::new(DecisionKind::Failover, 0);
-    let change = plan::on_members_down(strategies, map, &dead).into_change(decision);
-    // A refusal leaves the copy as it is, and then that is what would happen.
-    let _ = then.apply(&Command::Change(change));
     let failed: Vec<StorageId> = dead.iter().map(|(storage, _)| *storage).collect();
+    let lives = |voter: &&StorageId| map.is_live(**voter) && !failed.contains(voter);
+    let voters_left = voters.iter().filter(lives).count();
+    let majority = voters_left > voters.len() / 2;
+    let then = after(strategies, map, &dead, majority);
     let mut explanation = Explanation {
         before: summary(map),
         after: summary(&then),
         copying_refused: plan::copying_allowed(map, &failed)
             .err()
             .map(|e| e.to_string()),
+        voters: u32::try_from(voters.len()).unwrap_or(u32::MAX),
+        voters_left: u32::try_from(voters_left).unwrap_or(u32::MAX),
+        majority,
         failed,
         partitions: Vec::new(),
         failovers: 0,
@@ -90,6 +129,10 @@ pub fn if_fails(strategies: &Strategies, map: &ClusterMap, failed: &[StorageId])
         }
         let before = PartitionHealth::of(map, &table.definition, now);
         let after = PartitionHealth::of(&then, &table.definition, next);
+        // Every member of the in-sync set is asked, and without a majority none is taken out of it.
+        let is_whole = majority
+            || table.definition.data_path() != DataPath::PrimaryBackup
+            || next.in_sync.iter().all(|member| then.is_live(*member));
         let copies_after = copies(&table.definition, next, after);
         let next_primary = next.primary_member().filter(|_| after.has_primary);
         if let Some(gains) = next_primary.filter(|_| next.primary != now.primary) {
@@ -106,8 +149,8 @@ pub fn if_fails(strategies: &Strategies, map: &ClusterMap, failed: &[StorageId])
             copies_before: copies(&table.definition, now, before),
             copies_after,
             failures_left: copies_after.saturating_sub(1),
-            readable: after.is_readable(),
-            writable: after.is_writable(),
+            readable: after.is_readable() && is_whole,
+            writable: after.is_writable() && is_whole,
         });
     }
     explanation

@@ -54,7 +54,7 @@ fn runs_that_once_found_something_are_clean() {
     for seed in [
         15, 72, 181, 705, 722, 1093, 1556, 1485, 2596, 1625, 2689, 5736, 10246, 13692, 40625,
         55481, 62569, 79911, 82425, 214, 1512, 52786, 59325, 69492, 78232, 80783, 9069, 14515,
-        45575,
+        45575, 29551,
     ] {
         assert_eq!(run(seed, Options::default()).violation, None, "seed {seed}");
     }

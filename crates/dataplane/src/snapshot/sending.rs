@@ -19,7 +19,9 @@ impl<E: Engine, W> Plane<E, W> {
         let Some(hosted) = self.replicas.get(&partition) else {
             return;
         };
-        let fits = self.transfers.outgoing.len() < self.settings.sending_max;
+        let others = self.transfers.outgoing.iter();
+        let others = others.filter(|(id, one)| id.partition != partition || one.to != to);
+        let fits = others.count() < self.settings.sending_max;
         // Nothing is applied meanwhile: rows, results, index and history are of one moment.
         let snapshot = fits.then(|| self.engine.snapshot(partition.to_u64()));
         let snapshot = match snapshot {
@@ -56,7 +58,11 @@ impl<E: Engine, W> Plane<E, W> {
             transfer: Outgoing::new(self.now.since_start, &self.settings),
             source: Some(Source::new(snapshot, unflushed, &self.settings)),
         };
-        self.transfers.outgoing.insert(copy, sending);
+        // The receiver gives the one before up by itself. Heard here, that would be taken for the
+        // end of this one, and the next be begun, without end.
+        let transfers = &mut self.transfers.outgoing;
+        transfers.retain(|before, sending| before.partition != partition || sending.to != to);
+        transfers.insert(copy, sending);
         self.say(copy, to, CopyStep::Begin(meta));
         self.read_on(copy);
     }

@@ -1,5 +1,4 @@
-//! `tablestore node` and `tablestore explain`: members that leave, and what would happen if some
-//! failed.
+//! `tablestore node`: members that leave.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -23,14 +22,6 @@ pub(crate) struct NodeArgument {
     node: String,
 }
 
-/// Options of `tablestore explain`.
-#[derive(Debug, Args)]
-pub(crate) struct ExplainArguments {
-    /// Nodes that fail together; may be repeated
-    #[arg(long, value_name = "NODE", required = true, value_delimiter = ',')]
-    if_fails: Vec<String>,
-}
-
 pub(crate) async fn run(
     client: &Client,
     screen: &Screen,
@@ -48,17 +39,5 @@ pub(crate) async fn run(
             screen.result(&json!({"removed": node}), || format!("{node} was removed"));
         }
     }
-    Ok(Exit::Done)
-}
-
-pub(crate) async fn explain(
-    client: &Client,
-    screen: &Screen,
-    arguments: ExplainArguments,
-) -> Result<Exit, Failure> {
-    let explained = json!(client.explain(&arguments.if_fails).await?);
-    screen.result(&explained, || {
-        serde_json::to_string_pretty(&explained).unwrap_or_else(|_| explained.to_string())
-    });
     Ok(Exit::Done)
 }

@@ -6,6 +6,7 @@
 mod completions;
 mod config;
 mod csv;
+mod explain;
 mod export;
 mod import;
 mod member;
@@ -128,7 +129,7 @@ enum Command {
     #[command(subcommand)]
     Node(member::NodeCommand),
     /// Tell what would happen if nodes failed, without doing anything
-    Explain(member::ExplainArguments),
+    Explain(explain::ExplainArguments),
     /// Kill the nodes of a small cluster on this machine in turn and check that nothing is lost
     Demo(crate::demo::DemoArguments),
     /// Print a completion script for a shell
@@ -180,7 +181,7 @@ async fn run_client(global: Global, command: Command) -> Result<Exit, Failure> {
         Command::Import(arguments) => Box::pin(import::run(&client, &screen, arguments)).await,
         Command::Export(arguments) => Box::pin(export::run(&client, &screen, arguments)).await,
         Command::Node(command) => member::run(&client, &screen, command).await,
-        Command::Explain(arguments) => member::explain(&client, &screen, arguments).await,
+        Command::Explain(arguments) => explain::run(&client, &screen, arguments).await,
         Command::Start(_) | Command::Demo(_) | Command::Completions(_) => {
             unreachable!("these commands were taken above")
         }

@@ -16,7 +16,8 @@ const DECISIONS: usize = 5;
 /// Options of `tablestore status`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The first line says OK or DEGRADED with the reasons; the exit status is 0 or 5 accordingly.")]
+The first line says OK, or DEGRADED with the reasons, or NO MAJORITY with the voters that are
+missing; the exit status is 0 only if it says OK, else 5.")]
 pub(crate) struct StatusArguments {
     /// How many of the last decisions to show
     #[arg(long, value_name = "N", default_value_t = DECISIONS)]
@@ -40,8 +41,10 @@ pub(crate) async fn run(
 ) -> Result<Exit, Failure> {
     let seen = look(client, arguments.decisions).await?;
     let reasons = assess(&seen);
+    let has_majority = no_majority(&seen.cluster).is_none();
     let value = json!({
         "ok": reasons.is_empty(),
+        "majority": has_majority,
         "reasons": reasons,
         "cluster": seen.cluster,
         "partitions": seen.partitions,
@@ -72,8 +75,38 @@ async fn look(client: &Client, decisions: usize) -> Result<Seen, Failure> {
     })
 }
 
+/// Who is missing, if the node that answered reaches no majority of the voters.
+fn no_majority(cluster: &ClusterView) -> Option<String> {
+    let lost = cluster.majority.as_ref().filter(|known| !known.reached)?;
+    let missing = lost.missing.iter().map(|voter| match voter.silent_ms {
+        Some(ms) => format!("{} (silent for {})", voter.node, age(ms)),
+        None => format!("{} (not heard since it started)", voter.node),
+    });
+    Some(format!(
+        "the node that answers reaches {} of {} voters; missing: {}. What it shows is what it knew \
+         last: nothing is confirmed, taken over or changed. Start the missing nodes, or ask one \
+         that reaches more",
+        lost.answering,
+        lost.voters,
+        missing.collect::<Vec<_>>().join(", "),
+    ))
+}
+
+/// A time span as people say it.
+fn age(ms: u64) -> String {
+    match ms / 1_000 {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7_200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3_600),
+    }
+}
+
 /// Why all is not well; empty when it is.
 fn assess(seen: &Seen) -> Vec<String> {
+    // What else could be said is not known.
+    if let Some(lost) = no_majority(&seen.cluster) {
+        return vec![lost];
+    }
     let mut reasons = Vec::new();
     if seen.cluster.controller.is_none() {
         reasons.push("no controller: rows are served, but nothing can be changed".to_owned());
@@ -166,7 +199,11 @@ fn render(screen: &Screen, seen: &Seen, reasons: &[String]) -> String {
 
 fn headline(screen: &Screen, seen: &Seen, reasons: &[String]) -> String {
     if !reasons.is_empty() {
-        let word = screen.paint(Tone::Bad, "DEGRADED:");
+        let word = match no_majority(&seen.cluster) {
+            Some(_) => "NO MAJORITY:",
+            None => "DEGRADED:",
+        };
+        let word = screen.paint(Tone::Bad, word);
         return format!("{word} {}", reasons.join("; "));
     }
     let members = seen
@@ -311,7 +348,7 @@ fn decisions(screen: &Screen, seen: &Seen) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tablestore_contract::{AssignmentView, Resources, TableView};
+    use tablestore_contract::{AssignmentView, Majority, MissingVoter, Resources, TableView};
 
     use super::*;
 
@@ -400,6 +437,33 @@ mod tests {
         flights[1] = partition(1, &[]);
         let reasons = assess(&seen);
         insta::assert_snapshot!("status_degraded", render(&Screen::plain(), &seen, &reasons));
+    }
+
+    #[test]
+    fn a_lost_majority_leads_with_who_is_missing_and_since_when() {
+        let mut seen = healthy();
+        let missing = [("n2", Some(8_100)), ("n3", None)];
+        seen.cluster.controller = None;
+        seen.cluster.majority = Some(Majority {
+            reached: false,
+            voters: 3,
+            answering: 1,
+            missing: missing
+                .map(|(node, silent_ms)| MissingVoter {
+                    node: node.to_owned(),
+                    silent_ms,
+                    ..MissingVoter::default()
+                })
+                .to_vec(),
+            lost_ms: Some(8_100),
+        });
+        let reasons = assess(&seen);
+        let shown = render(&Screen::plain(), &seen, &reasons);
+        let first = shown.lines().next().unwrap_or_default();
+        let start = "NO MAJORITY: the node that answers reaches 1 of 3 voters; missing: \
+                     n2 (silent for 8 s), n3 (not heard since it started). ";
+        assert!(first.starts_with(start), "{first}");
+        assert_eq!(age(300_000), "5 min");
     }
 
     #[test]

@@ -2,10 +2,11 @@
 //!
 //! Knows nothing of HTTP. The node implements it; tests implement it in memory.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use tablestore_contract::Event;
-use tablestore_contract::Resources;
+use tablestore_contract::{Majority, Resources};
 use tablestore_placement::explain::Explanation;
 use tablestore_placement::{Alteration, ClusterMap, StorageId, TableDefinition};
 use tablestore_store::Mutation;
@@ -18,6 +19,20 @@ use crate::api::{
 };
 use crate::metrics::Metrics;
 
+/// How a node stands to the others, as it knows itself.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// The controller; none where no majority follows one.
+    pub controller: Option<StorageId>,
+    /// The members that vote on the map.
+    pub voters: Vec<StorageId>,
+    /// The voters as this node reaches them; none before it knows any.
+    pub majority: Option<Majority>,
+    /// Members that this node does not reach, where that reaches no majority either: nobody can
+    /// say what they are. Each since when, in wall-clock milliseconds.
+    pub unreachable: BTreeMap<StorageId, u64>,
+}
+
 /// A node as the HTTP surface sees it: a cheap handle, cloned for every connection.
 ///
 /// The futures are not boxed: a row's way from socket to node has no allocation of ours.
@@ -28,11 +43,8 @@ pub trait Backend: Timeline + Administration + RowService + Clone + Send + Sync 
     /// The cluster map as this node has applied it.
     fn map(&self) -> Arc<ClusterMap>;
 
-    /// The controller as this node knows it.
-    fn controller(&self) -> Option<StorageId>;
-
-    /// The members that vote on the map, as this node knows.
-    fn voters(&self) -> Vec<StorageId>;
+    /// How this node stands to the others.
+    fn standing(&self) -> Standing;
 
     /// Health and resources of a member, where this node knows them.
     fn resources(&self, member: StorageId) -> Option<Resources>;

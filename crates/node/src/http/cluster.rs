@@ -39,8 +39,7 @@ pub(crate) async fn show<B: Backend>(
     let map = backend.map();
     Ok(shown(&views::cluster(
         &map,
-        backend.controller(),
-        &backend.voters(),
+        &backend.standing(),
         |member| backend.resources(member),
         shared.settings.requests_per_idle_day,
     )))

@@ -36,7 +36,7 @@ mod uri;
 mod views;
 mod wire;
 
-pub use backend::{Administration, Backend, Event, RowService, Timeline};
+pub use backend::{Administration, Backend, Event, RowService, Standing, Timeline};
 pub use router::paths;
 pub use serve::serve;
 pub use settings::HttpSettings;

@@ -18,6 +18,7 @@ use tablestore_placement::{
     StorageId, Table,
 };
 
+use super::backend::Standing;
 use super::definition;
 use crate::api::PartitionChecksums;
 
@@ -33,8 +34,7 @@ fn value(view: &impl Serialize) -> Value {
 /// `GET /v1/cluster`
 pub(crate) fn cluster(
     map: &ClusterMap,
-    controller: Option<StorageId>,
-    voters: &[StorageId],
+    standing: &Standing,
     resources: impl Fn(StorageId) -> Option<Resources>,
     requests_per_idle_day: u64,
 ) -> ClusterView {
@@ -43,10 +43,11 @@ pub(crate) fn cluster(
     ClusterView {
         cluster: map.cluster.to_string(),
         map_version: map.version.0,
-        controller: controller.map(|id| name(map, id)),
-        controller_id: controller.map(|id| id.to_string()),
+        controller: standing.controller.map(|id| name(map, id)),
+        controller_id: standing.controller.map(|id| id.to_string()),
+        majority: standing.majority.clone(),
         nodes: members
-            .map(|node| member(node, voters, resources(node.storage)))
+            .map(|node| member(node, standing, resources(node.storage)))
             .collect(),
         tables: tables
             .map(|table| definition::show(table, requests_per_idle_day))
@@ -55,22 +56,31 @@ pub(crate) fn cluster(
     }
 }
 
-fn member(member: &Member, voters: &[StorageId], resources: Option<Resources>) -> NodeView {
+fn member(member: &Member, standing: &Standing, resources: Option<Resources>) -> NodeView {
+    let unreachable_since = standing.unreachable.get(&member.storage).copied();
+    let unreachable_since = unreachable_since.filter(|_| member.is_live());
+    let (state, since_ms) = match unreachable_since {
+        Some(since_ms) => (UNREACHABLE, since_ms),
+        None => (state(member.state), member.since_ms),
+    };
     NodeView {
         id: member.storage.to_string(),
         name: member.name.clone(),
-        state: state(member.state).to_owned(),
-        since_ms: member.since_ms,
+        state: state.to_owned(),
+        since_ms,
         address: member.http_address.clone(),
         peer_address: member.peer_address.clone(),
         zone: Some(member.zone.clone()),
         weight: member.weight,
         incarnation: member.incarnation.0,
-        voter: voters.contains(&member.storage),
+        voter: standing.voters.contains(&member.storage),
         resources,
         more: Document::new(),
     }
 }
+
+/// The state of a live member of which nobody can say any more what it is.
+const UNREACHABLE: &str = "unreachable";
 
 fn state(state: MemberState) -> &'static str {
     match state {
@@ -183,6 +193,9 @@ pub(crate) fn explanation(explanation: &Explanation) -> ExplanationView {
         before: counts(&explanation.before),
         after: counts(&explanation.after),
         copying_refused: explanation.copying_refused.clone(),
+        voters: explanation.voters,
+        voters_left: explanation.voters_left,
+        majority: explanation.majority,
         more: Document::new(),
     }
 }
@@ -285,6 +298,9 @@ mod tests {
             before,
             after: Summary::default(),
             copying_refused: Some("too many".to_owned()),
+            voters: 3,
+            voters_left: 1,
+            majority: false,
         };
         let shown = value(&explanation(&said));
         assert_eq!(shown.to_string(), json!(said).to_string());

@@ -29,9 +29,7 @@ impl Node {
             return Err(unexpected());
         };
         let partition = table.partition_of(&row.partition);
-        let late = RequestError::OutcomeUnknown {
-            partition: Some(partition),
-        };
+        let late = RequestError::unknown(Some(partition));
         match self.ask_here(partition, request, context, late).await? {
             (Answer::Written { code, version, .. }, served) => Ok(WriteReply {
                 effect: Effect::of_number(code),

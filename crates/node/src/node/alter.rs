@@ -52,7 +52,7 @@ impl Node {
         };
         let consensus = &self.shared.consensus;
         let applied = consensus.propose_until(command, deadline).await?;
-        let unknown = RequestError::OutcomeUnknown { partition: None };
+        let unknown = RequestError::unknown(None);
         let mut maps = consensus.watch_map();
         let seen = maps.wait_for(|map| map.version >= applied.map_version);
         let map = match timeout_at(deadline, seen).await {
@@ -89,9 +89,7 @@ impl Node {
             .collect();
         let asked = partitions.into_iter().map(|(partition, epoch)| async move {
             let follows = timeout_at(deadline, self.primary_follows(partition, epoch, deadline));
-            let unknown = RequestError::OutcomeUnknown {
-                partition: Some(partition),
-            };
+            let unknown = RequestError::unknown(Some(partition));
             follows.await.map_err(|_| unknown)
         });
         let mut asked = stream::iter(asked).buffer_unordered(ASKED_AT_ONCE);

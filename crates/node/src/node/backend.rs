@@ -15,7 +15,7 @@ use crate::api::{
     ScanPage, ScanRequest, Served, TableAltered, TableChange, TableTarget, WriteReply,
 };
 use crate::data;
-use crate::http::{Administration, Backend, RowService, Timeline};
+use crate::http::{Administration, Backend, RowService, Standing, Timeline};
 use crate::metrics::Metrics;
 
 impl Backend for Node {
@@ -27,12 +27,8 @@ impl Backend for Node {
         Self::map(self)
     }
 
-    fn controller(&self) -> Option<StorageId> {
-        self.shared.consensus.leader()
-    }
-
-    fn voters(&self) -> Vec<StorageId> {
-        self.shared.consensus.voters()
+    fn standing(&self) -> Standing {
+        Self::standing(self)
     }
 
     fn resources(&self, member: StorageId) -> Option<Resources> {
@@ -58,7 +54,7 @@ impl Backend for Node {
                 Err("the node has not registered this start yet".to_owned())
             }
             Some(_) => match self.shared.progress.to_open(&map, self.me()) {
-                0 => Ok(()),
+                0 => self.no_majority().map_or(Ok(()), Err),
                 left => Err(format!("{left} replicas of this node are being opened")),
             },
         }
@@ -104,11 +100,18 @@ impl Administration for Node {
                 .ok_or_else(|| RequestError::UnknownNode { name: name.clone() })?;
             failed.push(member.storage);
         }
-        Ok(explain::if_fails(&self.shared.strategies, &map, &failed))
+        let voters = self.shared.consensus.voters();
+        Ok(explain::if_fails(
+            &self.shared.strategies,
+            &map,
+            &voters,
+            &failed,
+        ))
     }
 
     async fn fresh_map(&self, deadline: Instant) -> Result<Arc<ClusterMap>, RequestError> {
-        self.fresh(deadline).await
+        let fresh = self.fresh(deadline).await;
+        fresh.map_err(|error| self.with_cause(error))
     }
 
     async fn create_table(
@@ -117,7 +120,8 @@ impl Administration for Node {
         definition: TableDefinition,
         deadline: Instant,
     ) -> Result<TableChange, RequestError> {
-        Self::create_table(self, name, definition, deadline).await
+        let done = Self::create_table(self, name, definition, deadline).await;
+        done.map_err(|error| self.with_cause(error))
     }
 
     async fn alter_table(
@@ -126,19 +130,23 @@ impl Administration for Node {
         alteration: Alteration,
         deadline: Instant,
     ) -> Result<TableAltered, RequestError> {
-        Self::alter_table(self, name, alteration, deadline).await
+        let done = Self::alter_table(self, name, alteration, deadline).await;
+        done.map_err(|error| self.with_cause(error))
     }
 
     async fn drop_table(&self, name: &str, deadline: Instant) -> Result<(), RequestError> {
-        Self::drop_table(self, name, deadline).await
+        let done = Self::drop_table(self, name, deadline).await;
+        done.map_err(|error| self.with_cause(error))
     }
 
     async fn drain_node(&self, name: &str, deadline: Instant) -> Result<(), RequestError> {
-        Self::drain_node(self, name, deadline).await
+        let done = Self::drain_node(self, name, deadline).await;
+        done.map_err(|error| self.with_cause(error))
     }
 
     async fn remove_node(&self, name: &str, deadline: Instant) -> Result<(), RequestError> {
-        Self::remove_node(self, name, deadline).await
+        let done = Self::remove_node(self, name, deadline).await;
+        done.map_err(|error| self.with_cause(error))
     }
 }
 
@@ -150,7 +158,8 @@ impl RowService for Node {
         mutation: Mutation,
         context: RequestContext,
     ) -> Result<WriteReply, RequestError> {
-        Self::write(self, table, &key, &mutation, context).await
+        let done = Self::write(self, table, &key, &mutation, context).await;
+        done.map_err(|error| self.with_cause(error))
     }
 
     async fn get(
@@ -160,7 +169,8 @@ impl RowService for Node {
         consistency: Consistency,
         context: RequestContext,
     ) -> Result<(Option<Row>, Served), RequestError> {
-        Self::get(self, table, &key, consistency, context).await
+        let done = Self::get(self, table, &key, consistency, context).await;
+        done.map_err(|error| self.with_cause(error))
     }
 
     async fn scan(
@@ -169,7 +179,8 @@ impl RowService for Node {
         scan: ScanRequest,
         context: RequestContext,
     ) -> Result<ScanPage, RequestError> {
-        Self::scan(self, table, scan, context).await
+        let done = Self::scan(self, table, scan, context).await;
+        done.map_err(|error| self.with_cause(error))
     }
 
     async fn batch(
@@ -178,7 +189,9 @@ impl RowService for Node {
         items: Vec<BatchItem>,
         context: RequestContext,
     ) -> Vec<Result<WriteReply, RequestError>> {
-        Self::batch(self, table, items, context).await
+        let done = Self::batch(self, table, items, context).await;
+        let with_cause = |one: Result<_, _>| one.map_err(|error| self.with_cause(error));
+        done.into_iter().map(with_cause).collect()
     }
 
     async fn checksums(
@@ -186,6 +199,7 @@ impl RowService for Node {
         table: TableTarget,
         context: RequestContext,
     ) -> Result<Vec<PartitionChecksums>, RequestError> {
-        Self::checksums(self, table, context).await
+        let done = Self::checksums(self, table, context).await;
+        done.map_err(|error| self.with_cause(error))
     }
 }

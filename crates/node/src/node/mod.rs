@@ -8,6 +8,7 @@ mod active;
 mod alter;
 mod backend;
 mod events;
+mod majority;
 mod request_id;
 mod shared;
 mod tables;
@@ -132,9 +133,7 @@ impl Node {
             waiter,
         };
         self.offer(partition, DataEvent::Asked(asked))?;
-        let unknown = RequestError::OutcomeUnknown {
-            partition: Some(partition),
-        };
+        let unknown = RequestError::unknown(Some(partition));
         let (by, reply) = reply.await.map_err(|_| unknown)?;
         answer_of(partition, by, reply)
     }
@@ -351,7 +350,7 @@ fn error_of(failure: Failure, partition: PartitionId) -> RequestError {
         Failure::NotHere | Failure::Unconfirmed => not_applied(NotAppliedReason::NoPrimary),
         Failure::NotEnoughReplicas => not_applied(NotAppliedReason::NotEnoughReplicas),
         Failure::RequestMismatch => RequestError::RequestMismatch,
-        Failure::Unknown => RequestError::OutcomeUnknown { partition },
+        Failure::Unknown => RequestError::unknown(partition),
         Failure::Busy => not_applied(NotAppliedReason::Busy),
         Failure::Stopped => not_applied(NotAppliedReason::ReplicaStopped),
         Failure::NoStorage => not_applied(NotAppliedReason::NoStorage),

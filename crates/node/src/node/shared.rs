@@ -57,7 +57,7 @@ impl Node {
                 Ok(_) if founded.is_some() => Err(RequestError::Conflict {
                     reason: OTHER_STORAGE.to_owned(),
                 }),
-                _ => Err(RequestError::OutcomeUnknown { partition: None }),
+                _ => Err(RequestError::unknown(None)),
             };
         }
         let lacking = timeout(LOOKS_FOR, storage.lacks(map, table, 0)).await;
@@ -74,7 +74,7 @@ impl Node {
             ),
             None => tracing::warn!(table, "the map does not have it yet that a table was made"),
         }
-        Err(RequestError::OutcomeUnknown { partition })
+        Err(RequestError::unknown(partition))
     }
 
     /// Deletes, in a while, what tables that were dropped left in the shared storage.

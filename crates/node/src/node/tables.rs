@@ -102,7 +102,7 @@ impl Node {
                 self.clear_shared_soon();
                 Ok(())
             }
-            Ok(Err(_)) | Err(_) => Err(RequestError::OutcomeUnknown { partition: None }),
+            Ok(Err(_)) | Err(_) => Err(RequestError::unknown(None)),
         }
     }
 
@@ -225,7 +225,7 @@ impl From<ProposeError> for RequestError {
             ProposeError::Refused(refused) => Self::Conflict {
                 reason: refused.to_string(),
             },
-            _ => Self::OutcomeUnknown { partition: None },
+            _ => Self::unknown(None),
         }
     }
 }

@@ -10,7 +10,7 @@ use tablestore_node::api::{
     BatchItem, Consistency, PartitionChecksums, RequestContext, RequestError, Row, RowKey,
     ScanPage, ScanRequest, Served, TableAltered, TableChange, TableTarget, WriteReply,
 };
-use tablestore_node::http::{Administration, Backend, Event, RowService, Timeline};
+use tablestore_node::http::{Administration, Backend, Event, RowService, Standing, Timeline};
 use tablestore_node::metrics::Metrics;
 use tablestore_placement::explain::{self, Explanation};
 use tablestore_placement::{
@@ -278,12 +278,12 @@ impl Backend for Fake {
         Arc::clone(&self.state().map)
     }
 
-    fn controller(&self) -> Option<StorageId> {
-        Some(N2)
-    }
-
-    fn voters(&self) -> Vec<StorageId> {
-        vec![N2]
+    fn standing(&self) -> Standing {
+        Standing {
+            controller: Some(N2),
+            voters: vec![N2],
+            ..Standing::default()
+        }
     }
 
     fn resources(&self, member: StorageId) -> Option<Resources> {
@@ -327,7 +327,12 @@ impl Administration for Fake {
             None => Err(RequestError::UnknownNode { name: name.clone() }),
         };
         let failed: Result<Vec<StorageId>, RequestError> = if_fails.iter().map(member).collect();
-        Ok(explain::if_fails(&Strategies::built_in(), &map, &failed?))
+        Ok(explain::if_fails(
+            &Strategies::built_in(),
+            &map,
+            &[N2],
+            &failed?,
+        ))
     }
 
     async fn fresh_map(&self, _: Instant) -> Result<Arc<ClusterMap>, RequestError> {

@@ -262,7 +262,7 @@ async fn not_applied_and_outcome_unknown_are_told_apart() {
     assert_eq!(problem["reason"], "not_enough_replicas");
     assert_eq!(problem["partition"], "1/17");
     assert_eq!(got.header("retry-after"), "1");
-    site.fake.fail(RequestError::OutcomeUnknown { partition });
+    site.fake.fail(RequestError::unknown(partition));
     let got = site.put("/v1/tables/plain/rows/a", "{}").await;
     assert_eq!(got.is_problem(503, "outcome_unknown")["partition"], "1/17");
     site.fake.fail(RequestError::StorageFull);

@@ -174,8 +174,7 @@ async fn a_stream_that_cannot_be_ended_breaks_off() {
         .unwrap();
     assert_eq!(response.status().as_u16(), 200);
     // The second page is fetched when the first has been taken, unless it went ahead already.
-    site.fake
-        .fail(RequestError::OutcomeUnknown { partition: None });
+    site.fake.fail(RequestError::unknown(None));
     let whole = response.text().await;
     if let Ok(text) = whole {
         assert_eq!(

@@ -159,8 +159,7 @@ async fn what_a_table_cannot_become_is_refused_by_name() {
     site.patch("/v1/tables/nothing", r#"{"replicas":2}"#)
         .await
         .is_problem(404, "unknown_table");
-    site.fake
-        .fail(RequestError::OutcomeUnknown { partition: None });
+    site.fake.fail(RequestError::unknown(None));
     site.patch("/v1/tables/orders", r#"{"min_in_sync":3}"#)
         .await
         .is_problem(503, "outcome_unknown");

@@ -308,8 +308,34 @@ impl Cluster {
 
     /// One request to one node: the status and the document.
     pub async fn ask(&self, index: usize, method: &str, target: &str, body: &str) -> (u16, Value) {
+        self.ask_within(index, method, target, body, None).await
+    }
+
+    /// The same, and the node waits a second at most.
+    pub async fn ask_soon(
+        &self,
+        index: usize,
+        method: &str,
+        target: &str,
+        body: &str,
+    ) -> (u16, Value) {
+        self.ask_within(index, method, target, body, Some("1000"))
+            .await
+    }
+
+    async fn ask_within(
+        &self,
+        index: usize,
+        method: &str,
+        target: &str,
+        body: &str,
+        within_ms: Option<&str>,
+    ) -> (u16, Value) {
         let method = method.parse().expect("the test's methods are");
-        let request = self.http.request(method, self.nodes[index].url(target));
+        let mut request = self.http.request(method, self.nodes[index].url(target));
+        if let Some(within_ms) = within_ms {
+            request = request.header("x-tablestore-timeout-ms", within_ms);
+        }
         let response = request.body(body.to_owned()).send().await;
         let response = response.expect("the node answers");
         let status = response.status().as_u16();

@@ -18,31 +18,9 @@ async fn create_soon(cluster: &Cluster, index: usize) -> (u16, Value) {
         "partitions": 4,
     });
     let target = format!("/v1/tables/{TABLE}");
-    ask_soon(cluster, index, "PUT", &target, &definition.to_string()).await
-}
-
-/// Asks a node, which waits a second.
-async fn ask_soon(
-    cluster: &Cluster,
-    index: usize,
-    method: &str,
-    target: &str,
-    body: &str,
-) -> (u16, Value) {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let method = method.parse().unwrap();
-    let request = client
-        .request(method, cluster.nodes[index].url(target))
-        .header("x-tablestore-timeout-ms", "1000")
-        .header("content-type", "application/json")
-        .body(body.to_owned());
-    let answer = request.send().await.unwrap();
-    let status = answer.status().as_u16();
-    let text = answer.text().await.unwrap();
-    (
-        status,
-        serde_json::from_str(&text).unwrap_or_else(|_| json!(text)),
-    )
+    cluster
+        .ask_soon(index, "PUT", &target, &definition.to_string())
+        .await
 }
 
 /// How many keys are answered with which status.
@@ -50,7 +28,7 @@ async fn statuses(cluster: &Cluster, index: usize) -> BTreeMap<u16, usize> {
     let mut statuses = BTreeMap::new();
     for number in 0..KEYS {
         let target = row(&format!("key-{number}"), "?consistency=strong");
-        let (status, _) = ask_soon(cluster, index, "GET", &target, "").await;
+        let (status, _) = cluster.ask_soon(index, "GET", &target, "").await;
         *statuses.entry(status).or_insert(0) += 1;
     }
     statuses
@@ -141,7 +119,7 @@ async fn while_the_directory_is_away_its_tables_say_so_and_others_go_on() {
     let away = cluster.home.path().join("away");
     std::fs::rename(&shared, &away).unwrap();
     until("the table says what is wrong", async || {
-        let (status, problem) = ask_soon(&cluster, 0, "PUT", &key, r#"{"n":2}"#).await;
+        let (status, problem) = cluster.ask_soon(0, "PUT", &key, r#"{"n":2}"#).await;
         assert_ne!(status, 200, "a write elsewhere was acknowledged");
         let is_told = status == 503 && problem["reason"] == json!("no_storage");
         is_told
@@ -155,13 +133,13 @@ async fn while_the_directory_is_away_its_tables_say_so_and_others_go_on() {
     assert_eq!(status, 200, "{answer}");
     // Another directory in its place is not taken for it, and is left as it is.
     std::fs::create_dir(&shared).unwrap();
-    let (status, problem) = ask_soon(&cluster, 0, "PUT", &key, r#"{"n":3}"#).await;
+    let (status, problem) = cluster.ask_soon(0, "PUT", &key, r#"{"n":3}"#).await;
     assert_eq!(status, 503, "{problem}");
     std::fs::remove_dir(&shared).unwrap();
     std::fs::rename(&away, &shared).unwrap();
     until("the table is served again", async || {
         let target = row("key-1", "?consistency=strong");
-        let (status, answer) = ask_soon(&cluster, 0, "GET", &target, "").await;
+        let (status, answer) = cluster.ask_soon(0, "GET", &target, "").await;
         let is_there = status == 200 && answer["n"].as_u64().is_some();
         is_there
             .then_some(())
@@ -169,7 +147,7 @@ async fn while_the_directory_is_away_its_tables_say_so_and_others_go_on() {
     })
     .await;
     until("it is written again", async || {
-        let (status, answer) = ask_soon(&cluster, 0, "PUT", &key, r#"{"n":4}"#).await;
+        let (status, answer) = cluster.ask_soon(0, "PUT", &key, r#"{"n":4}"#).await;
         (status == 200)
             .then_some(())
             .ok_or_else(|| format!("{status} {answer}"))

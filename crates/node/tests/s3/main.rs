@@ -10,7 +10,7 @@ mod refused;
 mod service;
 mod survivors;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::{Cluster, until};
 use crate::service::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN, Service};
@@ -64,27 +64,6 @@ pub async fn started(service: &Service) -> Cluster {
 
 pub fn row(number: usize, query: &str) -> String {
     format!("/v1/tables/{TABLE}/rows/key-{number}{query}")
-}
-
-/// Asks a node, which waits a second.
-pub async fn ask_soon(
-    cluster: &Cluster,
-    index: usize,
-    method: &str,
-    target: &str,
-    body: &str,
-) -> (u16, Value) {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let request = client
-        .request(method.parse().unwrap(), cluster.nodes[index].url(target))
-        .header("x-tablestore-timeout-ms", "1000")
-        .header("content-type", "application/json")
-        .body(body.to_owned());
-    let answer = request.send().await.unwrap();
-    let status = answer.status().as_u16();
-    let text = answer.text().await.unwrap();
-    let document = serde_json::from_str(&text);
-    (status, document.unwrap_or_else(|_| json!(text)))
 }
 
 /// No log of any node has what only those who may use the bucket know.

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::harness::{Cluster, until};
 use crate::service::Service;
-use crate::{BUCKET, TABLE, ask_soon, assert_nothing_secret_is_logged, row, started};
+use crate::{BUCKET, TABLE, assert_nothing_secret_is_logged, row, started};
 
 const KEYS: usize = 24;
 /// A request that waits a second is answered by then, on a busy machine too.
@@ -77,7 +77,7 @@ async fn all_that_was_acknowledged_is_read_from_the_survivors_of_an_owner() {
 async fn assert_is_written_again(cluster: &Cluster, service: &Service) {
     service.behave("right").await;
     until("it is written again", async || {
-        let (status, answer) = ask_soon(cluster, 0, "PUT", &row(0, ""), r#"{"n":1}"#).await;
+        let (status, answer) = cluster.ask_soon(0, "PUT", &row(0, ""), r#"{"n":1}"#).await;
         (status == 200)
             .then_some(())
             .ok_or_else(|| format!("{status} {answer}"))
@@ -89,7 +89,7 @@ async fn assert_is_written_again(cluster: &Cluster, service: &Service) {
 async fn assert_says_so_while(cluster: &Cluster, service: &Service, mode: &str) {
     service.behave(mode).await;
     until("the table says what is wrong", async || {
-        let (status, problem) = ask_soon(cluster, 0, "PUT", &row(0, ""), r#"{"n":2}"#).await;
+        let (status, problem) = cluster.ask_soon(0, "PUT", &row(0, ""), r#"{"n":2}"#).await;
         assert_ne!(status, 200, "a write was acknowledged");
         let is_told = status == 503 && problem["reason"] == json!("no_storage");
         is_told
@@ -134,7 +134,7 @@ async fn while_the_service_is_away_its_tables_say_so_and_nothing_is_lost() {
     }
     service.behave("hangs").await;
     let begun = Instant::now();
-    let (status, answer) = ask_soon(&cluster, 0, "PUT", &row(0, ""), r#"{"n":2}"#).await;
+    let (status, answer) = cluster.ask_soon(0, "PUT", &row(0, ""), r#"{"n":2}"#).await;
     assert!([503, 504].contains(&status), "{status} {answer}");
     assert!(begun.elapsed() < ANSWERED_WITHIN, "{:?}", begun.elapsed());
     assert_says_so_while(&cluster, &service, "fails").await;

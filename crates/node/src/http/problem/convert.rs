@@ -42,7 +42,16 @@ impl From<RequestError> for Problem {
                 problem.partition = partition;
                 problem
             }
-            RequestError::OutcomeUnknown { partition } => {
+            RequestError::NoMajority { partition, .. } => {
+                let kind = match partition {
+                    Some(_) => Kind::NotApplied,
+                    None => Kind::NoController,
+                };
+                let mut problem = Self::new(kind, detail).with("reason", json!("no_majority"));
+                problem.partition = partition;
+                problem
+            }
+            RequestError::OutcomeUnknown { partition, .. } => {
                 let mut problem = Self::new(Kind::OutcomeUnknown, detail);
                 problem.partition = partition;
                 problem
@@ -122,11 +131,7 @@ mod tests {
             ),
             (RequestError::Conflict { reason: name() }, 409, "conflict"),
             (RequestError::RequestMismatch, 422, "request_id_reused"),
-            (
-                RequestError::OutcomeUnknown { partition },
-                503,
-                "outcome_unknown",
-            ),
+            (RequestError::unknown(partition), 503, "outcome_unknown"),
             (RequestError::StorageFull, 507, "storage_full"),
             (
                 RequestError::Unsupported { what: name() },
@@ -143,6 +148,22 @@ mod tests {
                 "unsupported_by_strategy",
             ),
             (RequestError::NoController, 503, "no_controller"),
+            (
+                RequestError::NoMajority {
+                    partition,
+                    cause: name(),
+                },
+                503,
+                "not_applied",
+            ),
+            (
+                RequestError::NoMajority {
+                    partition: None,
+                    cause: name(),
+                },
+                503,
+                "no_controller",
+            ),
             (RequestError::Internal(name()), 500, "internal"),
             (
                 RequestError::NotApplied {

@@ -389,7 +389,7 @@ fn l22_an_explanation_says_what_the_fail_over_then_does_and_changes_nothing() {
     for map in [three(), zones()] {
         let before = map.clone();
         for (storage, member) in &map.members {
-            let told = explain::if_fails(&Strategies::built_in(), &map, &[*storage]);
+            let told = explain::if_fails(&Strategies::built_in(), &map, &all(&map), &[*storage]);
             let mut then = map.clone();
             carry_out(
                 &mut then,
@@ -412,6 +412,7 @@ fn l22_an_explanation_says_what_the_fail_over_then_does_and_changes_nothing() {
     let told = explain::if_fails(
         &Strategies::built_in(),
         &map,
+        &[StorageId(3)],
         &[StorageId(1), StorageId(2), StorageId(99)],
     );
     assert_eq!(told.failed, [StorageId(1), StorageId(2)]);
@@ -421,6 +422,32 @@ fn l22_an_explanation_says_what_the_fail_over_then_does_and_changes_nothing() {
             .all(|p| p.readable && !p.writable && p.copies_after == 1)
     );
     insta::assert_snapshot!(serde_json::to_string_pretty(&told).unwrap());
+}
+
+fn all(map: &ClusterMap) -> Vec<StorageId> {
+    map.members.keys().copied().collect()
+}
+
+#[test]
+fn without_a_majority_of_the_voters_nothing_is_served_that_misses_one_in_sync() {
+    let (map, strategies) = (three(), Strategies::built_in());
+    let two = [StorageId(1), StorageId(2)];
+    let told = explain::if_fails(&strategies, &map, &all(&map), &two);
+    assert_eq!(
+        (told.voters, told.voters_left, told.majority),
+        (3, 1, false)
+    );
+    assert_eq!(told.failovers, 0);
+    assert!(!told.partitions.is_empty());
+    let served = |outcome: &&explain::PartitionOutcome| outcome.readable || outcome.writable;
+    assert_eq!(told.partitions.iter().find(served), None);
+    // A voter that is dead already is missing too.
+    let mut map = map;
+    map.members.get_mut(&StorageId(2)).unwrap().state = MemberState::Down;
+    let told = explain::if_fails(&strategies, &map, &all(&map), &[StorageId(1)]);
+    assert!(!told.majority);
+    let told = explain::if_fails(&strategies, &three(), &all(&map), &[StorageId(1)]);
+    assert!(told.majority && told.partitions.iter().all(|outcome| outcome.readable));
 }
 
 /// A strategy that would lose acknowledged writes if it were let.
