@@ -8,6 +8,7 @@ mod active;
 mod alter;
 mod backend;
 mod events;
+mod measure;
 mod request_id;
 mod shared;
 mod tables;

@@ -22,6 +22,7 @@ mod flush;
 mod harness;
 mod joining;
 mod log;
+mod metrics;
 mod partition;
 mod readme;
 mod refusals;
