@@ -1,5 +1,5 @@
-//! What a cluster shows when a node dies; and that the page on metrics says what a node serves, and
-//! nothing else.
+//! What a cluster shows when a node dies; and that the page on metrics and the rules for alerts say
+//! what a node serves, and nothing else.
 //!
 //! Knows nothing of what metrics mean.
 
@@ -9,6 +9,13 @@ use crate::harness::{Cluster, until};
 
 /// A metric: its type and its labels, but for that of the buckets of a histogram.
 type Shape = (String, BTreeSet<String>);
+
+/// What Prometheus itself adds of each node.
+const OF_PROMETHEUS: &str = "up";
+/// Words of its language beside names of metrics; functions are told by their bracket.
+const WORDS: [&str; 9] = [
+    "and", "or", "unless", "by", "without", "on", "ignoring", "offset", "bool",
+];
 
 fn document(name: &str) -> String {
     let path = format!("{}/../../docs/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -160,4 +167,156 @@ async fn a_failover_is_seen_in_the_metrics_of_the_others() {
         }
     })
     .await;
+}
+
+/// Drops what is between `open` and `close`, with both.
+fn without(text: &str, open: char, close: char) -> String {
+    let mut kept = String::new();
+    let mut rest = text;
+    while let Some((before, inside)) = rest.split_once(open) {
+        kept.push_str(before);
+        kept.push(' ');
+        rest = inside.split_once(close).unwrap().1;
+    }
+    kept + rest
+}
+
+/// The names of series in an expression: words that are no number, no function, and not in the
+/// brackets after a word such as `by`.
+fn names(expression: &str) -> BTreeSet<String> {
+    let text = without(&without(expression, '{', '}'), '[', ']');
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    let mut names = BTreeSet::new();
+    let mut rest = text.as_str();
+    while let Some(start) = rest.find(is_part) {
+        let word = &rest[start..];
+        let end = word.find(|c| !is_part(c)).unwrap_or(word.len());
+        let (word, after) = word.split_at(end);
+        let bracket = after.trim_start().strip_prefix('(');
+        rest = match (WORDS.contains(&word), bracket) {
+            (true, Some(labels)) => labels.split_once(')').unwrap().1,
+            _ => after,
+        };
+        let aggregates = ["by", "without"]
+            .iter()
+            .any(|word| after.trim_start().starts_with(&format!("{word} (")));
+        let is_name = bracket.is_none() && !aggregates && !WORDS.contains(&word);
+        if is_name && !word.starts_with(|c: char| c.is_ascii_digit()) {
+            names.insert(word.to_owned());
+        }
+    }
+    names
+}
+
+fn assert_listed(expression: &str, listed: &BTreeMap<String, Shape>) {
+    let names = names(expression);
+    assert!(!names.is_empty(), "{expression} names no metric");
+    for name in names {
+        let is_listed = name == OF_PROMETHEUS || family(&name, listed).is_some();
+        assert!(is_listed, "{name} is not in docs/metrics.md: {expression}");
+        // What has buckets has no value of its own.
+        let is_histogram = listed
+            .get(&name)
+            .is_some_and(|(kind, _)| kind == "histogram");
+        assert!(!is_histogram, "{name} is a histogram: {expression}");
+    }
+}
+
+#[test]
+fn names_of_metrics_are_found_in_an_expression() {
+    let found = |expression: &str| names(expression).into_iter().collect::<Vec<_>>().join(" ");
+    assert_eq!(found(r#"up{job="x"} == 0"#), "up");
+    assert_eq!(
+        found("sum by (a, b) (rate(c_total{d=\"e\"}[5m])) > 0.01"),
+        "c_total"
+    );
+    assert_eq!(found("max(a) / on (b) c unless d offset 5"), "a c d");
+    assert_eq!(
+        found("histogram_quantile(0.99, sum by (le) (rate(a_bucket[1h])))"),
+        "a_bucket"
+    );
+}
+
+/// One rule as its lines have it.
+type Rule = BTreeMap<String, String>;
+
+/// As much of YAML as the file uses: a rule begins with `- alert:`, a value is on the line of its
+/// key, or on the lines below `>-`.
+fn rules() -> Vec<Rule> {
+    let text = document("alerts.yml");
+    let mut rules: Vec<Rule> = Vec::new();
+    let mut folded: Option<(usize, String)> = None;
+    for line in text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+    {
+        let depth = line.len() - line.trim_start().len();
+        if let Some((above, key)) = &folded
+            && depth > *above
+        {
+            let value = rules.last_mut().unwrap().entry(key.clone()).or_default();
+            value.push_str(line.trim_start());
+            value.push(' ');
+            continue;
+        }
+        folded = None;
+        let entry = line.trim_start().trim_start_matches("- ");
+        let Some((key, value)) = entry.split_once(':') else {
+            continue;
+        };
+        match key {
+            "alert" => rules.push(Rule::new()),
+            "groups" | "name" | "rules" => continue,
+            _ => {}
+        }
+        match value.trim() {
+            ">-" => folded = Some((depth, key.to_owned())),
+            value => {
+                let rule = rules.last_mut().unwrap();
+                rule.insert(key.to_owned(), value.trim_matches('"').to_owned());
+            }
+        }
+    }
+    rules
+}
+
+/// The places of a page, as links name them.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    let anchor = |heading: &str| {
+        let text = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = text
+            .chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.collect::<String>().replace(' ', "-")
+    };
+    headings.map(anchor).collect()
+}
+
+#[test]
+fn rules_for_alerts_name_metrics_and_places_that_there_are() {
+    let (rules, listed) = (rules(), listed());
+    let anchors = anchors(&document("operations.md"));
+    assert!(anchors.contains("stop-a-node-restart-all"), "{anchors:?}");
+    assert!(rules.len() > 10, "{rules:#?}");
+    let mut alerts = BTreeSet::new();
+    for rule in &rules {
+        let of = |key: &str| {
+            rule.get(key)
+                .unwrap_or_else(|| panic!("no {key} in {rule:#?}"))
+        };
+        assert!(alerts.insert(of("alert")), "{} is there twice", of("alert"));
+        assert_listed(of("expr"), &listed);
+        assert!(
+            ["critical", "warning"].contains(&of("severity").as_str()),
+            "{rule:#?}"
+        );
+        assert!(!of("summary").is_empty(), "{rule:#?}");
+        let place = of("runbook").split_once("operations.md#");
+        let (_, anchor) = place.unwrap_or_else(|| panic!("{rule:#?} leads nowhere"));
+        assert!(
+            anchors.contains(anchor),
+            "there is no {anchor} in operations.md"
+        );
+    }
 }
