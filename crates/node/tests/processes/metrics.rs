@@ -1,9 +1,11 @@
-//! What a cluster shows when a node dies; and that the page on metrics and the rules for alerts say
-//! what a node serves, and nothing else.
+//! What a cluster shows when a node dies; and that the page on metrics, the rules for alerts and
+//! the board say what a node serves, and nothing else.
 //!
 //! Knows nothing of what metrics mean.
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
 
 use crate::harness::{Cluster, until};
 
@@ -318,5 +320,20 @@ fn rules_for_alerts_name_metrics_and_places_that_there_are() {
             anchors.contains(anchor),
             "there is no {anchor} in operations.md"
         );
+    }
+}
+
+#[test]
+fn the_board_shows_metrics_that_there_are() {
+    let board: Value = serde_json::from_str(&document("dashboard.json")).unwrap();
+    let panels = board["panels"].as_array().unwrap();
+    assert!((10..=14).contains(&panels.len()), "{} panels", panels.len());
+    let listed = listed();
+    for panel in panels {
+        let targets = panel["targets"].as_array().unwrap();
+        assert!(!targets.is_empty(), "{panel}");
+        for target in targets {
+            assert_listed(target["expr"].as_str().unwrap(), &listed);
+        }
     }
 }
