@@ -23,6 +23,13 @@ pub struct Leadership {
 }
 
 impl Consensus {
+    /// Up to which index of its log the map is agreed on, as far as this node knows.
+    #[must_use]
+    pub fn commit_index(&self) -> Option<u64> {
+        let committed = self.inner.core.raft.watch_commit_progress();
+        committed.get().map(|id| id.index)
+    }
+
     /// Gives the leadership, if this node has it, to one voter that can do more with it.
     pub async fn hand_over_to(&self, successor: StorageId) {
         let core = self.inner.core.clone();

@@ -18,6 +18,7 @@ pub mod http;
 pub mod log;
 pub mod metrics;
 pub mod node;
+mod process;
 mod resources;
 mod room;
 pub mod settings;

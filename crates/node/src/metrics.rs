@@ -2,7 +2,8 @@
 //! values read when somebody asks.
 //!
 //! Knows nothing of what is measured. Whoever measures asks the registry for a handle once and
-//! then touches only an atomic; names begin with `tablestore_`.
+//! then touches only an atomic. Names begin with `tablestore_`, but for those that every process
+//! shows under the same name.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -94,6 +95,23 @@ impl Gauge {
     }
 }
 
+/// A number with decimals, such as a time in seconds.
+#[derive(Debug, Default)]
+pub struct Decimal(AtomicU64);
+
+impl Decimal {
+    /// Exactly this.
+    pub fn assign(&self, value: f64) {
+        self.0.store(value.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Its value.
+    #[must_use]
+    pub fn value(&self) -> f64 {
+        f64::from_bits(self.0.load(Ordering::Relaxed))
+    }
+}
+
 /// How long things took, counted in [`BUCKETS`].
 #[derive(Debug, Default)]
 pub struct Histogram {
@@ -144,6 +162,7 @@ impl Histogram {
 enum Series {
     Counter(Arc<Counter>),
     Gauge(Arc<Gauge>),
+    Decimal(Arc<Decimal>),
     Histogram(Arc<Histogram>),
 }
 
@@ -212,6 +231,39 @@ impl Metrics {
         )
     }
 
+    /// The gauge with decimals of this name and these labels, as [`counter`](Self::counter).
+    pub fn decimal(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        labels: &[(&str, &str)],
+    ) -> Arc<Decimal> {
+        self.decimal_of((name, help, "gauge"), labels)
+    }
+
+    /// The counter with decimals of this name and these labels, as [`counter`](Self::counter).
+    /// That it only grows is up to whoever assigns it.
+    pub fn decimal_total(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        labels: &[(&str, &str)],
+    ) -> Arc<Decimal> {
+        self.decimal_of((name, help, "counter"), labels)
+    }
+
+    fn decimal_of(
+        &self,
+        declared: (&'static str, &'static str, &'static str),
+        labels: &[(&str, &str)],
+    ) -> Arc<Decimal> {
+        let fresh = || Series::Decimal(Arc::default());
+        self.series(declared, labels, fresh, |series| match series {
+            Series::Decimal(decimal) => Some(Arc::clone(decimal)),
+            _ => None,
+        })
+    }
+
     /// The histogram of this name and these labels, as [`counter`](Self::counter).
     pub fn histogram(
         &self,
@@ -243,6 +295,7 @@ impl Metrics {
                 let _ = match series {
                     Series::Counter(counter) => writeln!(out, "{name}{braced} {}", counter.value()),
                     Series::Gauge(gauge) => writeln!(out, "{name}{braced} {}", gauge.value()),
+                    Series::Decimal(decimal) => writeln!(out, "{name}{braced} {}", decimal.value()),
                     Series::Histogram(histogram) => {
                         histogram.render(name, labels, &mut out);
                         Ok(())
@@ -329,9 +382,13 @@ mod tests {
             .counter("tablestore_b_total", "Of b.", &[("to", "a\"b\\c\nd")])
             .increment();
         metrics.gauge("tablestore_a", "Of a.", &[]).assign(-2);
+        let seconds = metrics.decimal_total("process_c_seconds_total", "Of c.", &[]);
+        seconds.assign(1.25);
         assert_eq!(
             metrics.render(),
-            "# HELP tablestore_a Of a.\n# TYPE tablestore_a gauge\ntablestore_a -2\n\
+            "# HELP process_c_seconds_total Of c.\n# TYPE process_c_seconds_total counter\n\
+             process_c_seconds_total 1.25\n\
+             # HELP tablestore_a Of a.\n# TYPE tablestore_a gauge\ntablestore_a -2\n\
              # HELP tablestore_b_total Of b.\n# TYPE tablestore_b_total counter\n\
              tablestore_b_total{to=\"a\\\"b\\\\c\\nd\"} 4\n"
         );

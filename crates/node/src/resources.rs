@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tablestore_contract::{Advice, Document, ResourceLevel, Resources};
-use tablestore_health::{Governor, GovernorSettings, Sample, SysinfoSample, Verdict};
+use tablestore_health::{Governor, GovernorSettings, Reading, Sample, SysinfoSample, Verdict};
 use tokio::sync::mpsc;
 
 use crate::NodeSettings;
+use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::room::{LOOK_EVERY, Watch, free_bytes};
 
@@ -22,13 +23,17 @@ pub(crate) async fn watch(node: Node) {
     let (readings, mut read) = mpsc::channel(1);
     let settings = node.settings().clone();
     let progress = Arc::clone(&node.shared.progress);
+    let metrics = Arc::clone(&node.shared.metrics);
     let spawned = std::thread::Builder::new()
         .name("resources".to_owned())
         .spawn(move || {
             look_around(
                 &settings,
                 |full| progress.room.set_full(full),
-                |resources| readings.blocking_send(resources).is_ok(),
+                |reading, resources| {
+                    show(reading, &metrics);
+                    readings.blocking_send(resources).is_ok()
+                },
             );
         });
     if let Err(error) = spawned {
@@ -43,7 +48,7 @@ pub(crate) async fn watch(node: Node) {
 fn look_around(
     settings: &NodeSettings,
     set_full: impl Fn(bool),
-    mut tell: impl FnMut(Resources) -> bool,
+    mut tell: impl FnMut(&Reading, Resources) -> bool,
 ) {
     let origin = Instant::now();
     let mut room = Watch::new(&settings.data_dir, settings.segment_bytes);
@@ -53,13 +58,45 @@ fn look_around(
         let reading = sampler.sample();
         let now = origin.elapsed();
         governor.take(now, &reading);
-        if !tell(shown(&governor.verdict(now))) {
+        if !tell(&reading, shown(&governor.verdict(now))) {
             return;
         }
         for _ in 0..LOOKS_A_SAMPLE {
             set_full(room.look(free_bytes(&settings.data_dir)));
             std::thread::sleep(LOOK_EVERY);
         }
+    }
+}
+
+/// Shows what this machine has of what can run short.
+fn show(reading: &Reading, metrics: &Metrics) {
+    let spaces = [
+        (
+            &reading.disk,
+            "tablestore_disk_bytes",
+            "Size of the file system that has the data directory.",
+            "tablestore_disk_available_bytes",
+            "What is free there.",
+        ),
+        (
+            &reading.memory,
+            "tablestore_memory_bytes",
+            "Memory that this node may use: that of the machine, or of its control group.",
+            "tablestore_memory_available_bytes",
+            "What of that memory could be used right now.",
+        ),
+    ];
+    for (space, name, help, available, available_help) in spaces {
+        let Ok(space) = space else { continue };
+        let number = |value| i64::try_from(value).unwrap_or(i64::MAX);
+        metrics.gauge(name, help, &[]).assign(number(space.total));
+        let gauge = metrics.gauge(available, available_help, &[]);
+        gauge.assign(number(space.available));
+    }
+    if let Ok(cpu) = &reading.cpu {
+        let help = "Share of time in which the processors of this machine work, from 0 to 1.";
+        let ratio = metrics.decimal("tablestore_processors_used_ratio", help, &[]);
+        ratio.assign(cpu.used.as_percent() / 100.0);
     }
 }
 

@@ -285,7 +285,7 @@ fn start_data(
 ) -> std::io::Result<(Node, Http)> {
     let (sender, receiver) = data::channel();
     let timeline = Events::new(&settings.name);
-    let journal = data::JournalQueue::start(storage.writer, sender.clone())?;
+    let journal = data::JournalQueue::start(storage.writer, sender.clone(), &metrics)?;
     let progress = Arc::new(Progress::new(Arc::clone(&journal.state)));
     let parts = Parts {
         me,

@@ -4,6 +4,7 @@
 //! Runs on the control thread of every node. Decides nothing: what is believed and what follows is
 //! the core's. Knows nothing of rows.
 
+mod decisions;
 mod heartbeat;
 mod service;
 
@@ -20,6 +21,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 pub(crate) use service::Service;
+
+use self::decisions::Decisions;
 
 use crate::node::{Node, wall_ms};
 
@@ -45,6 +48,7 @@ struct Driver {
     maps: watch::Receiver<Arc<ClusterMap>>,
     /// As the core knows them.
     voters: BTreeSet<StorageId>,
+    decisions: Decisions,
     reports: mpsc::Sender<Report>,
 }
 
@@ -100,6 +104,7 @@ impl Driver {
             ),
             maps,
             voters: BTreeSet::new(),
+            decisions: Decisions::new(node.shared.me, &node.shared.metrics),
             reports,
             node,
         }
@@ -122,6 +127,7 @@ impl Driver {
         }
         if self.maps.has_changed().unwrap_or_default() {
             let map = Arc::clone(&self.maps.borrow_and_update());
+            self.decisions.follow(&map);
             self.handle(Input::Map(map));
         }
         self.carry_out();

@@ -85,6 +85,16 @@ impl EventSender {
         let _ = self.0.blocking_send(DataEvent::Plane(event));
     }
 
+    /// Events that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.max_capacity() - self.0.capacity()
+    }
+
+    /// How many may wait.
+    pub(crate) fn waiting_max(&self) -> usize {
+        self.0.max_capacity()
+    }
+
     /// Gives the event back if the queue is full.
     pub(crate) fn offer(&self, event: DataEvent) -> Result<(), Box<DataEvent>> {
         self.0

@@ -15,6 +15,8 @@ use tablestore_store::journal::JournalFailed;
 use tokio::sync::Notify;
 
 use super::event::EventSender;
+use super::journal_shown::JournalShown;
+use crate::metrics::Metrics;
 
 /// Without a job for this long the end of the journal is stated, so that later damage to it is told
 /// from a write that a crash tore.
@@ -107,14 +109,20 @@ impl JournalQueue {
     ///
     /// # Errors
     /// If the system refuses a thread.
-    pub(crate) fn start(writer: JournalWriter, events: EventSender) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        writer: JournalWriter,
+        events: EventSender,
+        metrics: &Metrics,
+    ) -> std::io::Result<Self> {
         let state = Arc::new(JournalState::default());
         let (to_thread, orders) = mpsc::channel();
         let seen = Arc::clone(&state);
+        let shown = JournalShown::new(metrics);
+        shown.show(&writer.stats());
         std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || {
-                if let Err(error) = run(writer, &orders, &seen, &events) {
+                if let Err(error) = run(writer, &orders, &seen, (&events, &shown)) {
                     fail(&error, &seen, &events);
                 }
             })?;
@@ -139,7 +147,7 @@ fn run(
     mut writer: JournalWriter,
     orders: &mpsc::Receiver<Order>,
     state: &JournalState,
-    events: &EventSender,
+    (events, shown): (&EventSender, &JournalShown),
 ) -> Result<(), JournalFailed> {
     let (mut persisted, mut stated) = (0_u64, true);
     loop {
@@ -168,11 +176,13 @@ fn run(
             }
             next = orders.try_recv().ok();
         }
-        let now = u64::try_from(state.origin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let since = Instant::now();
+        let now = u64::try_from((since - state.origin).as_nanos()).unwrap_or(u64::MAX);
         state.busy_since_ns.store(now.max(1), Ordering::Release);
         let committed = group.commit(&mut writer);
         state.busy_since_ns.store(0, Ordering::Release);
         let committed = committed?;
+        shown.synced(committed.records, since.elapsed(), &writer.stats());
         if ends {
             writer.state_end()?;
             state.ended.store(true, Ordering::Release);

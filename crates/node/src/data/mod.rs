@@ -8,6 +8,7 @@ mod counters;
 mod event;
 mod host;
 mod journal;
+mod journal_shown;
 mod links;
 mod opening;
 mod owned;

@@ -12,6 +12,7 @@ mod alteration;
 mod backend;
 mod batch;
 mod body;
+mod by_table;
 mod catalog;
 mod cluster;
 mod cursor;

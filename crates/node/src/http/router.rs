@@ -12,6 +12,7 @@ use axum::extract::Request as AxumRequest;
 use axum::routing::{MethodRouter, delete, get, post, put};
 use bytes::Bytes;
 use hyper::body::Body;
+use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use tower::ServiceExt as _;
 
@@ -118,7 +119,7 @@ where
     let since = Clock::now();
     shared.metrics.under_way.increment();
     let under_way = UnderWay(shared);
-    let (counted, reply) = dispatch(shared, router, request).await;
+    let (counted, reply) = dispatch(shared, router, request, since).await;
     let response = match reply.and_then(|response| counted_body(shared, response)) {
         Ok(response) => response,
         Err(problem) => refuse(&problem),
@@ -151,6 +152,7 @@ async fn dispatch<B, I>(
     shared: &Arc<SharedHttp<B>>,
     router: &Router,
     request: Request<I>,
+    since: Clock,
 ) -> (Counted, Result<Response<ReplyBody>, Problem>)
 where
     B: Backend,
@@ -167,35 +169,51 @@ where
         return (Counted::Other, Ok(response.map(ReplyBody::Stream)));
     }
     let (parts, input) = request.into_parts();
-    match RowsPath::parse(parts.uri.path()) {
-        Some(RowsPath::Row {
+    let Some(path) = RowsPath::parse(parts.uri.path()) else {
+        let nothing = Problem::new(Kind::UnknownPath, "there is nothing here");
+        return (Counted::Other, Err(nothing));
+    };
+    let (counted, reply) = of_rows(shared, &parts, path, input).await;
+    shared.count_of_table(path.table(), counted, since);
+    (counted, reply)
+}
+
+async fn of_rows<B, I>(
+    shared: &Arc<SharedHttp<B>>,
+    parts: &Parts,
+    path: RowsPath<'_>,
+    input: Decoded<I>,
+) -> (Counted, Result<Response<ReplyBody>, Problem>)
+where
+    B: Backend,
+    I: Body<Data = Bytes> + Send + Unpin + 'static,
+    I::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    match path {
+        RowsPath::Row {
             table,
             partition,
             sort,
-        }) => {
+        } => {
             let target = Target {
                 table,
                 partition,
                 sort,
             };
-            let reply = rows::answer(shared, &parts, target, input).await;
+            let reply = rows::answer(shared, parts, target, input).await;
             (rows::counted(&parts.method), reply)
         }
-        Some(RowsPath::Batch { table }) => (
+        RowsPath::Batch { table } => (
             Counted::Batch,
-            batch::answer(shared, &parts, table, input).await,
+            batch::answer(shared, parts, table, input).await,
         ),
-        Some(RowsPath::Rows { table }) => {
+        RowsPath::Rows { table } => {
             let reply = match shared.memory.take(SCAN_BYTES) {
-                Ok(_held) => scan::answer(shared, &parts, table).await,
+                Ok(_held) => scan::answer(shared, parts, table).await,
                 Err(problem) => Err(problem),
             };
             (Counted::Scan, reply)
         }
-        None => (
-            Counted::Other,
-            Err(Problem::new(Kind::UnknownPath, "there is nothing here")),
-        ),
     }
 }
 

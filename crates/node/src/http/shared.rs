@@ -11,10 +11,12 @@ use tokio::time::Instant;
 
 use super::backend::Backend;
 use super::body::BodyLimit;
+use super::by_table::ByTable;
 use super::catalog::{Catalog, Directory, TableEntry};
 use super::memory::Memory;
 use super::problem::{Kind, Problem};
 use super::settings::HttpSettings;
+use super::uri;
 use crate::api::RequestError;
 use crate::metrics::{Counter, Gauge, Histogram, Metrics};
 
@@ -90,6 +92,7 @@ pub(crate) struct SharedHttp<B> {
     pub(crate) backend: B,
     pub(crate) settings: HttpSettings,
     pub(crate) metrics: HttpMetrics,
+    by_table: ByTable,
     pub(crate) memory: Arc<Memory>,
     /// Becomes true when the node is about to stop: streams without an end then end.
     pub(crate) stopping: watch::Receiver<bool>,
@@ -109,6 +112,7 @@ impl<B: Backend> SharedHttp<B> {
             backend,
             settings,
             metrics,
+            by_table: ByTable::default(),
             memory,
             stopping,
             catalog,
@@ -140,6 +144,17 @@ impl<B: Backend> SharedHttp<B> {
         match map.table_named(name) {
             Some(table) => Ok(Arc::new(TableEntry::new(table.id, name, &table.definition))),
             None => Err(unknown().into()),
+        }
+    }
+
+    /// Counts a request for rows of a table, by its name as it is in the path. One of a table that
+    /// this node does not know is not counted: anybody can name some.
+    pub(crate) fn count_of_table(&self, encoded: &str, counted: Counted, since: Clock) {
+        if let Ok(name) = uri::decode_segment("table", encoded)
+            && self.directory().table(&name).is_some()
+        {
+            let (metrics, took) = (self.backend.metrics(), since.elapsed());
+            self.by_table.observe(metrics, &name, counted, took);
         }
     }
 

@@ -25,6 +25,13 @@ pub(crate) enum RowsPath<'a> {
 }
 
 impl<'a> RowsPath<'a> {
+    /// The table.
+    pub(crate) fn table(self) -> &'a str {
+        match self {
+            Self::Row { table, .. } | Self::Rows { table } | Self::Batch { table } => table,
+        }
+    }
+
     /// `None` if the path is about something else.
     pub(crate) fn parse(path: &'a str) -> Option<Self> {
         let (table, rest) = path.strip_prefix(TABLES)?.split_once('/')?;

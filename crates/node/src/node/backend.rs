@@ -9,12 +9,11 @@ use tablestore_store::Mutation;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-use super::{Event, Node, wall_ms};
+use super::{Event, Node};
 use crate::api::{
     BatchItem, Consistency, PartitionChecksums, RequestContext, RequestError, Row, RowKey,
     ScanPage, ScanRequest, Served, TableAltered, TableChange, TableTarget, WriteReply,
 };
-use crate::data;
 use crate::http::{Administration, Backend, RowService, Standing, Timeline};
 use crate::metrics::Metrics;
 
@@ -65,18 +64,7 @@ impl Backend for Node {
     }
 
     async fn measure(&self) {
-        data::measure(&self.shared.data, wall_ms(), &self.shared.metrics).await;
-        if let Some(storage) = &self.shared.storage {
-            data::show_storage(&storage.figures(), &self.shared.metrics);
-        }
-        let off_ms = self.shared.progress.clock_off_ms().unwrap_or(0);
-        let help = "How far the wall clock is ahead of the median of all (behind, if negative), \
-                    where that is too much; 0 if it is not.";
-        let gauge = self
-            .shared
-            .metrics
-            .gauge("tablestore_clock_off_milliseconds", help, &[]);
-        gauge.assign(off_ms);
+        self.measure_now().await;
     }
 }
 

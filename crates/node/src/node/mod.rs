@@ -9,6 +9,7 @@ mod alter;
 mod backend;
 mod events;
 mod majority;
+mod measure;
 mod request_id;
 mod shared;
 mod tables;

@@ -209,6 +209,7 @@ async fn metrics_count_requests_by_operation_and_status() {
     site.put("/v1/tables/plain/rows/a", "{}").await;
     site.put("/v1/tables/plain/rows/a", "x").await;
     site.get("/v1/tables/plain/rows").await;
+    site.get("/v1/tables/unheard-of/rows").await;
     let got = site.get("/metrics").await;
     assert_eq!(
         got.header("content-type"),
@@ -220,7 +221,10 @@ async fn metrics_count_requests_by_operation_and_status() {
         r#"tablestore_http_requests_total{operation="scan",status="2xx"} 1"#,
         r#"tablestore_http_request_seconds_count{operation="put"} 2"#,
         "tablestore_http_requests_under_way 1",
+        r#"tablestore_table_request_seconds_count{table="plain",access="write"} 2"#,
+        r#"tablestore_table_request_seconds_count{table="plain",access="read"} 1"#,
     ] {
         assert!(got.text.contains(line), "{line} is not in\n{}", got.text);
     }
+    assert!(!got.text.contains("unheard-of"), "anybody can name tables");
 }

@@ -23,6 +23,7 @@ mod harness;
 mod joining;
 mod log;
 mod majority;
+mod metrics;
 mod partition;
 mod readme;
 mod refusals;
