@@ -32,6 +32,7 @@ mod peers;
 mod propose;
 mod reach;
 mod read;
+mod refound;
 mod session;
 mod settings;
 mod shown;
@@ -59,6 +60,7 @@ pub use self::message::{
 pub use self::peers::{DataSocket, Peers, bind};
 pub use self::propose::ProposeError;
 pub use self::read::ReadError;
+pub use self::refound::Behind;
 pub use self::session::CallError;
 pub use self::settings::ConsensusSettings;
 pub use self::shown::ShownStart;

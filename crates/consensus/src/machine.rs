@@ -287,6 +287,12 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     }
 }
 
+/// The bytes of a snapshot with this map.
+pub(super) fn snapshot(meta: &SnapshotMeta, map: ClusterMap) -> io::Result<Vec<u8>> {
+    let meta = meta.clone();
+    encode(&Contents { meta, map })
+}
+
 fn encode(contents: &Contents) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; HEADER_BYTES];
     rmp_serde::encode::write_named(&mut bytes, contents).map_err(io::Error::other)?;

@@ -181,6 +181,20 @@ impl Watch {
     }
 }
 
+/// Gives the reserve up at once if the disk has less than that left: a start writes before anybody
+/// watches.
+pub(crate) fn make_room(data_dir: &Path, segment_bytes: u64) {
+    let reserve = data_dir.join(RESERVE);
+    let is_short = free_bytes(data_dir).is_ok_and(|free| free < Marks::of(segment_bytes).release);
+    if !is_short || !reserve.exists() {
+        return;
+    }
+    match fs::remove_file(&reserve) {
+        Ok(()) => tracing::warn!("the disk is full: the reserve was given up for this start"),
+        Err(error) => tracing::warn!(%error, "the reserve on the disk cannot be given up"),
+    }
+}
+
 /// The bytes that the file system of a directory has left for this process.
 pub(crate) fn free_bytes(directory: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(directory)?;

@@ -3,10 +3,12 @@
 //!
 //! The peer listener opens before the node joins and is closed only by the end of the process.
 
+mod descriptors;
 mod directory;
 mod ending;
 mod leave;
 mod member;
+mod recover;
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -32,10 +34,12 @@ pub use self::ending::{End, StartError};
 use self::leave::{Stop, leave};
 pub use self::member::MemberError;
 use self::member::{become_member, convicted};
+pub use self::recover::{RecoverError, Recoverable, recover, recoverable};
 use crate::builder::NodeBuilder;
 use crate::controller::{self, Service};
 pub use crate::data::StorageError;
 use crate::data::{self, DataEvent, EventSender, Parts, Progress, Storage};
+use crate::http::settings::CONNECTIONS_MAX;
 use crate::http::{HttpSettings, serve};
 use crate::log::Log;
 use crate::metrics::Metrics;
@@ -52,6 +56,7 @@ const SOCKETS_MAX: usize = 64;
 /// # Errors
 /// If the settings, the directory or an address cannot be used, or the node failed for good.
 pub fn run(builder: NodeBuilder, log: &Log) -> Result<(), StartError> {
+    descriptors::raise();
     match run_node(builder, Until::Signal, None)? {
         End::Asked => Ok(()),
         End::Convicted => Err(StartError::Anew(start_anew(log))),
@@ -379,6 +384,7 @@ async fn serve_http(
 ) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let settings = HttpSettings {
+        connections_max: descriptors::for_clients(CONNECTIONS_MAX),
         allowed_hosts: node.settings().allowed_hosts.clone(),
         memory_bytes_max: node.settings().client_memory_bytes,
         requests_per_idle_day: node.settings().of_partitions().requests_per_idle_day(),

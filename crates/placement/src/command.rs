@@ -72,8 +72,7 @@ pub enum Command {
         /// Wall-clock milliseconds, stamped by the proposer.
         at_ms: u64,
     },
-    /// All partitions of a table are in its shared storage, which bears this number. The first
-    /// one stays.
+    /// All partitions of a table are in its shared storage of this number; the first one stays.
     FoundTable {
         /// Which one.
         table: TableId,
@@ -334,6 +333,12 @@ pub enum Refused {
         storage: StorageId,
         /// How many partitions.
         partitions: u32,
+    },
+    /// The only member cannot leave.
+    #[error("member {storage} is the last one: stop it and delete its directory")]
+    LastMember {
+        /// The member.
+        storage: StorageId,
     },
     /// No such table.
     #[error("no table is named {name}")]

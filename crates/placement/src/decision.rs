@@ -143,11 +143,13 @@ pub enum DecisionKind {
     Unreachable,
     /// A table was altered.
     TableAltered,
+    /// A cluster was founded from what one member of another had.
+    Recovered,
 }
 
 impl DecisionKind {
     /// All kinds, in their order.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Founded,
         Self::Joined,
         Self::Left,
@@ -168,6 +170,7 @@ impl DecisionKind {
         Self::ReplicasStopped,
         Self::Unreachable,
         Self::TableAltered,
+        Self::Recovered,
     ];
 }
 

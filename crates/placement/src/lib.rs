@@ -17,6 +17,7 @@ mod ids;
 pub mod layout;
 mod map;
 pub mod plan;
+pub mod recover;
 mod strategy;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

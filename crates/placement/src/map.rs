@@ -43,6 +43,9 @@ pub struct ClusterMap {
     /// The id of the next decision.
     #[serde(default = "first_id_u64")]
     pub next_decision: u64,
+    /// The cluster before this one was founded from what a member had, see `recover`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_as: Option<ClusterId>,
 }
 
 fn first_id_u32() -> u32 {
@@ -80,8 +83,7 @@ pub struct Member {
     pub boot: u64,
     /// What the controller decided about it.
     pub state: MemberState,
-    /// Wall-clock milliseconds of the last change of state, stamped by the proposer; for people
-    /// and for waiting times of the controller, never for safety.
+    /// Wall-clock milliseconds of the last change of state; never for safety.
     #[serde(default)]
     pub since_ms: u64,
     /// The storage id that took this one's name over, while this one still holds in-sync places.
@@ -325,6 +327,7 @@ impl ClusterMap {
             decisions: VecDeque::new(),
             next_table: first_id_u32(),
             next_decision: first_id_u64(),
+            shared_as: None,
         }
     }
 

@@ -12,6 +12,7 @@
 
 mod aside;
 mod format;
+mod refound;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -133,6 +134,7 @@ impl DataDirectory {
             Some(format) => format,
             None => create(&path, new)?,
         };
+        let format = refound::finish(&path, format)?;
         for folder in FOLDERS {
             let folder = path.join(folder);
             fs::create_dir_all(&folder).map_err(|source| at(&folder, source))?;

@@ -132,6 +132,7 @@ fn contents() -> Contents {
         decisions: (1..).zip(KINDS).map(decision).collect(),
         next_table: 3,
         next_decision: 16,
+        shared_as: None,
     };
     let last = |index| {
         let id = EntryId {

@@ -10,6 +10,7 @@ mod explain;
 mod export;
 mod import;
 mod member;
+mod recover;
 mod rows;
 mod settings;
 mod start;
@@ -130,6 +131,8 @@ enum Command {
     Node(member::NodeCommand),
     /// Tell what would happen if nodes failed, without doing anything
     Explain(explain::ExplainArguments),
+    /// Found a new cluster from what one stopped node has, when most voters are lost for good
+    Recover(recover::RecoverArguments),
     /// Kill the nodes of a small cluster on this machine in turn and check that nothing is lost
     Demo(crate::demo::DemoArguments),
     /// Print a completion script for a shell
@@ -153,6 +156,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     let Cli { global, command } = cli;
     match command {
         Command::Start(arguments) => return start::run(*arguments, global.screen()),
+        Command::Recover(arguments) => return recover::run(&arguments, &global.screen()),
         Command::Completions(arguments) => {
             return completions::run(&arguments, &mut Cli::command());
         }
@@ -182,7 +186,7 @@ async fn run_client(global: Global, command: Command) -> Result<Exit, Failure> {
         Command::Export(arguments) => Box::pin(export::run(&client, &screen, arguments)).await,
         Command::Node(command) => member::run(&client, &screen, command).await,
         Command::Explain(arguments) => explain::run(&client, &screen, arguments).await,
-        Command::Start(_) | Command::Demo(_) | Command::Completions(_) => {
+        Command::Start(_) | Command::Demo(_) | Command::Recover(_) | Command::Completions(_) => {
             unreachable!("these commands were taken above")
         }
     };

@@ -85,7 +85,7 @@ fn no_majority(cluster: &ClusterView) -> Option<String> {
     Some(format!(
         "the node that answers reaches {} of {} voters; missing: {}. What it shows is what it knew \
          last: nothing is confirmed, taken over or changed. Start the missing nodes, or ask one \
-         that reaches more",
+         that reaches more; if they are lost for good see `tablestore recover --help`",
         lost.answering,
         lost.voters,
         missing.collect::<Vec<_>>().join(", "),

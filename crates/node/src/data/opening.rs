@@ -74,7 +74,7 @@ impl Opening {
         let turn = self.turns.acquire().await;
         let opened = self
             .storage
-            .open(map.cluster, self.office.1, self.founded, confirm);
+            .open(map.shared_cluster(), self.office.1, self.founded, confirm);
         let opened = opened.await;
         drop(turn);
         let owned = opened.map_err(|error| match error {

@@ -105,7 +105,7 @@ impl SharedStorage {
         for number in from..table.definition.partitions {
             let partition = PartitionId::new(table.id, number);
             if !storage
-                .has_database(&prefix(map.cluster, partition))
+                .has_database(&prefix(map.shared_cluster(), partition))
                 .await?
             {
                 return Ok(Some(partition));
@@ -120,7 +120,7 @@ impl SharedStorage {
     /// # Errors
     /// If the storage fails; what is left is deleted by the next call.
     pub(crate) async fn clear(&self, map: &ClusterMap) -> Result<(), StorageError> {
-        let tables = tables(map.cluster);
+        let tables = tables(map.shared_cluster());
         let storage = self.storage.anew()?;
         for name in storage.names_under(&tables).await? {
             let Ok(number) = name.parse() else { continue };

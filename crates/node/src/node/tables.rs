@@ -11,6 +11,9 @@ use tokio::time::Instant;
 use super::{Node, wall_ms};
 use crate::api::{PartitionChecksums, RequestContext, RequestError, TableChange, TableTarget};
 
+/// How often a table is planned anew when the map has changed meanwhile.
+const PLANS_MAX: u32 = 5;
+
 impl Node {
     /// Creates a table.
     ///
@@ -26,18 +29,6 @@ impl Node {
         if is_shared {
             self.has_shared(&definition.strategy)?;
         }
-        let map = self.map();
-        let assignments = plan::initial(&self.shared.strategies, &map, &definition);
-        let assignments = assignments.map_err(|unknown| RequestError::Invalid {
-            field: "strategy".to_owned(),
-            expected: self
-                .shared
-                .strategies
-                .names()
-                .collect::<Vec<_>>()
-                .join(", "),
-            got: unknown.name,
-        })?;
         let strategy = self.shared.strategies.named(&definition.strategy);
         let planned = strategy.map(|strategy| strategy.data_path());
         if planned.is_ok_and(|path| path != definition.data_path()) {
@@ -45,13 +36,7 @@ impl Node {
                 what: "a strategy under a name that stands for another data path".to_owned(),
             });
         }
-        let command = Command::CreateTable {
-            name: name.to_owned(),
-            definition: definition.clone(),
-            assignments,
-            at_ms: wall_ms(),
-        };
-        let created = match self.propose(command, deadline).await {
+        let created = match self.propose_table(name, &definition, deadline).await? {
             Ok(()) => true,
             Err(ProposeError::Refused(Refused::TableExists { .. })) => false,
             Err(ProposeError::Refused(Refused::TableExistsDifferently { .. })) => {
@@ -81,6 +66,50 @@ impl Node {
                 name: name.to_owned(),
             }),
         }
+    }
+
+    /// Plans the partitions of a table and proposes it; anew in a newer map if a member died or
+    /// left between the plan and its turn.
+    async fn propose_table(
+        &self,
+        name: &str,
+        definition: &TableDefinition,
+        deadline: Instant,
+    ) -> Result<Result<(), ProposeError>, RequestError> {
+        let mut map = self.map();
+        for plans_left in (0..PLANS_MAX).rev() {
+            let planned = plan::initial(&self.shared.strategies, &map, definition);
+            let assignments = planned.map_err(|unknown| RequestError::Invalid {
+                field: "strategy".to_owned(),
+                expected: self
+                    .shared
+                    .strategies
+                    .names()
+                    .collect::<Vec<_>>()
+                    .join(", "),
+                got: unknown.name,
+            })?;
+            let command = Command::CreateTable {
+                name: name.to_owned(),
+                definition: definition.clone(),
+                assignments,
+                at_ms: wall_ms(),
+            };
+            let proposed = self.propose(command, deadline).await;
+            let is_outdated =
+                |refused: &Refused| matches!(refused, Refused::RuleBroken { .. }) && plans_left > 0;
+            match proposed {
+                Err(ProposeError::Refused(refused)) if is_outdated(&refused) => {
+                    let newer = self.fresh(deadline).await?;
+                    if newer.version == map.version {
+                        return Ok(Err(ProposeError::Refused(refused)));
+                    }
+                    map = newer;
+                }
+                done => return Ok(done),
+            }
+        }
+        Err(RequestError::NoController)
     }
 
     /// Drops a table with its rows. Whoever asks this node afterwards does not find it.
@@ -130,6 +159,15 @@ impl Node {
     /// `UnknownNode`, `Conflict` while it holds replicas, `NoController`.
     pub async fn remove_node(&self, name: &str, deadline: Instant) -> Result<(), RequestError> {
         let (map, storage) = self.member(name)?;
+        if self.shared.consensus.voters() == [storage] {
+            let others = map.members.len() > 1;
+            let help = match others {
+                true => "wait a moment until another one votes as well",
+                false => "stop it and delete its directory to give the cluster up",
+            };
+            let reason = format!("{name} is the last member that votes: {help}");
+            return Err(RequestError::Conflict { reason });
+        }
         let plan = plan::remove(&map, storage).map_err(|blocked| RequestError::Conflict {
             reason: blocked.to_string(),
         })?;

@@ -22,6 +22,7 @@ use tokio::runtime::Runtime;
 
 use super::boot;
 use crate::data::{self, Storage, StorageError};
+use crate::room;
 use crate::settings::NodeSettings;
 
 /// Pause before the other voters are asked again.
@@ -48,6 +49,19 @@ pub enum OpenError {
         path: PathBuf,
         /// Who belongs where.
         source: OtherCluster,
+    },
+    /// A new cluster is to be founded where the data of another one are. Nothing was opened.
+    #[error(
+        "new-cluster: {} holds data of cluster {cluster} already. Leave --new-cluster out to go on \
+         with them; give another data-dir to begin without them; if most nodes of that cluster \
+         are lost for good, `tablestore recover` founds a new one from what is here",
+        path.display()
+    )]
+    HasCluster {
+        /// The directory.
+        path: PathBuf,
+        /// The cluster it belongs to.
+        cluster: ClusterId,
     },
     /// Journal or rows. See the source.
     #[error(transparent)]
@@ -98,7 +112,12 @@ pub(super) fn open(settings: &NodeSettings, runtime: &Runtime) -> Result<Opened,
             storage: rand::random(),
         },
     )?;
+    if let (true, Some(cluster)) = (settings.new_cluster, directory.cluster()) {
+        let (path, cluster) = (directory.path().to_owned(), ClusterId(cluster));
+        return Err(OpenError::HasCluster { path, cluster });
+    }
     check_cluster(&directory, settings, runtime)?;
+    room::make_room(directory.path(), settings.segment_bytes);
     let storage = data::open_storage(&directory, settings, shared)?;
     // An incarnation is begun only when the log is there: from then on it must be.
     let has_run = directory.incarnation() > 0 || directory.cluster().is_some();

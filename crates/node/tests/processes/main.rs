@@ -26,6 +26,7 @@ mod majority;
 mod metrics;
 mod partition;
 mod readme;
+mod recovered;
 mod refusals;
 mod restart;
 mod restored;

@@ -114,6 +114,9 @@ impl ClusterMap {
 
     fn retire(&mut self, storage: StorageId, incarnation: Incarnation) -> Result<(), Refused> {
         self.require_current(storage, incarnation)?;
+        if self.members.len() == 1 {
+            return Err(Refused::LastMember { storage });
+        }
         let partitions = self.places(storage);
         if partitions > 0 {
             return Err(Refused::StillInUse {

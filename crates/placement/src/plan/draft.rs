@@ -32,6 +32,7 @@ impl<'a> Draft<'a> {
             decisions: VecDeque::new(),
             next_table: original.next_table,
             next_decision: original.next_decision,
+            shared_as: original.shared_as,
         };
         Self {
             original,
