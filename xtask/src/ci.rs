@@ -1,8 +1,8 @@
 //! Everything that must hold before a change is done, one step after the other.
 //!
 //! Stops at the first step that fails. Knows nothing about where it runs: it needs a Rust
-//! toolchain with rustfmt and clippy, and python3 for the tests with S3; it leaves out what needs
-//! more.
+//! toolchain with rustfmt and clippy, and python3 for the tests with S3 and of OpenAPI; it
+//! leaves out what needs more.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 
 use crate::run;
 use crate::workspace::{Workspace, cargo};
-use crate::{demo, outside, s3, sim, tidy};
+use crate::{demo, openapi, outside, s3, sim, tidy};
 
 /// Every seed is one run of the simulation; so many take about a minute on two cores.
 const SEEDS: &str = "0..2000";
@@ -41,6 +41,7 @@ pub(crate) fn run(workspace: &Workspace, quick: bool) -> Result<()> {
         ("lints", Box::new(lints)),
         ("tests", Box::new(tests)),
         ("tests with S3", Box::new(|| s3::run(workspace))),
+        ("tests of OpenAPI", Box::new(|| openapi::run(workspace))),
         (
             "a strategy from outside",
             Box::new(|| outside::run(workspace)),
@@ -100,7 +101,8 @@ fn lints() -> Result<()> {
     command
         .arg("clippy")
         .args(EVERYTHING)
-        .args(["--test", "s3", "--", "-D", "warnings"]);
+        .args(["--test", "s3", "--test", "openapi"])
+        .args(["--", "-D", "warnings"]);
     run::succeed(&mut command, BUILD_LIMIT)
 }
 

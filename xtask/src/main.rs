@@ -11,7 +11,9 @@
 mod bench;
 mod ci;
 mod demo;
+mod openapi;
 mod outside;
+mod python;
 mod run;
 mod s3;
 mod sim;
@@ -50,6 +52,9 @@ enum Task {
     },
     /// Tests against a service that speaks S3, which is installed into the target directory.
     S3,
+    /// `/openapi.json` before a validator, a generator of clients and a fuzzer, which are installed
+    /// into the target directory.
+    Openapi,
     /// The suite of conformance, from a package outside of the workspace.
     Outside,
     /// The simulation, built for release; arguments go to it (`--seed N`, `--seeds A..B`, …).
@@ -86,6 +91,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Ci { quick } => ci::run(&workspace, quick),
         Task::Tidy { shrink } => tidy::run(&workspace, shrink),
         Task::S3 => s3::run(&workspace),
+        Task::Openapi => openapi::run(&workspace),
         Task::Outside => outside::run(&workspace),
         Task::Sim { arguments } => sim::run(&workspace, &arguments),
         Task::Bench { arguments } => bench::run(&workspace, &arguments),

@@ -9,6 +9,7 @@ mod parts;
 mod rows;
 mod tables;
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use utoipa::openapi::{
@@ -33,7 +34,7 @@ pub fn json() -> &'static str {
 #[must_use]
 pub fn document() -> OpenApi {
     let mut paths = PathsBuilder::new();
-    let mut components = ComponentsBuilder::new();
+    let mut components = BTreeMap::new();
     let operations = tables::operations()
         .into_iter()
         .chain(rows::operations())
@@ -43,7 +44,10 @@ pub fn document() -> OpenApi {
         let (path, method, described, schemas): (_, HttpMethod, _, _) = operation.build();
         paths = paths.path(path, PathItem::new(method, described));
         for (name, schema) in schemas {
-            components = components.schema(name, schema);
+            // What a request may hold is less than what an answer of a newer node may.
+            if !components.get(&name).is_some_and(operation::is_closed) {
+                components.insert(name, schema);
+            }
         }
     }
     let info = InfoBuilder::new()
@@ -51,6 +55,7 @@ pub fn document() -> OpenApi {
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(DESCRIPTION))
         .license(Some(License::new(env!("CARGO_PKG_LICENSE"))));
+    let components = ComponentsBuilder::new().schemas_from_iter(components);
     OpenApiBuilder::new()
         .info(info.build())
         .paths(paths)

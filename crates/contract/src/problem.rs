@@ -29,7 +29,7 @@ pub struct Problem {
     pub title: String,
     /// The HTTP status.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(required))]
+    #[cfg_attr(feature = "openapi", schema(required, minimum = 400, maximum = 599))]
     pub status: u16,
     /// A stable word for programs, such as `unknown_table`.
     #[serde(default)]

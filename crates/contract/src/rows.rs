@@ -25,10 +25,16 @@ pub struct Written {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Batch))]
 pub struct Batch<R> {
     /// Whole rows, keys included.
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<Object>, required = false))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(value_type = Vec<Object>, required = false, max_items = 100)
+    )]
     pub put: Vec<R>,
     /// Keys.
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<Object>, required = false))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(value_type = Vec<Object>, required = false, max_items = 100)
+    )]
     pub delete: Vec<R>,
 }
 
@@ -67,7 +73,8 @@ pub enum BatchResult {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BatchWritten {
-    /// 200.
+    /// 200, by which it differs from a problem.
+    #[cfg_attr(feature = "openapi", schema(minimum = 200, maximum = 299))]
     pub status: u16,
     /// The version of the row now; 0 where there is none.
     #[serde(default)]

@@ -87,6 +87,7 @@ impl utoipa::ToSchema for KeyType {}
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct KeyDefinition {
     /// The attribute, 1 to 255 bytes.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 255))]
     pub name: String,
     /// Its type.
     #[serde(rename = "type")]
@@ -118,18 +119,23 @@ pub struct TableDefinition {
     /// `primary-backup`, `active`, `partition` or the name of a custom strategy;
     /// `primary-backup` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(min_length = 1))]
     pub strategy: Option<String>,
     /// Copies of every row, 1 to 7; 3 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 7))]
     pub replicas: Option<u32>,
     /// Copies on disk before a write is acknowledged, at least; 2 if absent (1 with one replica).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 7))]
     pub min_in_sync: Option<u32>,
     /// A power of two from 1 to 1024; 32 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 1024))]
     pub partitions: Option<u32>,
     /// `row` or `column`; `row` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^(row|column)$"))]
     pub layout: Option<String>,
     /// Settings beyond these, passed on as they are.
     #[serde(flatten)]
@@ -201,13 +207,25 @@ impl TableDefinition {
 
 /// What of a table is to become different: `PATCH /v1/tables/{table}`. What is absent stays.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(min_properties = 1)
+)]
 pub struct TableAlteration {
     /// Copies of every row, 1 to 7.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(value_type = u32, required = false, minimum = 1, maximum = 7)
+    )]
     pub replicas: Option<u32>,
     /// Copies on disk before a write is acknowledged, at least.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(value_type = u32, required = false, minimum = 1, maximum = 7)
+    )]
     pub min_in_sync: Option<u32>,
 }
 

@@ -4,13 +4,13 @@ use utoipa::openapi::HttpMethod;
 
 use super::operation::Operation;
 use super::parts::{
-    MAP, REQUEST, TABLE, header, limit, object, path, request_id, required_query, text, timeout,
+    MAP, REQUEST, TABLE, if_fails, last_event_id, limit, object, path, request_id, table_query,
+    text, timeout,
 };
 use crate::limits::DECISIONS_LIMIT_MAX;
 use crate::problem::Kind;
 use crate::{
     Checksums, ClusterView, Decisions, Event, Explanation, Health, NodeLeaves, Partitions, headers,
-    parameters,
 };
 
 const TAG: &str = "cluster";
@@ -31,7 +31,7 @@ pub(super) fn operations() -> Vec<Operation> {
             "show_partitions",
             "Who holds the partitions of a table",
         )
-        .takes([required_query(parameters::TABLE, "its name"), timeout()])
+        .takes([table_query(), timeout()])
         .answers::<Partitions>(200, "one entry a partition")
         .fails(&[REQUEST, TABLE]),
         events(),
@@ -51,10 +51,7 @@ pub(super) fn operations() -> Vec<Operation> {
             "explain",
             "What would happen if these nodes failed",
         )
-        .takes([required_query(
-            parameters::IF_FAILS,
-            "names of nodes separated by commas",
-        )])
+        .takes([if_fails()])
         .answers::<Explanation>(200, "what would become of each partition")
         .fails(&[REQUEST, &[Kind::UnknownNode, Kind::Internal]]),
         get(
@@ -62,11 +59,7 @@ pub(super) fn operations() -> Vec<Operation> {
             "show_checksums",
             "Compare all replicas of a table",
         )
-        .takes([
-            required_query(parameters::TABLE, "its name"),
-            timeout(),
-            request_id(),
-        ])
+        .takes([table_query(), timeout(), request_id()])
         .answers::<Checksums>(200, "one entry a partition")
         .fails(&[REQUEST, TABLE]),
         node(
@@ -106,7 +99,7 @@ fn events() -> Operation {
     // Described for who reads the data of an event.
     let _ = events.schema::<Event>();
     events
-        .takes([header("Last-Event-ID", "go on behind this event")])
+        .takes([last_event_id()])
         .answers_with(
             200,
             "server-sent events; the data of each is an `Event` as JSON",

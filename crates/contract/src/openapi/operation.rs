@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use utoipa::ToSchema;
 use utoipa::openapi::path::{Operation as Described, OperationBuilder, Parameter};
 use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::schema::AdditionalProperties;
 use utoipa::openapi::{
     AllOfBuilder, Content, Header, HttpMethod, ObjectBuilder, Ref, RefOr, Required, Response,
     ResponseBuilder, Schema, Type,
@@ -76,9 +77,13 @@ impl Operation {
         self
     }
 
-    /// A body of this type.
+    /// A body of this type, all of whose members are known: a node refuses any other.
     pub(super) fn body<T: ToSchema>(mut self) -> Self {
+        let before = self.schemas.len();
         let schema = self.schema::<T>();
+        for (_, schema) in &mut self.schemas[before..] {
+            close(schema);
+        }
         self.body_of("", schema)
     }
 
@@ -209,6 +214,24 @@ fn written_whole(schema: RefOr<Schema>) -> RefOr<Schema> {
         }
     }
     RefOr::T(Schema::Object(object))
+}
+
+/// Whoever writes an object of this schema may have no members beyond it.
+fn close(schema: &mut RefOr<Schema>) {
+    if let RefOr::T(Schema::Object(object)) = schema
+        && !object.properties.is_empty()
+    {
+        object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+    }
+}
+
+/// Whether it is one of those.
+pub(super) fn is_closed(schema: &RefOr<Schema>) -> bool {
+    let RefOr::T(Schema::Object(object)) = schema else {
+        return false;
+    };
+    let more = object.additional_properties.as_deref();
+    matches!(more, Some(AdditionalProperties::FreeForm(false)))
 }
 
 /// Problems that the primary of a row answers itself, with its headers.

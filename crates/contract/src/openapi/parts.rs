@@ -66,6 +66,16 @@ pub(super) const MAP: &[Kind] = &[
 
 /// As many replicas as a table may have.
 const REPLICAS_ASKED_MAX: u64 = 7;
+/// Names of attributes or nodes, none of them empty.
+const NAMES: &str = "^[^,]+(,[^,]+)*$";
+/// A version as `ETag` gives it, or any; of nineteen digits so that each is one.
+const VERSION: &str = r#"^(\*|"[0-9]{1,19}")$"#;
+/// Several of them.
+const VERSIONS: &str = r#"^(\*|"[0-9]{1,19}"( *, *"[0-9]{1,19}")*)$"#;
+/// What says that there must be no such row.
+const ABSENT: &str = r"^\*$";
+/// The id of an event.
+const EVENT_ID: &str = "^[0-9]{1,19}$";
 
 /// An object of the user's: a row, or what has no type of its own.
 pub(super) fn object() -> RefOr<Schema> {
@@ -110,17 +120,40 @@ fn parameter(
 }
 
 pub(super) fn path(name: &str, description: &str) -> Parameter {
-    parameter(ParameterIn::Path, name, description, text())
+    let schema = typed(Type::String).min_length(Some(1));
+    parameter(ParameterIn::Path, name, description, schema)
 }
 
 pub(super) fn query(name: &str, description: &str) -> Parameter {
     parameter(ParameterIn::Query, name, description, text())
 }
 
-pub(super) fn required_query(name: &str, description: &str) -> Parameter {
-    let mut parameter = query(name, description);
+/// The table that a question is about.
+pub(super) fn table_query() -> Parameter {
+    required(parameters::TABLE, "its name", table_name())
+}
+
+/// Those whose failure is asked about.
+pub(super) fn if_fails() -> Parameter {
+    let schema = typed(Type::String).pattern(Some(NAMES));
+    required(
+        parameters::IF_FAILS,
+        "names of nodes separated by commas",
+        schema,
+    )
+}
+
+fn required(name: &str, description: &str, schema: ObjectBuilder) -> Parameter {
+    let mut parameter = parameter(ParameterIn::Query, name, description, schema);
     parameter.required = Required::True;
     parameter
+}
+
+/// Attributes that a patch takes away.
+pub(super) fn remove() -> Parameter {
+    let schema = typed(Type::String).pattern(Some(NAMES));
+    let description = "attributes to take away, separated by commas";
+    parameter(ParameterIn::Query, parameters::REMOVE, description, schema)
 }
 
 pub(super) fn flag(name: &str, description: &str) -> Parameter {
@@ -149,8 +182,39 @@ pub(super) fn consistency() -> Parameter {
     )
 }
 
-pub(super) fn header(name: &str, description: &str) -> Parameter {
-    parameter(ParameterIn::Header, name, description, text())
+fn header(name: &str, description: &str, pattern: &str) -> Parameter {
+    let schema = typed(Type::String).pattern(Some(pattern));
+    parameter(ParameterIn::Header, name, description, schema)
+}
+
+/// What must hold for a write; one of them.
+pub(super) fn conditions() -> [Parameter; 2] {
+    [
+        header(
+            "If-Match",
+            "a version in double quotes, or `*`; not with `If-None-Match`",
+            VERSION,
+        ),
+        header("If-None-Match", "`*`; not with `If-Match`", ABSENT),
+    ]
+}
+
+/// What a reader wants and has.
+pub(super) fn versions() -> [Parameter; 2] {
+    let has = "versions that the client has";
+    [
+        header(
+            "If-Match",
+            "versions that the client wants, or `*`",
+            VERSIONS,
+        ),
+        parameter(ParameterIn::Header, "If-None-Match", has, text()),
+    ]
+}
+
+/// Where a reader of the event stream goes on.
+pub(super) fn last_event_id() -> Parameter {
+    header("Last-Event-ID", "go on behind this event", EVENT_ID)
 }
 
 /// The deadline of a request.
@@ -177,5 +241,13 @@ pub(super) fn request_id() -> Parameter {
 }
 
 pub(super) fn table() -> Parameter {
-    path("table", "3 to 255 of a-z, A-Z, 0-9, _, . and -")
+    let description = "3 to 255 of a-z, A-Z, 0-9, _, . and -";
+    parameter(ParameterIn::Path, "table", description, table_name())
+}
+
+fn table_name() -> ObjectBuilder {
+    typed(Type::String)
+        .min_length(Some(3))
+        .max_length(Some(255))
+        .pattern(Some("^[a-zA-Z0-9_.-]+$"))
 }

@@ -4,8 +4,8 @@ use utoipa::openapi::HttpMethod;
 
 use super::operation::Operation;
 use super::parts::{
-    BODY, ETAG, NEXT_CURSOR, REQUEST, SERVED, TABLE, WRITTEN, consistency, flag, header, limit,
-    object, path, query, quorum, request_id, table, text, timeout,
+    BODY, ETAG, NEXT_CURSOR, REQUEST, SERVED, TABLE, WRITTEN, conditions, consistency, flag, limit,
+    object, path, query, quorum, remove, request_id, table, text, timeout, versions,
 };
 use crate::limits::SCAN_LIMIT_MAX;
 use crate::problem::Kind;
@@ -53,14 +53,11 @@ fn of_row(
 
 fn conditional(operation: Operation) -> Operation {
     let mut operation = operation
-        .takes([
-            header("If-Match", "a version in double quotes, or `*`"),
-            header("If-None-Match", "`*`"),
-            quorum(
-                parameters::W,
-                "of an active table: replicas that must have it; a majority if absent",
-            ),
-        ])
+        .takes(conditions())
+        .takes([quorum(
+            parameters::W,
+            "of an active table: replicas that must have it; a majority if absent",
+        )])
         .fails(&[WRITE]);
     let schema = operation.schema::<Written>();
     let [served_by, partition, epoch] = SERVED;
@@ -83,10 +80,7 @@ fn patch(form: (&'static str, &str, bool)) -> Operation {
         "Set and remove attributes",
     );
     conditional(operation)
-        .takes([query(
-            parameters::REMOVE,
-            "attributes to take away, separated by commas",
-        )])
+        .takes([remove()])
         .object_body("the attributes to set; null sets null")
         .fails(&[BODY])
 }
@@ -105,9 +99,8 @@ fn get(form: (&'static str, &str, bool)) -> Operation {
                 parameters::R,
                 "of an active table: replicas that are asked, without `consistency=strong`",
             ),
-            header("If-Match", "versions that the client wants, or `*`"),
-            header("If-None-Match", "versions that the client has"),
         ])
+        .takes(versions())
         .answers_with(
             200,
             "keys and attributes in one object",
@@ -151,13 +144,12 @@ fn scan() -> Operation {
             query(parameters::CURSOR, "`next_cursor` of the page before"),
             consistency(),
             flag(parameters::REVERSE, "true for descending order; needs `pk`"),
-            header("Accept", "`application/x-ndjson` for rows one a line"),
             timeout(),
             request_id(),
         ])
         .answers_with(
             200,
-            "rows in order; with NDJSON one a line, all of them if no limit is given",
+            "rows in order; who accepts NDJSON gets one a line, all of them if no limit is given",
             &[(JSON, page), (headers::NDJSON, text())],
             &[NEXT_CURSOR],
         )

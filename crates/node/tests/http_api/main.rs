@@ -6,6 +6,7 @@ mod bad_input;
 mod batch;
 mod cluster;
 mod connections;
+mod described;
 mod docs;
 mod encoding;
 mod fake;
