@@ -1,13 +1,12 @@
 //! `tablestore status`: whether all is well in the first line, then members, tables and the last
 //! decisions.
 
-use std::collections::BTreeMap;
-
 use clap::Args;
 use serde_json::json;
 use tablestore_client::{Client, ClusterView, Decision, NodeView, PartitionView};
 use tablestore_placement::ACTIVE;
 
+use super::holdings::Holdings;
 use crate::terminal::{Exit, Failure, Screen, Tone, columns, date_time};
 
 /// Decisions shown unless told otherwise.
@@ -27,9 +26,7 @@ pub(crate) struct StatusArguments {
 /// What was asked of the cluster.
 #[derive(Debug, Default)]
 struct Seen {
-    cluster: ClusterView,
-    /// By table, in the order of their names.
-    partitions: BTreeMap<String, Vec<PartitionView>>,
+    holdings: Holdings,
     /// The newest first.
     decisions: Vec<Decision>,
 }
@@ -41,13 +38,13 @@ pub(crate) async fn run(
 ) -> Result<Exit, Failure> {
     let seen = look(client, arguments.decisions).await?;
     let reasons = assess(&seen);
-    let has_majority = no_majority(&seen.cluster).is_none();
+    let has_majority = no_majority(&seen.holdings.cluster).is_none();
     let value = json!({
         "ok": reasons.is_empty(),
         "majority": has_majority,
         "reasons": reasons,
-        "cluster": seen.cluster,
-        "partitions": seen.partitions,
+        "cluster": seen.holdings.cluster,
+        "partitions": seen.holdings.partitions,
         "decisions": seen.decisions,
     });
     screen.result(&value, || render(screen, &seen, &reasons));
@@ -59,18 +56,12 @@ pub(crate) async fn run(
 }
 
 async fn look(client: &Client, decisions: usize) -> Result<Seen, Failure> {
-    let mut cluster = client.cluster().await?;
-    cluster.nodes.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut partitions = BTreeMap::new();
-    for name in cluster.tables.iter().map(|table| table.name.clone()) {
-        partitions.insert(name.clone(), client.partitions(&name).await?);
-    }
+    let holdings = Holdings::ask(client).await?;
     let mut latest = client.decisions(decisions).await?;
     latest.sort_by_key(|decision| std::cmp::Reverse(decision.id));
     latest.truncate(decisions);
     Ok(Seen {
-        cluster,
-        partitions,
+        holdings,
         decisions: latest,
     })
 }
@@ -93,7 +84,7 @@ fn no_majority(cluster: &ClusterView) -> Option<String> {
 }
 
 /// A time span as people say it.
-fn age(ms: u64) -> String {
+pub(super) fn age(ms: u64) -> String {
     match ms / 1_000 {
         seconds @ 0..120 => format!("{seconds} s"),
         seconds @ 120..7_200 => format!("{} min", seconds / 60),
@@ -104,14 +95,14 @@ fn age(ms: u64) -> String {
 /// Why all is not well; empty when it is.
 fn assess(seen: &Seen) -> Vec<String> {
     // What else could be said is not known.
-    if let Some(lost) = no_majority(&seen.cluster) {
+    if let Some(lost) = no_majority(&seen.holdings.cluster) {
         return vec![lost];
     }
     let mut reasons = Vec::new();
-    if seen.cluster.controller.is_none() {
+    if seen.holdings.cluster.controller.is_none() {
         reasons.push("no controller: rows are served, but nothing can be changed".to_owned());
     }
-    for node in &seen.cluster.nodes {
+    for node in &seen.holdings.cluster.nodes {
         match node.state.as_str() {
             "up" | "left" => {}
             state => reasons.push(format!("{} is {state}", node.name)),
@@ -122,7 +113,7 @@ fn assess(seen: &Seen) -> Vec<String> {
             reasons.push(format!("{} is short of resources ({level})", node.name));
         }
     }
-    for (table, partitions) in &seen.partitions {
+    for (table, partitions) in &seen.holdings.partitions {
         let wanted = copies_wanted(seen, table);
         reasons.extend(assess_table(
             table,
@@ -136,14 +127,14 @@ fn assess(seen: &Seen) -> Vec<String> {
 
 /// How many copies a table is defined to have; there may be fewer nodes than that.
 fn copies_wanted(seen: &Seen, table: &str) -> usize {
-    let tables = &seen.cluster.tables;
+    let tables = &seen.holdings.cluster.tables;
     let shown = tables.iter().find(|shown| shown.name == table);
     shown.map_or(0, |shown| usize::try_from(shown.replicas).unwrap_or(0))
 }
 
 /// Whether its partitions have primaries: those of an active table have none.
 fn has_primaries(seen: &Seen, table: &str) -> bool {
-    let mut tables = seen.cluster.tables.iter();
+    let mut tables = seen.holdings.cluster.tables.iter();
     !tables.any(|shown| shown.name == table && shown.strategy == ACTIVE)
 }
 
@@ -188,7 +179,7 @@ fn resource_level(node: &NodeView) -> Option<&str> {
 
 fn render(screen: &Screen, seen: &Seen, reasons: &[String]) -> String {
     let mut parts = vec![headline(screen, seen, reasons), nodes(screen, seen)];
-    if !seen.partitions.is_empty() {
+    if !seen.holdings.partitions.is_empty() {
         parts.push(tables(screen, seen));
     }
     if !seen.decisions.is_empty() {
@@ -199,7 +190,7 @@ fn render(screen: &Screen, seen: &Seen, reasons: &[String]) -> String {
 
 fn headline(screen: &Screen, seen: &Seen, reasons: &[String]) -> String {
     if !reasons.is_empty() {
-        let word = match no_majority(&seen.cluster) {
+        let word = match no_majority(&seen.holdings.cluster) {
             Some(_) => "NO MAJORITY:",
             None => "DEGRADED:",
         };
@@ -207,18 +198,19 @@ fn headline(screen: &Screen, seen: &Seen, reasons: &[String]) -> String {
         return format!("{word} {}", reasons.join("; "));
     }
     let members = seen
+        .holdings
         .cluster
         .nodes
         .iter()
         .filter(|node| node.state != "left")
         .count();
-    let partitions: usize = seen.partitions.values().map(Vec::len).sum();
-    let controller = seen.cluster.controller.as_deref().unwrap_or("-");
+    let partitions: usize = seen.holdings.partitions.values().map(Vec::len).sum();
+    let controller = seen.holdings.cluster.controller.as_deref().unwrap_or("-");
     format!(
         "{} {members} of {members} nodes up, {partitions} partitions with all copies in sync, \
          controller {}",
         screen.paint(Tone::Good, "OK:"),
-        name_of(&seen.cluster.nodes, controller),
+        name_of(&seen.holdings.cluster.nodes, controller),
     )
 }
 
@@ -231,18 +223,13 @@ pub(crate) fn name_of<'a>(nodes: &'a [NodeView], id_or_name: &'a str) -> &'a str
 }
 
 fn nodes(screen: &Screen, seen: &Seen) -> String {
-    let nodes = &seen.cluster.nodes;
-    let count = |node: &NodeView, holds: &dyn Fn(&PartitionView, &str) -> bool| {
-        let all = seen.partitions.values().flatten();
-        all.filter(|p| holds(p, &node.name) || holds(p, &node.id))
-            .count()
-            .to_string()
-    };
+    let nodes = &seen.holdings.cluster.nodes;
     let rows: Vec<Vec<String>> = nodes
         .iter()
         .filter(|node| node.state != "left")
         .map(|node| {
             let controls = seen
+                .holdings
                 .cluster
                 .controller
                 .as_deref()
@@ -254,12 +241,8 @@ fn nodes(screen: &Screen, seen: &Seen) -> String {
                 node.address.clone(),
                 node.zone.clone().unwrap_or_default(),
                 node.incarnation.to_string(),
-                count(node, &|p, name| {
-                    p.assignment.primary.as_deref() == Some(name)
-                }),
-                count(node, &|p, name| {
-                    p.assignment.replicas.iter().any(|replica| replica == name)
-                }),
+                seen.holdings.primaries(node).to_string(),
+                seen.holdings.copies(node).to_string(),
                 resource_level(node).unwrap_or_default().to_owned(),
             ]
         })
@@ -280,6 +263,7 @@ fn nodes(screen: &Screen, seen: &Seen) -> String {
 
 fn tables(screen: &Screen, seen: &Seen) -> String {
     let rows: Vec<Vec<String>> = seen
+        .holdings
         .partitions
         .iter()
         .map(|(name, partitions)| {
@@ -327,7 +311,7 @@ fn decisions(screen: &Screen, seen: &Seen) -> String {
             vec![
                 date_time(decision.at_ms),
                 decision.kind.clone(),
-                name_of(&seen.cluster.nodes, subject).to_owned(),
+                name_of(&seen.holdings.cluster.nodes, subject).to_owned(),
                 decision.reason.clone(),
                 decision.changes_total.to_string(),
             ]
@@ -348,6 +332,8 @@ fn decisions(screen: &Screen, seen: &Seen) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use tablestore_contract::{AssignmentView, Majority, MissingVoter, Resources, TableView};
 
     use super::*;
@@ -397,23 +383,25 @@ mod tests {
             ..Decision::default()
         };
         Seen {
-            cluster: ClusterView {
-                map_version: 40,
-                controller: Some("00000000000000n1".to_owned()),
-                nodes: vec![node("n1", "up"), node("n2", "up"), node("n3", "up")],
-                tables: vec![TableView {
-                    name: "flights".to_owned(),
-                    ..TableView::default()
-                }],
-                ..ClusterView::default()
+            holdings: Holdings {
+                cluster: ClusterView {
+                    map_version: 40,
+                    controller: Some("00000000000000n1".to_owned()),
+                    nodes: vec![node("n1", "up"), node("n2", "up"), node("n3", "up")],
+                    tables: vec![TableView {
+                        name: "flights".to_owned(),
+                        ..TableView::default()
+                    }],
+                    ..ClusterView::default()
+                },
+                partitions: BTreeMap::from([(
+                    "flights".to_owned(),
+                    vec![
+                        partition(0, &["n1", "n2", "n3"]),
+                        partition(1, &["n2", "n1", "n3"]),
+                    ],
+                )]),
             },
-            partitions: BTreeMap::from([(
-                "flights".to_owned(),
-                vec![
-                    partition(0, &["n1", "n2", "n3"]),
-                    partition(1, &["n2", "n1", "n3"]),
-                ],
-            )]),
             decisions: vec![decision],
         }
     }
@@ -429,10 +417,14 @@ mod tests {
     #[test]
     fn every_trouble_is_named_in_the_first_line() {
         let mut seen = healthy();
-        seen.cluster.controller = None;
-        seen.cluster.nodes[1].state = "down".to_owned();
-        seen.cluster.nodes[2].resources = level("critical");
-        let flights = seen.partitions.get_mut("flights").expect("it is there");
+        seen.holdings.cluster.controller = None;
+        seen.holdings.cluster.nodes[1].state = "down".to_owned();
+        seen.holdings.cluster.nodes[2].resources = level("critical");
+        let flights = seen
+            .holdings
+            .partitions
+            .get_mut("flights")
+            .expect("it is there");
         flights[0] = partition(0, &["n1", "n3"]);
         flights[1] = partition(1, &[]);
         let reasons = assess(&seen);
@@ -443,8 +435,8 @@ mod tests {
     fn a_lost_majority_leads_with_who_is_missing_and_since_when() {
         let mut seen = healthy();
         let missing = [("n2", Some(8_100)), ("n3", None)];
-        seen.cluster.controller = None;
-        seen.cluster.majority = Some(Majority {
+        seen.holdings.cluster.controller = None;
+        seen.holdings.cluster.majority = Some(Majority {
             reached: false,
             voters: 3,
             answering: 1,
@@ -469,7 +461,7 @@ mod tests {
     #[test]
     fn a_member_that_left_is_no_trouble() {
         let mut seen = healthy();
-        seen.cluster.nodes.push(node("n4", "left"));
+        seen.holdings.cluster.nodes.push(node("n4", "left"));
         assert_eq!(assess(&seen), Vec::<String>::new());
     }
 }
