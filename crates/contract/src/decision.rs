@@ -5,7 +5,7 @@
 
 /// The words of the kinds, in the order in which they came to be, each with its meaning. A newer
 /// node may know more.
-pub const DECISION_KINDS: [(&str, &str); 20] = [
+pub const DECISION_KINDS: [(&str, &str); 21] = [
     ("founded", "the cluster was founded"),
     ("joined", "a member joined"),
     ("left", "a member was removed for good"),
@@ -61,6 +61,10 @@ pub const DECISION_KINDS: [(&str, &str); 20] = [
     (
         "table_altered",
         "a table was altered: how many replicas it has, or a write needs",
+    ),
+    (
+        "undrain",
+        "a drain was called off: the member may take copies and primaries again",
     ),
 ];
 

@@ -143,11 +143,13 @@ pub enum DecisionKind {
     Unreachable,
     /// A table was altered.
     TableAltered,
+    /// The drain of a member was called off.
+    Undrain,
 }
 
 impl DecisionKind {
     /// All kinds, in their order.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Founded,
         Self::Joined,
         Self::Left,
@@ -168,6 +170,7 @@ impl DecisionKind {
         Self::ReplicasStopped,
         Self::Unreachable,
         Self::TableAltered,
+        Self::Undrain,
     ];
 }
 

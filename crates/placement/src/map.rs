@@ -80,13 +80,15 @@ pub struct Member {
     pub boot: u64,
     /// What the controller decided about it.
     pub state: MemberState,
-    /// Wall-clock milliseconds of the last change of state, stamped by the proposer; for people
-    /// and for waiting times of the controller, never for safety.
+    /// Wall-clock milliseconds of its last change, for people and waiting times, never for safety.
     #[serde(default)]
     pub since_ms: u64,
     /// The storage id that took this one's name over, while this one still holds in-sync places.
     #[serde(default)]
     pub replaced_by: Option<StorageId>,
+    /// An operator had it drained: its next starts drain on until the operator calls it off.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drains: bool,
 }
 
 fn weight_default() -> u32 {
@@ -94,7 +96,7 @@ fn weight_default() -> u32 {
 }
 
 impl Member {
-    /// Whether a directory that has begun these starts is as new as the member: not an older copy.
+    /// Whether a directory that has begun these starts is no older copy of the member's.
     #[must_use]
     pub fn is_of(&self, begun: &[u64]) -> bool {
         self.start == 0 || begun.contains(&self.start)

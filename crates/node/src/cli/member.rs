@@ -2,13 +2,21 @@
 //!
 //! Knows nothing of how anything is moved off a node.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tablestore_client::{Client, NodeView};
+use tokio::time::Instant;
 
 use super::holdings::Holdings;
 use super::status::{age, name_of};
 use crate::terminal::{Exit, Failure, Screen, Tone, columns, date_time};
+
+/// Seconds to wait for the end of a drain unless told otherwise.
+const WITHIN_S: u64 = 600;
+/// Between two looks at a drain: a person sees it move, and a node notices nothing.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// `tablestore node …`
 #[derive(Debug, Subcommand)]
@@ -16,7 +24,9 @@ pub(crate) enum NodeCommand {
     /// List the nodes with their state, addresses, and what they hold
     List,
     /// Move everything off a node; it stays a member
-    Drain(NodeArgument),
+    Drain(DrainArguments),
+    /// Call the drain of a node off: it may take copies and primaries again
+    Undrain(NodeArgument),
     /// Remove a node from the cluster for good
     Remove(NodeArgument),
 }
@@ -26,6 +36,23 @@ pub(crate) enum NodeCommand {
 pub(crate) struct NodeArgument {
     /// Name of the node
     node: String,
+}
+
+/// Options of `tablestore node drain`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+With --wait the exit status is 0 when nothing is left on the node, and 5 if something still is when
+the time is over; what cannot move is told with the reason and what would help. Restarts of the node
+do not end its drain: `tablestore node undrain` does.")]
+pub(crate) struct DrainArguments {
+    /// Name of the node
+    node: String,
+    /// Wait until nothing is left on the node
+    #[arg(long)]
+    wait: bool,
+    /// Seconds to wait at most
+    #[arg(long, value_name = "SECONDS", default_value_t = WITHIN_S, requires = "wait")]
+    within: u64,
 }
 
 pub(crate) async fn run(
@@ -38,10 +65,11 @@ pub(crate) async fn run(
             let holdings = Holdings::ask(client).await?;
             screen.result(&listed(&holdings), || list(screen, &holdings));
         }
-        NodeCommand::Drain(NodeArgument { node }) => {
-            client.drain_node(&node).await?;
-            screen.result(&json!({"draining": node}), || {
-                format!("{node} is being drained; `tablestore status` shows how far it is")
+        NodeCommand::Drain(arguments) => return drain(client, screen, &arguments).await,
+        NodeCommand::Undrain(NodeArgument { node }) => {
+            client.undrain_node(&node).await?;
+            screen.result(&json!({"undrained": node}), || {
+                format!("{node} is drained no more; it may take copies and primaries again")
             });
         }
         NodeCommand::Remove(NodeArgument { node }) => {
@@ -50,6 +78,76 @@ pub(crate) async fn run(
         }
     }
     Ok(Exit::Done)
+}
+
+async fn drain(
+    client: &Client,
+    screen: &Screen,
+    arguments: &DrainArguments,
+) -> Result<Exit, Failure> {
+    let name = &arguments.node;
+    let begun = client.drain_node(name).await?;
+    if arguments.wait {
+        let end = Instant::now() + Duration::from_secs(arguments.within);
+        return follow(client, screen, name, end).await;
+    }
+    let blocked = &begun.blocked;
+    screen.result(&json!({"draining": name, "blocked": blocked}), || {
+        let lines = blocked.iter().map(|why| format!("\n{why}"));
+        let follow = "`tablestore status` shows how far it is";
+        format!(
+            "{name} is being drained; {follow}{}",
+            lines.collect::<String>()
+        )
+    });
+    Ok(Exit::Done)
+}
+
+/// Tells how far a drain is until nothing is left on the node.
+async fn follow(
+    client: &Client,
+    screen: &Screen,
+    name: &str,
+    end: Instant,
+) -> Result<Exit, Failure> {
+    let (mut begun, mut told) = (false, String::new());
+    loop {
+        let cluster = client.cluster().await?;
+        let node = cluster.nodes.into_iter().find(|node| node.name == name);
+        let node = node.ok_or_else(|| Failure::failed(format!("there is no node {name} now")))?;
+        if node.state == "drained" {
+            screen.result(&json!({"drained": name}), || {
+                format!("{name} is drained: nothing is left on it")
+            });
+            return Ok(Exit::Done);
+        }
+        // The node that is asked may not have heard of the drain yet.
+        if node.state == "up" && begun {
+            return Err(Failure::failed(format!(
+                "the drain of {name} was called off"
+            )));
+        }
+        begun |= node.drain.is_some();
+        let state = node.state;
+        let drain = node.drain.unwrap_or_default();
+        let (copies, primaries) = (drain.copies_left, drain.primaries_left);
+        let left = match begun {
+            true => format!("{copies} copies and {primaries} primaries are left on {name}"),
+            false => format!("{name} is {state}"),
+        };
+        if Instant::now() >= end {
+            let mut failure = Failure::new(Exit::Look, format!("in time no drain: {left}"));
+            failure.advice = drain.blocked;
+            return Err(failure);
+        }
+        let lines: Vec<String> = [left].into_iter().chain(drain.blocked).collect();
+        let lines = lines.join("\n");
+        if lines != told {
+            screen.note(&lines);
+            told = lines;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// Every member as the server shows it, with what it holds.

@@ -128,7 +128,7 @@ enum Command {
     Import(import::ImportArguments),
     /// Write the rows of a table to a CSV or NDJSON file
     Export(export::ExportArguments),
-    /// List, drain and remove nodes
+    /// List, drain, undrain and remove nodes
     #[command(subcommand)]
     Node(member::NodeCommand),
     /// Show what was decided about the cluster, on what evidence and why

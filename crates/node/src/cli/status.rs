@@ -104,7 +104,8 @@ fn assess(seen: &Seen) -> Vec<String> {
     }
     for node in &seen.holdings.cluster.nodes {
         match node.state.as_str() {
-            "up" | "left" => {}
+            "up" | "left" | "drained" => {}
+            "draining" => reasons.push(draining(node)),
             state => reasons.push(format!("{} is {state}", node.name)),
         }
         // A warning keeps new data away, which is no harm yet; the table of nodes shows it.
@@ -123,6 +124,18 @@ fn assess(seen: &Seen) -> Vec<String> {
         ));
     }
     reasons
+}
+
+/// How far the drain of a node is, and what is in its way.
+fn draining(node: &NodeView) -> String {
+    let drain = node.drain.clone().unwrap_or_default();
+    let (copies, primaries) = (drain.copies_left, drain.primaries_left);
+    let name = &node.name;
+    let mut text = format!("{name} is draining ({copies} copies, {primaries} primaries left)");
+    for why in &drain.blocked {
+        text.push_str(&format!("; {why}"));
+    }
+    text
 }
 
 /// How many copies a table is defined to have; there may be fewer nodes than that.
