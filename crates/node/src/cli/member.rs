@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use tablestore_client::{Client, NodeView};
 use tokio::time::Instant;
 
+use super::assess::age;
 use super::holdings::Holdings;
-use super::status::{age, name_of};
+use super::status::name_of;
 use crate::terminal::{Exit, Failure, Screen, Tone, columns, date_time};
 
 /// Seconds to wait for the end of a drain unless told otherwise.

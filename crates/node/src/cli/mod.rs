@@ -3,6 +3,7 @@
 //! Knows nothing of how a node works: `start` hands plain settings to the library, everything else
 //! goes over HTTP like any other program.
 
+mod assess;
 mod checksums;
 mod completions;
 mod config;

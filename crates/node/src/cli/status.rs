@@ -3,9 +3,9 @@
 
 use clap::Args;
 use serde_json::json;
-use tablestore_client::{Client, ClusterView, Decision, NodeView, PartitionView};
-use tablestore_placement::ACTIVE;
+use tablestore_client::{Client, Decision, NodeView};
 
+use super::assess::{has_primaries, no_majority, reasons};
 use super::holdings::Holdings;
 use crate::terminal::{Exit, Failure, Screen, Tone, columns, date_time};
 
@@ -15,8 +15,8 @@ const DECISIONS: usize = 5;
 /// Options of `tablestore status`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The first line says OK, or DEGRADED with the reasons, or NO MAJORITY with the voters that are
-missing; the exit status is 0 only if it says OK, else 5.")]
+The first line says OK, or DEGRADED with the reasons, one a line, or NO MAJORITY with the voters
+that are missing; the exit status is 0 only if it says OK, else 5.")]
 pub(crate) struct StatusArguments {
     /// How many of the last decisions to show
     #[arg(long, value_name = "N", default_value_t = DECISIONS)]
@@ -37,7 +37,7 @@ pub(crate) async fn run(
     arguments: &StatusArguments,
 ) -> Result<Exit, Failure> {
     let seen = look(client, arguments.decisions).await?;
-    let reasons = assess(&seen);
+    let reasons = reasons(&seen.holdings);
     let has_majority = no_majority(&seen.holdings.cluster).is_none();
     let value = json!({
         "ok": reasons.is_empty(),
@@ -66,130 +66,6 @@ async fn look(client: &Client, decisions: usize) -> Result<Seen, Failure> {
     })
 }
 
-/// Who is missing, if the node that answered reaches no majority of the voters.
-fn no_majority(cluster: &ClusterView) -> Option<String> {
-    let lost = cluster.majority.as_ref().filter(|known| !known.reached)?;
-    let missing = lost.missing.iter().map(|voter| match voter.silent_ms {
-        Some(ms) => format!("{} (silent for {})", voter.node, age(ms)),
-        None => format!("{} (not heard since it started)", voter.node),
-    });
-    Some(format!(
-        "the node that answers reaches {} of {} voters; missing: {}. What it shows is what it knew \
-         last: nothing is confirmed, taken over or changed. Start the missing nodes, or ask one \
-         that reaches more",
-        lost.answering,
-        lost.voters,
-        missing.collect::<Vec<_>>().join(", "),
-    ))
-}
-
-/// A time span as people say it.
-pub(super) fn age(ms: u64) -> String {
-    match ms / 1_000 {
-        seconds @ 0..120 => format!("{seconds} s"),
-        seconds @ 120..7_200 => format!("{} min", seconds / 60),
-        seconds => format!("{} h", seconds / 3_600),
-    }
-}
-
-/// Why all is not well; empty when it is.
-fn assess(seen: &Seen) -> Vec<String> {
-    // What else could be said is not known.
-    if let Some(lost) = no_majority(&seen.holdings.cluster) {
-        return vec![lost];
-    }
-    let mut reasons = Vec::new();
-    if seen.holdings.cluster.controller.is_none() {
-        reasons.push("no controller: rows are served, but nothing can be changed".to_owned());
-    }
-    for node in &seen.holdings.cluster.nodes {
-        match node.state.as_str() {
-            "up" | "left" | "drained" => {}
-            "draining" => reasons.push(draining(node)),
-            state => reasons.push(format!("{} is {state}", node.name)),
-        }
-        // A warning keeps new data away, which is no harm yet; the table of nodes shows it.
-        let harmless = ["ok", "warn"];
-        if let Some(level) = resource_level(node).filter(|level| !harmless.contains(level)) {
-            reasons.push(format!("{} is short of resources ({level})", node.name));
-        }
-    }
-    for (table, partitions) in &seen.holdings.partitions {
-        let wanted = copies_wanted(seen, table);
-        reasons.extend(assess_table(
-            table,
-            partitions,
-            wanted,
-            has_primaries(seen, table),
-        ));
-    }
-    reasons
-}
-
-/// How far the drain of a node is, and what is in its way.
-fn draining(node: &NodeView) -> String {
-    let drain = node.drain.clone().unwrap_or_default();
-    let (copies, primaries) = (drain.copies_left, drain.primaries_left);
-    let name = &node.name;
-    let mut text = format!("{name} is draining ({copies} copies, {primaries} primaries left)");
-    for why in &drain.blocked {
-        text.push_str(&format!("; {why}"));
-    }
-    text
-}
-
-/// How many copies a table is defined to have; there may be fewer nodes than that.
-fn copies_wanted(seen: &Seen, table: &str) -> usize {
-    let tables = &seen.holdings.cluster.tables;
-    let shown = tables.iter().find(|shown| shown.name == table);
-    shown.map_or(0, |shown| usize::try_from(shown.replicas).unwrap_or(0))
-}
-
-/// Whether its partitions have primaries: those of an active table have none.
-fn has_primaries(seen: &Seen, table: &str) -> bool {
-    let mut tables = seen.holdings.cluster.tables.iter();
-    !tables.any(|shown| shown.name == table && shown.strategy == ACTIVE)
-}
-
-fn assess_table(
-    table: &str,
-    partitions: &[PartitionView],
-    wanted: usize,
-    has_primaries: bool,
-) -> Vec<String> {
-    let mut reasons = Vec::new();
-    let of = partitions.len();
-    let without = partitions
-        .iter()
-        .filter(|p| has_primaries && p.assignment.primary.is_none())
-        .count();
-    if without > 0 {
-        reasons.push(format!(
-            "{table}: {without} of {of} partitions have no primary"
-        ));
-    }
-    let short = partitions
-        .iter()
-        .filter(|p| p.assignment.in_sync.len() < p.assignment.replicas.len().max(wanted))
-        .count();
-    if short > 0 {
-        let fewest = partitions
-            .iter()
-            .map(|p| p.assignment.in_sync.len())
-            .min()
-            .unwrap_or(0);
-        reasons.push(format!(
-            "{table}: {short} of {of} partitions lack a copy in sync (down to {fewest})"
-        ));
-    }
-    reasons
-}
-
-/// The worst level the node reports about itself.
-fn resource_level(node: &NodeView) -> Option<&str> {
-    node.resources.as_ref().map(|known| known.level.as_str())
-}
-
 fn render(screen: &Screen, seen: &Seen, reasons: &[String]) -> String {
     let mut parts = vec![headline(screen, seen, reasons), nodes(screen, seen)];
     if !seen.holdings.partitions.is_empty() {
@@ -208,19 +84,19 @@ fn headline(screen: &Screen, seen: &Seen, reasons: &[String]) -> String {
             None => "DEGRADED:",
         };
         let word = screen.paint(Tone::Bad, word);
-        return format!("{word} {}", reasons.join("; "));
+        return format!("{word} {}", reasons.join("\n  "));
     }
-    let members = seen
-        .holdings
-        .cluster
-        .nodes
+    let nodes = seen.holdings.cluster.nodes.iter();
+    let members: Vec<&NodeView> = nodes.filter(|node| node.state != "left").collect();
+    let up = members
         .iter()
-        .filter(|node| node.state != "left")
+        .filter(|node| node.state != "drained")
         .count();
+    let of = members.len();
     let partitions: usize = seen.holdings.partitions.values().map(Vec::len).sum();
     let controller = seen.holdings.cluster.controller.as_deref().unwrap_or("-");
     format!(
-        "{} {members} of {members} nodes up, {partitions} partitions with all copies in sync, \
+        "{} {up} of {of} nodes up, {partitions} partitions with all copies in sync, \
          controller {}",
         screen.paint(Tone::Good, "OK:"),
         name_of(&seen.holdings.cluster.nodes, controller),
@@ -256,7 +132,9 @@ fn nodes(screen: &Screen, seen: &Seen) -> String {
                 node.incarnation.to_string(),
                 seen.holdings.primaries(node).to_string(),
                 seen.holdings.copies(node).to_string(),
-                resource_level(node).unwrap_or_default().to_owned(),
+                node.resources
+                    .as_ref()
+                    .map_or_else(String::new, |known| known.level.clone()),
             ]
         })
         .collect();
@@ -297,7 +175,7 @@ fn tables(screen: &Screen, seen: &Seen) -> String {
                 name.clone(),
                 partitions.len().to_string(),
                 copies.to_string(),
-                match has_primaries(seen, name) {
+                match has_primaries(&seen.holdings.cluster, name) {
                     true => serving.to_string(),
                     false => "–".to_owned(),
                 },
@@ -347,8 +225,10 @@ fn decisions(screen: &Screen, seen: &Seen) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
+    use tablestore_client::{ClusterView, PartitionView};
     use tablestore_contract::{AssignmentView, Majority, MissingVoter, Resources, TableView};
 
+    use super::super::assess::age;
     use super::*;
 
     fn level(level: &str) -> Option<Resources> {
@@ -422,7 +302,7 @@ mod tests {
     #[test]
     fn a_healthy_cluster_is_ok_in_the_first_line() {
         let seen = healthy();
-        let reasons = assess(&seen);
+        let reasons = reasons(&seen.holdings);
         assert_eq!(reasons, Vec::<String>::new());
         insta::assert_snapshot!("status_ok", render(&Screen::plain(), &seen, &reasons));
     }
@@ -440,7 +320,7 @@ mod tests {
             .expect("it is there");
         flights[0] = partition(0, &["n1", "n3"]);
         flights[1] = partition(1, &[]);
-        let reasons = assess(&seen);
+        let reasons = reasons(&seen.holdings);
         insta::assert_snapshot!("status_degraded", render(&Screen::plain(), &seen, &reasons));
     }
 
@@ -462,7 +342,7 @@ mod tests {
                 .to_vec(),
             lost_ms: Some(8_100),
         });
-        let reasons = assess(&seen);
+        let reasons = reasons(&seen.holdings);
         let shown = render(&Screen::plain(), &seen, &reasons);
         let first = shown.lines().next().unwrap_or_default();
         let start = "NO MAJORITY: the node that answers reaches 1 of 3 voters; missing: \
@@ -475,6 +355,6 @@ mod tests {
     fn a_member_that_left_is_no_trouble() {
         let mut seen = healthy();
         seen.holdings.cluster.nodes.push(node("n4", "left"));
-        assert_eq!(assess(&seen), Vec::<String>::new());
+        assert_eq!(reasons(&seen.holdings), Vec::<String>::new());
     }
 }
