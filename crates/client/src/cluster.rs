@@ -5,7 +5,9 @@
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tablestore_contract::{Checksums, ClusterView, Decision, Explanation, PartitionView};
+use tablestore_contract::{
+    Checksums, ClusterView, Decision, Explanation, NodeLeaves, PartitionView,
+};
 
 use crate::call::Call;
 use crate::key::{encode, segment};
@@ -64,12 +66,22 @@ impl Client {
         .await
     }
 
-    /// Moves everything off a node.
+    /// Begins to move everything off a node; says what cannot move and what would help.
     ///
     /// # Errors
     /// `Refused` when the node is not known or the rules forbid it.
-    pub async fn drain_node(&self, name: &str) -> Result<(), CallError> {
+    pub async fn drain_node(&self, name: &str) -> Result<NodeLeaves, CallError> {
         let target = format!("/v1/cluster/nodes/{}/drain", segment(name)?);
+        let call = Call::write(Method::POST, target);
+        self.inner.call(&call).await?.json("drain")
+    }
+
+    /// Calls the drain of a node off.
+    ///
+    /// # Errors
+    /// `Refused` when the node is not known or down.
+    pub async fn undrain_node(&self, name: &str) -> Result<(), CallError> {
+        let target = format!("/v1/cluster/nodes/{}/undrain", segment(name)?);
         self.inner
             .call(&Call::write(Method::POST, target))
             .await

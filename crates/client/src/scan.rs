@@ -17,6 +17,8 @@ pub struct ScanOptions {
     pub from: Option<String>,
     /// Last sort key, inclusive.
     pub to: Option<String>,
+    /// From the last sort key to the first; needs `partition`.
+    pub reverse: bool,
     /// Rows a page at most; `None` leaves it to the server.
     pub page_rows: Option<usize>,
     /// How fresh.
@@ -98,6 +100,7 @@ impl Client {
             ("pk", options.partition.as_deref()),
             ("from", options.from.as_deref()),
             ("to", options.to.as_deref()),
+            ("reverse", options.reverse.then_some("true")),
             ("limit", limit.as_deref()),
             ("cursor", cursor),
         ] {

@@ -262,6 +262,19 @@ async fn a_scan_follows_the_cursor_to_the_end() {
 }
 
 #[tokio::test]
+async fn a_range_is_scanned_in_reverse() {
+    let fake = Fake::start(vec![Play::Answer(200, r#"{"rows":[],"next_cursor":null}"#)]).await;
+    let options = ScanOptions {
+        partition: Some("ann".to_owned()),
+        reverse: true,
+        ..ScanOptions::default()
+    };
+    client(&[&fake]).scan("t", options).collect().await.unwrap();
+    let heard = fake.heard();
+    assert!(heard[0].contains("&pk=ann&reverse=true "), "{}", heard[0]);
+}
+
+#[tokio::test]
 async fn tables_are_created_and_listed() {
     let fake = Fake::start(vec![
         Play::Answer(201, r#"{"name":"t"}"#),

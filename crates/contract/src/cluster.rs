@@ -75,7 +75,8 @@ pub struct NodeView {
     pub id: String,
     /// For people.
     pub name: String,
-    /// `up`, `suspect`, `down`, `draining`, `left`; `unreachable` where a node that reaches no
+    /// `up`, `suspect`, `down`, `draining`, `drained` (it drains and holds nothing any more),
+    /// `left`; `unreachable` where a node that reaches no
     /// majority does not reach this one either, so that nobody can say what it is.
     pub state: String,
     /// Wall-clock milliseconds since when it has this state.
@@ -92,6 +93,8 @@ pub struct NodeView {
     pub incarnation: u64,
     /// Whether it votes on the cluster map, as the node that answers knows; the others follow it.
     pub voter: bool,
+    /// What is left on it; null while it does not drain.
+    pub drain: Option<Drain>,
     /// Health and resources as the node that answers knows them; null while it knows nothing.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub resources: Option<Resources>,
@@ -99,6 +102,19 @@ pub struct NodeView {
     #[serde(flatten)]
     #[cfg_attr(feature = "openapi", schema(ignore))]
     pub more: Document,
+}
+
+/// How far the drain of a member is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct Drain {
+    /// Partitions of which it still has a copy.
+    pub copies_left: u32,
+    /// Partitions of which it still is the primary or owner.
+    pub primaries_left: u32,
+    /// What cannot move, why, and what would help: one sentence each.
+    pub blocked: Vec<String>,
 }
 
 /// The partitions of a table: `GET /v1/cluster/partitions`.
@@ -306,15 +322,17 @@ pub struct ReplicaChecksum {
     pub error: Option<String>,
 }
 
-/// The answer to the drain or the removal of a node.
+/// The answer to the drain, the end of a drain, or the removal of a node.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct NodeLeaves {
     /// The node.
     pub node: String,
-    /// `draining` or `left`.
+    /// `draining`, `up` or `left`.
     pub state: String,
+    /// Of a drain: what cannot move, why, and what would help, one sentence each.
+    pub blocked: Vec<String>,
 }
 
 /// The answer of a node that lives, or is ready.

@@ -5,7 +5,7 @@
 
 /// The words of the kinds, in the order in which they came to be, each with its meaning. A newer
 /// node may know more.
-pub const DECISION_KINDS: [(&str, &str); 21] = [
+pub const DECISION_KINDS: [(&str, &str); 22] = [
     ("founded", "the cluster was founded"),
     ("joined", "a member joined"),
     ("left", "a member was removed for good"),
@@ -66,6 +66,10 @@ pub const DECISION_KINDS: [(&str, &str); 21] = [
         "recovered",
         "this cluster was founded by order from what one member of another had (`tablestore \
          recover`)",
+    ),
+    (
+        "undrain",
+        "a drain was called off: the member may take copies and primaries again",
     ),
 ];
 

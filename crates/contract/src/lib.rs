@@ -19,9 +19,9 @@ mod rows;
 mod table;
 
 pub use cluster::{
-    AssignmentView, Change, Checksums, ClusterView, Decision, Decisions, Event, Health, Majority,
-    MissingVoter, NodeLeaves, NodeView, PartitionChecksum, PartitionView, Partitions, Phase,
-    ReplicaChecksum,
+    AssignmentView, Change, Checksums, ClusterView, Decision, Decisions, Drain, Event, Health,
+    Majority, MissingVoter, NodeLeaves, NodeView, PartitionChecksum, PartitionView, Partitions,
+    Phase, ReplicaChecksum,
 };
 pub use decision::{DECISION_KINDS, decision_kinds_markdown};
 pub use explanation::{Explanation, PartitionCounts, PartitionNumber, PartitionOutcome};

@@ -21,6 +21,12 @@ pub struct Resources {
     /// What should be done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<Advice>,
+    /// The version of the program that runs there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// For how many seconds it had run when it said all this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uptime_s: Option<u64>,
     /// What this version does not know.
     #[serde(flatten)]
     #[cfg_attr(feature = "openapi", schema(ignore))]

@@ -148,12 +148,13 @@ impl Controller {
                 .because("a new data directory took its name over");
             return Some((plan, decision));
         }
-        let draining = map
-            .members
-            .values()
-            .find(|m| m.state == MemberState::Draining)?;
-        let plan = plan::drain(&self.strategies, map, draining.storage, caps);
-        self.made(plan, DecisionKind::Drain, "the node is being drained")
+        // One that cannot go on does not keep another from it.
+        let members = map.members.values();
+        let mut draining = members.filter(|m| m.state == MemberState::Draining);
+        draining.find_map(|member| {
+            let plan = plan::drain(&self.strategies, map, member.storage, caps);
+            self.made(plan, DecisionKind::Drain, "the node is being drained")
+        })
     }
 
     fn make_even(&mut self, map: &ClusterMap) -> Proposed {

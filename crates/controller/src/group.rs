@@ -184,6 +184,7 @@ mod tests {
             state,
             since_ms: 0,
             replaced_by: None,
+            drains: false,
         }
     }
 

@@ -8,9 +8,10 @@
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IsTerminal as _, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use serde_json::json;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
@@ -29,6 +30,17 @@ const SETTLE_MAX: Duration = Duration::from_millis(200);
 /// Between two attempts, if somebody has made standard error non-blocking and it is full.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
 
+/// How lines are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
 /// Takes lines, without ever waiting for them to be written.
 #[derive(Debug, Clone)]
 pub struct Log(Arc<SharedLines>);
@@ -41,6 +53,8 @@ struct SharedLines {
     /// There is nothing left to write.
     settled: Condvar,
     dropped: Arc<Counter>,
+    /// Text until somebody says otherwise.
+    format: OnceLock<LogFormat>,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +101,7 @@ impl Log {
             arrived: Condvar::new(),
             settled: Condvar::new(),
             dropped,
+            format: OnceLock::new(),
         }));
         let shared = Arc::clone(&log.0);
         // Nobody waits for this thread: it may be stuck in a write when the process ends.
@@ -101,15 +116,18 @@ impl Log {
     ///
     /// # Errors
     /// If the process logs elsewhere already.
-    pub fn take_over(&self, filter: EnvFilter) -> Result<(), TryInitError> {
-        tracing_subscriber::fmt()
+    pub fn take_over(&self, filter: EnvFilter, format: LogFormat) -> Result<(), TryInitError> {
+        let lines = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(self.clone())
             .with_ansi(io::stderr().is_terminal())
             // They would go to standard error, and a panic follows if nobody reads there.
-            .log_internal_errors(false)
-            .finish()
-            .try_init()?;
+            .log_internal_errors(false);
+        match format {
+            LogFormat::Text => lines.finish().try_init()?,
+            LogFormat::Json => lines.with_ansi(false).json().finish().try_init()?,
+        }
+        let _ = self.0.format.set(format);
         let log = self.clone();
         std::panic::set_hook(Box::new(move |panic| {
             let thread = std::thread::current();
@@ -119,11 +137,19 @@ impl Log {
             if backtrace.status() == BacktraceStatus::Captured {
                 text.push_str(&backtrace.to_string());
             }
-            log.line(text.as_bytes());
+            log.last_words(&text);
             log.settle();
             std::process::abort();
         }));
         Ok(())
+    }
+
+    /// Queues what a process says before it ends, in the form of the other lines.
+    pub fn last_words(&self, text: &str) {
+        match self.0.format() {
+            LogFormat::Text => self.line(text.as_bytes()),
+            LogFormat::Json => self.line(object("ERROR", text.trim_end(), None).as_bytes()),
+        }
     }
 
     /// Queues a line, with its line break; drops it if there is no room.
@@ -177,13 +203,17 @@ impl SharedLines {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn format(&self) -> LogFormat {
+        self.format.get().copied().unwrap_or_default()
+    }
+
     fn write_lines(&self, sink: impl Write) {
         let mut pen = Pen { sink, torn: false };
         let mut untold = 0;
         loop {
             let line = self.next();
             untold += line.lost_before;
-            if untold > 0 && pen.write(missing(untold).as_bytes()) {
+            if untold > 0 && pen.write(missing(untold, self.format()).as_bytes()) {
                 untold = 0;
             }
             if !pen.write(&line.text) {
@@ -215,15 +245,35 @@ impl SharedLines {
 }
 
 /// A line about lines, in the form of the others.
-fn missing(lines: u64) -> String {
-    let mut text = String::new();
-    // Without the time it says what matters, too.
-    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
+fn missing(lines: u64, format: LogFormat) -> String {
+    const MISSING: &str = "lines of the log are missing here";
+    if format == LogFormat::Json {
+        return object("WARN", MISSING, Some(lines));
+    }
+    let mut text = now();
     text.push_str("  WARN ");
     text.push_str(module_path!());
-    text.push_str(&format!(
-        ": lines of the log are missing here lines={lines}\n"
-    ));
+    text.push_str(&format!(": {MISSING} lines={lines}\n"));
+    text
+}
+
+/// A line as the subscriber writes it in JSON.
+fn object(level: &str, message: &str, lines: Option<u64>) -> String {
+    let mut fields = json!({ "message": message });
+    if let Some(lines) = lines {
+        fields["lines"] = lines.into();
+    }
+    let (timestamp, target) = (now(), module_path!());
+    let line = json!({
+        "timestamp": timestamp, "level": level, "fields": fields, "target": target,
+    });
+    format!("{line}\n")
+}
+
+fn now() -> String {
+    let mut text = String::new();
+    // Without the time a line says what matters, too.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
     text
 }
 
@@ -447,7 +497,8 @@ mod tests {
     fn a_panic_of_any_thread_is_told_and_ends_the_process_whether_somebody_reads_or_not() {
         if std::env::var_os(PANICS).is_some() {
             let log = Log::on_stderr(&Metrics::new()).unwrap();
-            log.take_over(EnvFilter::new("info")).unwrap();
+            log.take_over(EnvFilter::new("info"), LogFormat::Text)
+                .unwrap();
             tracing::info!("before");
             let thread = std::thread::Builder::new().name("half".to_owned());
             let panics = thread.spawn(|| panic!("a broken invariant"));

@@ -3,7 +3,7 @@
 //! Knows nothing of other machines.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tablestore_contract::{Advice, Document, ResourceLevel, Resources};
 use tablestore_health::{Governor, GovernorSettings, Reading, Sample, SysinfoSample, Verdict};
@@ -58,7 +58,7 @@ fn look_around(
         let reading = sampler.sample();
         let now = origin.elapsed();
         governor.take(now, &reading);
-        if !tell(&reading, shown(&governor.verdict(now))) {
+        if !tell(&reading, shown(&governor.verdict(now), now)) {
             return;
         }
         for _ in 0..LOOKS_A_SAMPLE {
@@ -100,7 +100,7 @@ fn show(reading: &Reading, metrics: &Metrics) {
     }
 }
 
-fn shown(verdict: &Verdict) -> Resources {
+fn shown(verdict: &Verdict, uptime: Duration) -> Resources {
     let levels = verdict.resources.iter().map(|(resource, state)| {
         let level = ResourceLevel {
             level: state.level.to_string(),
@@ -117,6 +117,8 @@ fn shown(verdict: &Verdict) -> Resources {
             move_primaries: verdict.advice.move_primaries,
             refuse_writes: verdict.advice.refuse_writes,
         }),
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        uptime_s: Some(uptime.as_secs()),
         more: Document::new(),
     }
 }

@@ -145,11 +145,13 @@ pub enum DecisionKind {
     TableAltered,
     /// A cluster was founded from what one member of another had.
     Recovered,
+    /// The drain of a member was called off.
+    Undrain,
 }
 
 impl DecisionKind {
     /// All kinds, in their order.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Founded,
         Self::Joined,
         Self::Left,
@@ -171,6 +173,7 @@ impl DecisionKind {
         Self::Unreachable,
         Self::TableAltered,
         Self::Recovered,
+        Self::Undrain,
     ];
 }
 

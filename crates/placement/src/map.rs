@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tablestore_ring::{PartitionTable, Point};
 
-use crate::decision::Decision;
 use crate::{
-    AssignmentVersion, ClusterId, Epoch, Incarnation, MapVersion, PartitionId, StorageId, TableId,
+    AssignmentVersion, ClusterId, Decision, Epoch, Incarnation, MapVersion, PartitionId, StorageId,
+    TableId,
 };
 
 /// The format of the map that this version of the program writes.
@@ -33,8 +33,7 @@ pub struct ClusterMap {
     /// The tables by id.
     #[serde(default)]
     pub tables: BTreeMap<TableId, Table>,
-    /// The last [`crate::DECISIONS_KEPT`] decisions, oldest first. Shared, because the map is
-    /// copied at every change while old decisions never change again.
+    /// The last [`crate::DECISIONS_KEPT`] decisions, oldest first; shared by copies of the map.
     #[serde(default, with = "crate::decision::shared")]
     pub decisions: VecDeque<Arc<Decision>>,
     /// The id of the next table; ids are never reused.
@@ -43,7 +42,7 @@ pub struct ClusterMap {
     /// The id of the next decision.
     #[serde(default = "first_id_u64")]
     pub next_decision: u64,
-    /// The cluster before this one was founded from what a member had, see `recover`.
+    /// The cluster from which this one was recovered, see `recover`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared_as: Option<ClusterId>,
 }
@@ -67,7 +66,7 @@ pub struct Member {
     pub http_address: String,
     /// Where the other nodes reach it.
     pub peer_address: String,
-    /// `region/zone`; empty when it has none, and then the node is a failure domain of its own.
+    /// `region/zone`; empty: it is a failure domain of its own.
     #[serde(default)]
     pub zone: String,
     /// Its share of the data relative to the others; 0 takes none.
@@ -83,12 +82,15 @@ pub struct Member {
     pub boot: u64,
     /// What the controller decided about it.
     pub state: MemberState,
-    /// Wall-clock milliseconds of the last change of state; never for safety.
+    /// Wall-clock milliseconds of its last change, for people and waiting times, never for safety.
     #[serde(default)]
     pub since_ms: u64,
     /// The storage id that took this one's name over, while this one still holds in-sync places.
     #[serde(default)]
     pub replaced_by: Option<StorageId>,
+    /// It was drained by order: its next starts drain on until that is called off.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drains: bool,
 }
 
 fn weight_default() -> u32 {
@@ -96,7 +98,7 @@ fn weight_default() -> u32 {
 }
 
 impl Member {
-    /// Whether a directory that has begun these starts is as new as the member: not an older copy.
+    /// Whether a directory that has begun these starts is no older copy of the member's.
     #[must_use]
     pub fn is_of(&self, begun: &[u64]) -> bool {
         self.start == 0 || begun.contains(&self.start)
@@ -111,10 +113,9 @@ impl Member {
     /// What fails together with it: its zone, or it alone when it has none.
     #[must_use]
     pub fn failure_domain(&self) -> FailureDomain<'_> {
-        if self.zone.is_empty() {
-            FailureDomain::Member(self.storage)
-        } else {
-            FailureDomain::Zone(&self.zone)
+        match self.zone.as_str() {
+            "" => FailureDomain::Member(self.storage),
+            zone => FailureDomain::Zone(zone),
         }
     }
 
@@ -165,12 +166,11 @@ pub struct Table {
     pub id: TableId,
     /// Its name.
     pub name: String,
-    /// What it was created with, and altered to since.
+    /// As created, and altered since.
     pub definition: TableDefinition,
     /// The assignment of each partition, by partition number.
     pub partitions: Vec<Assignment>,
-    /// The number that the shared storage of its rows bears, once all its partitions are there:
-    /// from then on one that is not there is lost, or the storage is another one.
+    /// The number of the shared storage of its rows, once all its partitions are there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub founded: Option<u64>,
 }

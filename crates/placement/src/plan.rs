@@ -7,6 +7,7 @@ mod draft;
 mod failover;
 mod initial;
 mod loads;
+mod obstacles;
 mod offices;
 mod removal;
 mod replicas;
@@ -29,6 +30,7 @@ pub use failover::{
 };
 pub(crate) use initial::first_assignments;
 pub use initial::initial;
+pub use obstacles::{Cause, Obstacle, drain_obstacles, places_left};
 pub(crate) use offices::{Seat, fill_seats};
 pub use removal::{RemovalBlocked, drain_done, remove, replaced};
 pub use replicas::{CopyCaps, CopyingRefused, copying_allowed, drain, fill, rereplicate};

@@ -17,6 +17,7 @@ const USUAL: &[&str] = &[
     "a connection broke because nothing was confirmed",
     "a copy was broken off",
     "a decayed disk was refused",
+    "a drain was called off",
     "a core was left",
     "a crash was seen",
     "a fault was spared",

@@ -26,7 +26,7 @@ const LIMITS: [(&str, usize); 23] = [
     ("Replacement", 3),
     ("Backend", 8),
     ("Timeline", 8),
-    ("Administration", 8),
+    ("Administration", 9),
     ("RowService", 8),
     ("PeerService", 1),
     ("Rows", 2),

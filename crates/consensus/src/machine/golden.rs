@@ -61,6 +61,7 @@ fn member(number: u64, state: MemberState) -> Member {
         state,
         since_ms: 1_700_000_000_000,
         replaced_by: (number == 3).then_some(StorageId(4)),
+        drains: false,
     }
 }
 

@@ -62,6 +62,14 @@ pub(super) fn operations() -> Vec<Operation> {
         .takes([table_query(), timeout(), request_id()])
         .answers::<Checksums>(200, "one entry a partition")
         .fails(&[REQUEST, TABLE]),
+    ]
+    .into_iter()
+    .chain(of_nodes())
+    .collect()
+}
+
+fn of_nodes() -> [Operation; 3] {
+    [
         node(
             HttpMethod::Post,
             "/v1/cluster/nodes/{node}/drain",
@@ -69,6 +77,13 @@ pub(super) fn operations() -> Vec<Operation> {
             "Move everything off a node",
         )
         .answers::<NodeLeaves>(202, "everything begins to move off it"),
+        node(
+            HttpMethod::Post,
+            "/v1/cluster/nodes/{node}/undrain",
+            "undrain_node",
+            "Call the drain of a node off",
+        )
+        .answers::<NodeLeaves>(200, "it may take copies and primaries again"),
         node(
             HttpMethod::Delete,
             "/v1/cluster/nodes/{node}",

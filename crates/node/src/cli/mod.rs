@@ -3,11 +3,15 @@
 //! Knows nothing of how a node works: `start` hands plain settings to the library, everything else
 //! goes over HTTP like any other program.
 
+mod assess;
+mod checksums;
 mod completions;
 mod config;
 mod csv;
+mod decisions;
 mod explain;
 mod export;
+mod holdings;
 mod import;
 mod member;
 mod recover;
@@ -35,8 +39,8 @@ Exit status:
   2  wrong command line or settings
   3  no node could be reached, or the cluster could not serve it in time: nothing was changed
   4  the outcome of a write is unknown: repeat it
-  5  done, but look: rows were rejected, the row is not there, the cluster is degraded, or the
-     demo found something lost, stale or unequal
+  5  done, but look: rows were rejected, the row is not there, copies differ, the cluster is
+     degraded, or the demo found something lost, stale or unequal
 
 Every option can be set in the environment as TABLESTORE_<OPTION>, where the help names it.
 
@@ -126,9 +130,13 @@ enum Command {
     Import(import::ImportArguments),
     /// Write the rows of a table to a CSV or NDJSON file
     Export(export::ExportArguments),
-    /// Drain or remove a node
+    /// List, drain, undrain and remove nodes
     #[command(subcommand)]
     Node(member::NodeCommand),
+    /// Show what was decided about the cluster, on what evidence and why
+    Decisions(decisions::DecisionsArguments),
+    /// Compare all copies of a table
+    Checksums(checksums::ChecksumsArguments),
     /// Tell what would happen if nodes failed, without doing anything
     Explain(explain::ExplainArguments),
     /// Found a new cluster from what one stopped node has, when most voters are lost for good
@@ -185,6 +193,8 @@ async fn run_client(global: Global, command: Command) -> Result<Exit, Failure> {
         Command::Import(arguments) => Box::pin(import::run(&client, &screen, arguments)).await,
         Command::Export(arguments) => Box::pin(export::run(&client, &screen, arguments)).await,
         Command::Node(command) => member::run(&client, &screen, command).await,
+        Command::Decisions(arguments) => decisions::run(&client, &screen, &arguments).await,
+        Command::Checksums(arguments) => checksums::run(&client, &screen, &arguments).await,
         Command::Explain(arguments) => explain::run(&client, &screen, arguments).await,
         Command::Start(_) | Command::Demo(_) | Command::Recover(_) | Command::Completions(_) => {
             unreachable!("these commands were taken above")

@@ -132,6 +132,9 @@ pub(crate) struct ScanArguments {
         allow_negative_numbers = true
     )]
     to: Option<String>,
+    /// From the last sort key to the first
+    #[arg(long, requires = "key")]
+    reverse: bool,
     /// Rows to show at most
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -296,6 +299,7 @@ pub(crate) async fn scan(
         partition: arguments.key,
         from: arguments.from,
         to: arguments.to,
+        reverse: arguments.reverse,
         page_rows: Some(PAGE_ROWS.min(limit).max(1)),
         consistency: consistency(arguments.eventual),
     };

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::{Arg, Args as _, Command};
 use tablestore_node::NodeSettings;
+use tablestore_node::log::LogFormat;
 use tablestore_node::settings::{BUCKET_FLUSH, BUCKET_REGION};
 use tablestore_owned::{BucketSettings, BucketSettingsError, Credentials};
 
@@ -67,6 +68,18 @@ pub(super) fn log_filter(arguments: &StartArguments) -> Result<String, Failure> 
     }))
 }
 
+pub(super) fn log_format(arguments: &StartArguments) -> Result<LogFormat, Failure> {
+    let mut config = read_config(&arguments.config)?;
+    let given = or_file(arguments.log_format.clone(), &mut config, "log-format")?;
+    match given.as_deref() {
+        None | Some("text") => Ok(LogFormat::Text),
+        Some("json") => Ok(LogFormat::Json),
+        Some(other) => Err(Failure::usage(format!(
+            "log-format: expected text or json, got `{other}`"
+        ))),
+    }
+}
+
 fn in_file(error: ConfigError) -> Failure {
     Failure::usage(format!("--config: {error}"))
 }
@@ -110,7 +123,9 @@ fn merge(
     settings.rebuild_stopped = arguments.rebuild_stopped;
     settings.insecure =
         or_file(arguments.insecure.then_some(true), file, "insecure")? == Some(true);
-    let _: Option<String> = file.take("log").map_err(in_file)?;
+    for read_before in ["log", "log-format"] {
+        let _: Option<String> = file.take(read_before).map_err(in_file)?;
+    }
     let seconds = Duration::from_secs;
     for (target, given, setting, unit) in [
         (
@@ -353,6 +368,20 @@ mod tests {
         assert_eq!(settings.join, ["h:1"]);
         assert_eq!(settings.heartbeat_every, Duration::from_millis(50));
         assert_eq!(settings.rereplicate_after, Duration::from_secs(9));
+    }
+
+    #[test]
+    fn the_log_is_text_or_json_and_nothing_else() {
+        let told = |format: Option<&str>| {
+            log_format(&StartArguments {
+                log_format: format.map(str::to_owned),
+                ..StartArguments::default()
+            })
+        };
+        assert_eq!(told(None).unwrap(), LogFormat::Text);
+        assert_eq!(told(Some("json")).unwrap(), LogFormat::Json);
+        let refused = told(Some("xml")).unwrap_err().message;
+        assert_eq!(refused, "log-format: expected text or json, got `xml`");
     }
 
     #[test]

@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use clap::Args;
 use tablestore_node::NodeBuilder;
-use tablestore_node::log::Log;
+use tablestore_node::log::{Log, LogFormat};
 use tablestore_node::metrics::Metrics;
 
-use super::settings::{log_filter, settings};
+use super::settings::{log_filter, log_format, settings};
 use crate::terminal::{Exit, Failure, Screen};
 
 const HELP: &str = "\
@@ -152,6 +152,14 @@ pub(crate) struct StartArguments {
         value_name = "FILTER"
     )]
     pub(super) log: Option<String>,
+    /// How to write the log: text for people, or json with one object a line [default: text]
+    #[arg(
+        long,
+        env = "TABLESTORE_LOG_FORMAT",
+        hide_env_values = true,
+        value_name = "FORMAT"
+    )]
+    pub(super) log_format: Option<String>,
     /// Seconds after which a missing replica is replaced on another node [default: 600]
     #[arg(
         long,
@@ -216,12 +224,13 @@ pub(crate) struct StartArguments {
 pub(crate) fn run(arguments: StartArguments, screen: Screen) -> Result<Exit, Failure> {
     let exit_with_stdin = arguments.exit_with_stdin;
     let filter = log_filter(&arguments)?;
+    let format = log_format(&arguments)?;
     let settings = settings(arguments)?;
     settings
         .validate()
         .map_err(|error| Failure::usage(error.to_string()))?;
     let metrics = Arc::new(Metrics::new());
-    let log = start_log(&filter, &metrics)?;
+    let log = start_log(&filter, format, &metrics)?;
     if exit_with_stdin {
         exit_when_stdin_closes(log.clone())?;
     }
@@ -230,7 +239,7 @@ pub(crate) fn run(arguments: StartArguments, screen: Screen) -> Result<Exit, Fai
         |error| {
             let failure = Failure::caused_by(&error);
             // As all lines of a node: a reader that is stuck may not keep it from ending.
-            log.line(screen.failure_text(&failure).as_bytes());
+            log.last_words(&screen.failure_text(&failure));
             failure.exit
         },
         |()| Exit::Done,
@@ -239,11 +248,11 @@ pub(crate) fn run(arguments: StartArguments, screen: Screen) -> Result<Exit, Fai
     Ok(exit)
 }
 
-fn start_log(filter: &str, metrics: &Metrics) -> Result<Log, Failure> {
+fn start_log(filter: &str, format: LogFormat, metrics: &Metrics) -> Result<Log, Failure> {
     let filter = tracing_subscriber::EnvFilter::try_new(filter)
         .map_err(|error| Failure::usage(format!("--log: {error}")))?;
     let log = Log::on_stderr(metrics)?;
-    log.take_over(filter)
+    log.take_over(filter, format)
         .map_err(|error| Failure::failed(format!("the log could not be set up: {error}")))?;
     Ok(log)
 }

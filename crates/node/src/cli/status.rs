@@ -1,13 +1,12 @@
 //! `tablestore status`: whether all is well in the first line, then members, tables and the last
 //! decisions.
 
-use std::collections::BTreeMap;
-
 use clap::Args;
 use serde_json::json;
-use tablestore_client::{Client, ClusterView, Decision, NodeView, PartitionView};
-use tablestore_placement::ACTIVE;
+use tablestore_client::{Client, Decision, NodeView};
 
+use super::assess::{has_primaries, no_majority, reasons};
+use super::holdings::Holdings;
 use crate::terminal::{Exit, Failure, Screen, Tone, columns, date_time};
 
 /// Decisions shown unless told otherwise.
@@ -16,8 +15,8 @@ const DECISIONS: usize = 5;
 /// Options of `tablestore status`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The first line says OK, or DEGRADED with the reasons, or NO MAJORITY with the voters that are
-missing; the exit status is 0 only if it says OK, else 5.")]
+The first line says OK, or DEGRADED with the reasons, one a line, or NO MAJORITY with the voters
+that are missing; the exit status is 0 only if it says OK, else 5.")]
 pub(crate) struct StatusArguments {
     /// How many of the last decisions to show
     #[arg(long, value_name = "N", default_value_t = DECISIONS)]
@@ -27,9 +26,7 @@ pub(crate) struct StatusArguments {
 /// What was asked of the cluster.
 #[derive(Debug, Default)]
 struct Seen {
-    cluster: ClusterView,
-    /// By table, in the order of their names.
-    partitions: BTreeMap<String, Vec<PartitionView>>,
+    holdings: Holdings,
     /// The newest first.
     decisions: Vec<Decision>,
 }
@@ -40,14 +37,14 @@ pub(crate) async fn run(
     arguments: &StatusArguments,
 ) -> Result<Exit, Failure> {
     let seen = look(client, arguments.decisions).await?;
-    let reasons = assess(&seen);
-    let has_majority = no_majority(&seen.cluster).is_none();
+    let reasons = reasons(&seen.holdings);
+    let has_majority = no_majority(&seen.holdings.cluster).is_none();
     let value = json!({
         "ok": reasons.is_empty(),
         "majority": has_majority,
         "reasons": reasons,
-        "cluster": seen.cluster,
-        "partitions": seen.partitions,
+        "cluster": seen.holdings.cluster,
+        "partitions": seen.holdings.partitions,
         "decisions": seen.decisions,
     });
     screen.result(&value, || render(screen, &seen, &reasons));
@@ -59,136 +56,19 @@ pub(crate) async fn run(
 }
 
 async fn look(client: &Client, decisions: usize) -> Result<Seen, Failure> {
-    let mut cluster = client.cluster().await?;
-    cluster.nodes.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut partitions = BTreeMap::new();
-    for name in cluster.tables.iter().map(|table| table.name.clone()) {
-        partitions.insert(name.clone(), client.partitions(&name).await?);
-    }
+    let holdings = Holdings::ask(client).await?;
     let mut latest = client.decisions(decisions).await?;
     latest.sort_by_key(|decision| std::cmp::Reverse(decision.id));
     latest.truncate(decisions);
     Ok(Seen {
-        cluster,
-        partitions,
+        holdings,
         decisions: latest,
     })
 }
 
-/// Who is missing, if the node that answered reaches no majority of the voters.
-fn no_majority(cluster: &ClusterView) -> Option<String> {
-    let lost = cluster.majority.as_ref().filter(|known| !known.reached)?;
-    let missing = lost.missing.iter().map(|voter| match voter.silent_ms {
-        Some(ms) => format!("{} (silent for {})", voter.node, age(ms)),
-        None => format!("{} (not heard since it started)", voter.node),
-    });
-    Some(format!(
-        "the node that answers reaches {} of {} voters; missing: {}. What it shows is what it knew \
-         last: nothing is confirmed, taken over or changed. Start the missing nodes, or ask one \
-         that reaches more; if they are lost for good see `tablestore recover --help`",
-        lost.answering,
-        lost.voters,
-        missing.collect::<Vec<_>>().join(", "),
-    ))
-}
-
-/// A time span as people say it.
-fn age(ms: u64) -> String {
-    match ms / 1_000 {
-        seconds @ 0..120 => format!("{seconds} s"),
-        seconds @ 120..7_200 => format!("{} min", seconds / 60),
-        seconds => format!("{} h", seconds / 3_600),
-    }
-}
-
-/// Why all is not well; empty when it is.
-fn assess(seen: &Seen) -> Vec<String> {
-    // What else could be said is not known.
-    if let Some(lost) = no_majority(&seen.cluster) {
-        return vec![lost];
-    }
-    let mut reasons = Vec::new();
-    if seen.cluster.controller.is_none() {
-        reasons.push("no controller: rows are served, but nothing can be changed".to_owned());
-    }
-    for node in &seen.cluster.nodes {
-        match node.state.as_str() {
-            "up" | "left" => {}
-            state => reasons.push(format!("{} is {state}", node.name)),
-        }
-        // A warning keeps new data away, which is no harm yet; the table of nodes shows it.
-        let harmless = ["ok", "warn"];
-        if let Some(level) = resource_level(node).filter(|level| !harmless.contains(level)) {
-            reasons.push(format!("{} is short of resources ({level})", node.name));
-        }
-    }
-    for (table, partitions) in &seen.partitions {
-        let wanted = copies_wanted(seen, table);
-        reasons.extend(assess_table(
-            table,
-            partitions,
-            wanted,
-            has_primaries(seen, table),
-        ));
-    }
-    reasons
-}
-
-/// How many copies a table is defined to have; there may be fewer nodes than that.
-fn copies_wanted(seen: &Seen, table: &str) -> usize {
-    let tables = &seen.cluster.tables;
-    let shown = tables.iter().find(|shown| shown.name == table);
-    shown.map_or(0, |shown| usize::try_from(shown.replicas).unwrap_or(0))
-}
-
-/// Whether its partitions have primaries: those of an active table have none.
-fn has_primaries(seen: &Seen, table: &str) -> bool {
-    let mut tables = seen.cluster.tables.iter();
-    !tables.any(|shown| shown.name == table && shown.strategy == ACTIVE)
-}
-
-fn assess_table(
-    table: &str,
-    partitions: &[PartitionView],
-    wanted: usize,
-    has_primaries: bool,
-) -> Vec<String> {
-    let mut reasons = Vec::new();
-    let of = partitions.len();
-    let without = partitions
-        .iter()
-        .filter(|p| has_primaries && p.assignment.primary.is_none())
-        .count();
-    if without > 0 {
-        reasons.push(format!(
-            "{table}: {without} of {of} partitions have no primary"
-        ));
-    }
-    let short = partitions
-        .iter()
-        .filter(|p| p.assignment.in_sync.len() < p.assignment.replicas.len().max(wanted))
-        .count();
-    if short > 0 {
-        let fewest = partitions
-            .iter()
-            .map(|p| p.assignment.in_sync.len())
-            .min()
-            .unwrap_or(0);
-        reasons.push(format!(
-            "{table}: {short} of {of} partitions lack a copy in sync (down to {fewest})"
-        ));
-    }
-    reasons
-}
-
-/// The worst level the node reports about itself.
-fn resource_level(node: &NodeView) -> Option<&str> {
-    node.resources.as_ref().map(|known| known.level.as_str())
-}
-
 fn render(screen: &Screen, seen: &Seen, reasons: &[String]) -> String {
     let mut parts = vec![headline(screen, seen, reasons), nodes(screen, seen)];
-    if !seen.partitions.is_empty() {
+    if !seen.holdings.partitions.is_empty() {
         parts.push(tables(screen, seen));
     }
     if !seen.decisions.is_empty() {
@@ -199,26 +79,27 @@ fn render(screen: &Screen, seen: &Seen, reasons: &[String]) -> String {
 
 fn headline(screen: &Screen, seen: &Seen, reasons: &[String]) -> String {
     if !reasons.is_empty() {
-        let word = match no_majority(&seen.cluster) {
+        let word = match no_majority(&seen.holdings.cluster) {
             Some(_) => "NO MAJORITY:",
             None => "DEGRADED:",
         };
         let word = screen.paint(Tone::Bad, word);
-        return format!("{word} {}", reasons.join("; "));
+        return format!("{word} {}", reasons.join("\n  "));
     }
-    let members = seen
-        .cluster
-        .nodes
+    let nodes = seen.holdings.cluster.nodes.iter();
+    let members: Vec<&NodeView> = nodes.filter(|node| node.state != "left").collect();
+    let up = members
         .iter()
-        .filter(|node| node.state != "left")
+        .filter(|node| node.state != "drained")
         .count();
-    let partitions: usize = seen.partitions.values().map(Vec::len).sum();
-    let controller = seen.cluster.controller.as_deref().unwrap_or("-");
+    let of = members.len();
+    let partitions: usize = seen.holdings.partitions.values().map(Vec::len).sum();
+    let controller = seen.holdings.cluster.controller.as_deref().unwrap_or("-");
     format!(
-        "{} {members} of {members} nodes up, {partitions} partitions with all copies in sync, \
+        "{} {up} of {of} nodes up, {partitions} partitions with all copies in sync, \
          controller {}",
         screen.paint(Tone::Good, "OK:"),
-        name_of(&seen.cluster.nodes, controller),
+        name_of(&seen.holdings.cluster.nodes, controller),
     )
 }
 
@@ -231,18 +112,13 @@ pub(crate) fn name_of<'a>(nodes: &'a [NodeView], id_or_name: &'a str) -> &'a str
 }
 
 fn nodes(screen: &Screen, seen: &Seen) -> String {
-    let nodes = &seen.cluster.nodes;
-    let count = |node: &NodeView, holds: &dyn Fn(&PartitionView, &str) -> bool| {
-        let all = seen.partitions.values().flatten();
-        all.filter(|p| holds(p, &node.name) || holds(p, &node.id))
-            .count()
-            .to_string()
-    };
+    let nodes = &seen.holdings.cluster.nodes;
     let rows: Vec<Vec<String>> = nodes
         .iter()
         .filter(|node| node.state != "left")
         .map(|node| {
             let controls = seen
+                .holdings
                 .cluster
                 .controller
                 .as_deref()
@@ -254,13 +130,11 @@ fn nodes(screen: &Screen, seen: &Seen) -> String {
                 node.address.clone(),
                 node.zone.clone().unwrap_or_default(),
                 node.incarnation.to_string(),
-                count(node, &|p, name| {
-                    p.assignment.primary.as_deref() == Some(name)
-                }),
-                count(node, &|p, name| {
-                    p.assignment.replicas.iter().any(|replica| replica == name)
-                }),
-                resource_level(node).unwrap_or_default().to_owned(),
+                seen.holdings.primaries(node).to_string(),
+                seen.holdings.copies(node).to_string(),
+                node.resources
+                    .as_ref()
+                    .map_or_else(String::new, |known| known.level.clone()),
             ]
         })
         .collect();
@@ -280,6 +154,7 @@ fn nodes(screen: &Screen, seen: &Seen) -> String {
 
 fn tables(screen: &Screen, seen: &Seen) -> String {
     let rows: Vec<Vec<String>> = seen
+        .holdings
         .partitions
         .iter()
         .map(|(name, partitions)| {
@@ -300,7 +175,7 @@ fn tables(screen: &Screen, seen: &Seen) -> String {
                 name.clone(),
                 partitions.len().to_string(),
                 copies.to_string(),
-                match has_primaries(seen, name) {
+                match has_primaries(&seen.holdings.cluster, name) {
                     true => serving.to_string(),
                     false => "–".to_owned(),
                 },
@@ -327,7 +202,7 @@ fn decisions(screen: &Screen, seen: &Seen) -> String {
             vec![
                 date_time(decision.at_ms),
                 decision.kind.clone(),
-                name_of(&seen.cluster.nodes, subject).to_owned(),
+                name_of(&seen.holdings.cluster.nodes, subject).to_owned(),
                 decision.reason.clone(),
                 decision.changes_total.to_string(),
             ]
@@ -348,8 +223,12 @@ fn decisions(screen: &Screen, seen: &Seen) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use tablestore_client::{ClusterView, PartitionView};
     use tablestore_contract::{AssignmentView, Majority, MissingVoter, Resources, TableView};
 
+    use super::super::assess::age;
     use super::*;
 
     fn level(level: &str) -> Option<Resources> {
@@ -397,23 +276,25 @@ mod tests {
             ..Decision::default()
         };
         Seen {
-            cluster: ClusterView {
-                map_version: 40,
-                controller: Some("00000000000000n1".to_owned()),
-                nodes: vec![node("n1", "up"), node("n2", "up"), node("n3", "up")],
-                tables: vec![TableView {
-                    name: "flights".to_owned(),
-                    ..TableView::default()
-                }],
-                ..ClusterView::default()
+            holdings: Holdings {
+                cluster: ClusterView {
+                    map_version: 40,
+                    controller: Some("00000000000000n1".to_owned()),
+                    nodes: vec![node("n1", "up"), node("n2", "up"), node("n3", "up")],
+                    tables: vec![TableView {
+                        name: "flights".to_owned(),
+                        ..TableView::default()
+                    }],
+                    ..ClusterView::default()
+                },
+                partitions: BTreeMap::from([(
+                    "flights".to_owned(),
+                    vec![
+                        partition(0, &["n1", "n2", "n3"]),
+                        partition(1, &["n2", "n1", "n3"]),
+                    ],
+                )]),
             },
-            partitions: BTreeMap::from([(
-                "flights".to_owned(),
-                vec![
-                    partition(0, &["n1", "n2", "n3"]),
-                    partition(1, &["n2", "n1", "n3"]),
-                ],
-            )]),
             decisions: vec![decision],
         }
     }
@@ -421,7 +302,7 @@ mod tests {
     #[test]
     fn a_healthy_cluster_is_ok_in_the_first_line() {
         let seen = healthy();
-        let reasons = assess(&seen);
+        let reasons = reasons(&seen.holdings);
         assert_eq!(reasons, Vec::<String>::new());
         insta::assert_snapshot!("status_ok", render(&Screen::plain(), &seen, &reasons));
     }
@@ -429,13 +310,17 @@ mod tests {
     #[test]
     fn every_trouble_is_named_in_the_first_line() {
         let mut seen = healthy();
-        seen.cluster.controller = None;
-        seen.cluster.nodes[1].state = "down".to_owned();
-        seen.cluster.nodes[2].resources = level("critical");
-        let flights = seen.partitions.get_mut("flights").expect("it is there");
+        seen.holdings.cluster.controller = None;
+        seen.holdings.cluster.nodes[1].state = "down".to_owned();
+        seen.holdings.cluster.nodes[2].resources = level("critical");
+        let flights = seen
+            .holdings
+            .partitions
+            .get_mut("flights")
+            .expect("it is there");
         flights[0] = partition(0, &["n1", "n3"]);
         flights[1] = partition(1, &[]);
-        let reasons = assess(&seen);
+        let reasons = reasons(&seen.holdings);
         insta::assert_snapshot!("status_degraded", render(&Screen::plain(), &seen, &reasons));
     }
 
@@ -443,8 +328,8 @@ mod tests {
     fn a_lost_majority_leads_with_who_is_missing_and_since_when() {
         let mut seen = healthy();
         let missing = [("n2", Some(8_100)), ("n3", None)];
-        seen.cluster.controller = None;
-        seen.cluster.majority = Some(Majority {
+        seen.holdings.cluster.controller = None;
+        seen.holdings.cluster.majority = Some(Majority {
             reached: false,
             voters: 3,
             answering: 1,
@@ -457,7 +342,7 @@ mod tests {
                 .to_vec(),
             lost_ms: Some(8_100),
         });
-        let reasons = assess(&seen);
+        let reasons = reasons(&seen.holdings);
         let shown = render(&Screen::plain(), &seen, &reasons);
         let first = shown.lines().next().unwrap_or_default();
         let start = "NO MAJORITY: the node that answers reaches 1 of 3 voters; missing: \
@@ -469,7 +354,7 @@ mod tests {
     #[test]
     fn a_member_that_left_is_no_trouble() {
         let mut seen = healthy();
-        seen.cluster.nodes.push(node("n4", "left"));
-        assert_eq!(assess(&seen), Vec::<String>::new());
+        seen.holdings.cluster.nodes.push(node("n4", "left"));
+        assert_eq!(reasons(&seen.holdings), Vec::<String>::new());
     }
 }

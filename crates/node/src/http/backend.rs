@@ -116,6 +116,13 @@ pub trait Administration {
         deadline: Instant,
     ) -> impl Future<Output = Result<(), RequestError>> + Send;
 
+    /// Calls the drain of a node off.
+    fn undrain_node(
+        &self,
+        name: &str,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<(), RequestError>> + Send;
+
     /// Removes a node for good.
     fn remove_node(
         &self,

@@ -116,7 +116,19 @@ pub(crate) async fn drain<B: Backend>(
     _: NoQuery,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     shared.backend.drain_node(&name, deadline).await?;
-    Ok((StatusCode::ACCEPTED, leaves(name, "draining")))
+    let blocked = views::blocked(&shared.backend.map(), &name);
+    Ok((StatusCode::ACCEPTED, leaves(name, "draining", blocked)))
+}
+
+/// `POST /v1/cluster/nodes/{n}/undrain`
+pub(crate) async fn undrain<B: Backend>(
+    State(shared): State<Arc<SharedHttp<B>>>,
+    Name(name): Name,
+    Deadline(deadline): Deadline,
+    _: NoQuery,
+) -> Reply {
+    shared.backend.undrain_node(&name, deadline).await?;
+    Ok(leaves(name, "up", Vec::new()))
 }
 
 /// `DELETE /v1/cluster/nodes/{n}`
@@ -127,12 +139,13 @@ pub(crate) async fn remove<B: Backend>(
     _: NoQuery,
 ) -> Reply {
     shared.backend.remove_node(&name, deadline).await?;
-    Ok(leaves(name, "left"))
+    Ok(leaves(name, "left", Vec::new()))
 }
 
-fn leaves(node: String, state: &str) -> Json<Value> {
+fn leaves(node: String, state: &str, blocked: Vec<String>) -> Json<Value> {
     shown(&NodeLeaves {
         node,
         state: state.to_owned(),
+        blocked,
     })
 }

@@ -86,6 +86,11 @@ fn routes<B: Backend>() -> Vec<Route<B>> {
             post(cluster::drain::<B>),
             "POST",
         ),
+        (
+            "/v1/cluster/nodes/{node}/undrain",
+            post(cluster::undrain::<B>),
+            "POST",
+        ),
         ("/v1/sql", post(sql), "POST"),
         ("/healthz", get(system::alive), GET),
         ("/readyz", get(system::ready::<B>), GET),

@@ -8,11 +8,13 @@ use serde::Serialize;
 use serde_json::Value;
 use tablestore_contract::{
     AssignmentView, Change, Checksums, ClusterView, Decision as DecisionView, Decisions, Document,
-    Explanation as ExplanationView, NodeView, PartitionChecksum, PartitionCounts, PartitionNumber,
-    PartitionOutcome as OutcomeView, Partitions, Phase, ReplicaChecksum, Resources,
+    Drain, Explanation as ExplanationView, NodeView, PartitionChecksum, PartitionCounts,
+    PartitionNumber, PartitionOutcome as OutcomeView, Partitions, Phase, ReplicaChecksum,
+    Resources,
 };
 use tablestore_placement::explain::{Explanation, PartitionOutcome};
 use tablestore_placement::health::Summary;
+use tablestore_placement::plan::{self, Obstacle};
 use tablestore_placement::{
     Assignment, ClusterMap, Decision, DecisionKind, Member, MemberState, PartitionChange,
     StorageId, Table,
@@ -47,7 +49,7 @@ pub(crate) fn cluster(
         controller_id: standing.controller.map(|id| id.to_string()),
         majority: standing.majority.clone(),
         nodes: members
-            .map(|node| member(node, standing, resources(node.storage)))
+            .map(|node| member(map, node, standing, resources(node.storage)))
             .collect(),
         tables: tables
             .map(|table| definition::show(table, requests_per_idle_day))
@@ -56,11 +58,19 @@ pub(crate) fn cluster(
     }
 }
 
-fn member(member: &Member, standing: &Standing, resources: Option<Resources>) -> NodeView {
+fn member(
+    map: &ClusterMap,
+    member: &Member,
+    standing: &Standing,
+    resources: Option<Resources>,
+) -> NodeView {
+    let drains = member.state == MemberState::Draining;
+    let drain = drains.then(|| drain(map, member.storage));
     let unreachable_since = standing.unreachable.get(&member.storage).copied();
     let unreachable_since = unreachable_since.filter(|_| member.is_live());
     let (state, since_ms) = match unreachable_since {
         Some(since_ms) => (UNREACHABLE, since_ms),
+        None if drain.as_ref().is_some_and(is_empty) => (DRAINED, member.since_ms),
         None => (state(member.state), member.since_ms),
     };
     NodeView {
@@ -74,6 +84,7 @@ fn member(member: &Member, standing: &Standing, resources: Option<Resources>) ->
         weight: member.weight,
         incarnation: member.incarnation.0,
         voter: standing.voters.contains(&member.storage),
+        drain,
         resources,
         more: Document::new(),
     }
@@ -81,6 +92,28 @@ fn member(member: &Member, standing: &Standing, resources: Option<Resources>) ->
 
 /// The state of a live member of which nobody can say any more what it is.
 const UNREACHABLE: &str = "unreachable";
+/// The state of a member that drains and holds nothing any more.
+const DRAINED: &str = "drained";
+
+fn drain(map: &ClusterMap, storage: StorageId) -> Drain {
+    let (copies_left, primaries_left) = plan::places_left(map, storage);
+    let obstacles = plan::drain_obstacles(map, storage);
+    Drain {
+        copies_left,
+        primaries_left,
+        blocked: obstacles.iter().map(Obstacle::to_string).collect(),
+    }
+}
+
+fn is_empty(drain: &Drain) -> bool {
+    (drain.copies_left, drain.primaries_left) == (0, 0)
+}
+
+/// What keeps a member from being drained, and what would help.
+pub(crate) fn blocked(map: &ClusterMap, name: &str) -> Vec<String> {
+    let member = map.member_named(name);
+    member.map_or_else(Vec::new, |member| drain(map, member.storage).blocked)
+}
 
 fn state(state: MemberState) -> &'static str {
     match state {

@@ -132,6 +132,11 @@ impl Administration for Node {
         done.map_err(|error| self.with_cause(error))
     }
 
+    async fn undrain_node(&self, name: &str, deadline: Instant) -> Result<(), RequestError> {
+        let done = Self::undrain_node(self, name, deadline).await;
+        done.map_err(|error| self.with_cause(error))
+    }
+
     async fn remove_node(&self, name: &str, deadline: Instant) -> Result<(), RequestError> {
         let done = Self::remove_node(self, name, deadline).await;
         done.map_err(|error| self.with_cause(error))

@@ -153,6 +153,36 @@ impl Node {
         Ok(self.propose(Command::Change(change), deadline).await?)
     }
 
+    /// Calls the drain of a node off: it may take offices and replicas again. Nothing is to be done
+    /// for a node that does not drain.
+    ///
+    /// # Errors
+    /// `UnknownNode`, `Conflict` if it is down, `NoController`.
+    pub async fn undrain_node(&self, name: &str, deadline: Instant) -> Result<(), RequestError> {
+        self.fresh(deadline).await?;
+        let (map, storage) = self.member(name)?;
+        let member = &map.members[&storage];
+        match member.state {
+            MemberState::Draining => {}
+            MemberState::Up | MemberState::Suspect => return Ok(()),
+            _ => {
+                return Err(RequestError::Conflict {
+                    reason: format!("{name} is down: call its drain off when it has started again"),
+                });
+            }
+        }
+        let decision = Decision::new(DecisionKind::Undrain, wall_ms())
+            .about(storage)
+            .because("asked for by an operator");
+        let change = Change {
+            decision,
+            made_under: None,
+            members: vec![(storage, member.incarnation, MemberState::Up)],
+            assignments: Vec::new(),
+        };
+        Ok(self.propose(Command::Change(change), deadline).await?)
+    }
+
     /// Removes a node for good.
     ///
     /// # Errors

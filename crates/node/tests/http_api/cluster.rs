@@ -16,7 +16,8 @@ async fn the_cluster_shows_members_and_tables() {
         json!({
             "id": "00000000000000a1", "name": "n1", "state": "up", "since_ms": 5,
             "address": "127.0.0.1:161", "peer_address": "127.0.0.1:1161", "zone": "r/z",
-            "weight": 1, "incarnation": 3, "voter": false, "resources": { "level": "ok" },
+            "weight": 1, "incarnation": 3, "voter": false, "drain": null,
+            "resources": { "level": "ok" },
         })
     );
     assert_eq!(cluster["nodes"][1]["voter"], true);
@@ -124,6 +125,39 @@ async fn nodes_are_drained_and_removed() {
         .await
         .is_problem(409, "conflict");
     assert_eq!(site.delete("/v1/cluster/nodes/n2").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_drain_tells_what_is_left_and_is_called_off() {
+    let site = Site::with_tables().await;
+    let drained = site.post("/v1/cluster/nodes/n1/drain", "").await;
+    let blocked = drained.json()["blocked"].clone();
+    let first = blocked[0].as_str().unwrap();
+    assert!(first.contains("partitions of table plain cannot move: it wants 3"));
+    assert!(first.contains("add a node"), "{first}");
+    let cluster = site.get("/v1/cluster").await.json();
+    assert_eq!(cluster["nodes"][0]["state"], "draining");
+    let drain = &cluster["nodes"][0]["drain"];
+    assert_eq!(drain["blocked"], blocked);
+    assert!(drain["copies_left"].as_u64() > Some(0));
+    assert_eq!(drain["primaries_left"], 0);
+    let undrained = site.post("/v1/cluster/nodes/n1/undrain", "").await;
+    assert_eq!(
+        (undrained.status, undrained.json()),
+        (200, json!({"node": "n1", "state": "up", "blocked": []}))
+    );
+    site.post("/v1/cluster/nodes/n9/undrain", "")
+        .await
+        .is_problem(404, "unknown_node");
+    let cluster = site.get("/v1/cluster").await.json();
+    assert_eq!(cluster["nodes"][0]["state"], "up");
+    assert!(cluster["nodes"][0]["drain"].is_null());
+
+    // Where there is nothing a drain is done at once.
+    let site = Site::new().await;
+    site.post("/v1/cluster/nodes/n1/drain", "").await;
+    let cluster = site.get("/v1/cluster").await.json();
+    assert_eq!(cluster["nodes"][0]["state"], "drained");
 }
 
 /// Reads a stream of events until `count` of them have come.

@@ -132,6 +132,7 @@ fn every_path_is_on_the_page() {
         "GET /v1/cluster/explain",
         "GET /v1/cluster/checksums",
         "POST /v1/cluster/nodes/{node}/drain",
+        "POST /v1/cluster/nodes/{node}/undrain",
         "DELETE /v1/cluster/nodes/{node}",
         "GET /healthz",
         "GET /readyz",

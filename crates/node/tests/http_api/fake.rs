@@ -70,6 +70,7 @@ fn member(storage: StorageId, name: &str) -> Member {
         state: MemberState::Up,
         since_ms: 5,
         replaced_by: None,
+        drains: false,
     }
 }
 
@@ -146,6 +147,18 @@ impl Fake {
         let mut map = ClusterMap::clone(&state.map);
         map.tables.clear();
         state.map = Arc::new(map);
+    }
+
+    fn set_state(&self, name: &str, becomes: MemberState) -> Result<(), RequestError> {
+        let mut state = self.state();
+        let mut map = ClusterMap::clone(&state.map);
+        let Some(storage) = map.member_named(name).map(|member| member.storage) else {
+            let name = name.to_owned();
+            return Err(RequestError::UnknownNode { name });
+        };
+        map.members.get_mut(&storage).expect("it was found").state = becomes;
+        state.map = Arc::new(map);
+        Ok(())
     }
 
     /// Something happens.
@@ -441,12 +454,11 @@ impl Administration for Fake {
     }
 
     async fn drain_node(&self, name: &str, _: Instant) -> Result<(), RequestError> {
-        match self.map().member_named(name) {
-            Some(_) => Ok(()),
-            None => Err(RequestError::UnknownNode {
-                name: name.to_owned(),
-            }),
-        }
+        self.set_state(name, MemberState::Draining)
+    }
+
+    async fn undrain_node(&self, name: &str, _: Instant) -> Result<(), RequestError> {
+        self.set_state(name, MemberState::Up)
     }
 
     async fn remove_node(&self, name: &str, _: Instant) -> Result<(), RequestError> {

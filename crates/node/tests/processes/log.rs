@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Cluster, until};
 
@@ -67,4 +67,38 @@ async fn a_node_whose_reader_is_stuck_serves_on_and_ends_in_order() {
     cluster.ready(0).await;
     some_dropped(&cluster, 0).await;
     serves_and_ends(&mut cluster, 1).await;
+}
+
+#[tokio::test]
+async fn a_log_in_json_has_one_object_a_line_and_ids_are_strings() {
+    let mut cluster = Cluster::prepare(2);
+    for node in &mut cluster.nodes {
+        let format = ["--log-format", "json"].map(str::to_owned);
+        node.arguments.extend(format);
+    }
+    cluster.start_all().await;
+    cluster.create_table("told", 2, 4).await;
+    assert_eq!(cluster.nodes[0].terminate().await.code(), Some(0));
+    let log = cluster.nodes[0].log();
+    let mut storages = 0;
+    for line in log.lines() {
+        let told: Value = serde_json::from_str(line).expect(line);
+        assert!(told["timestamp"].is_string() && told["level"].is_string());
+        assert!(told["fields"]["message"].is_string(), "{line}");
+        for name in ["storage", "member", "node", "leader"] {
+            let id = &told["fields"][name];
+            assert!(id.is_null() || id.is_string(), "{line}");
+            storages += usize::from(name == "storage" && id.is_string());
+        }
+    }
+    assert!(storages > 0, "{log}");
+    // What ends a start is told in the same form.
+    cluster.nodes[0]
+        .arguments
+        .extend(["--heartbeat-ms", "7"].map(str::to_owned));
+    cluster.nodes[0].directory = cluster.home.path().join("n1.log/beneath-a-file");
+    let (_, told) = cluster.nodes[0].start_in_vain().await;
+    let last = told.lines().last().unwrap_or_default();
+    let last: Value = serde_json::from_str(last).expect(&told);
+    assert_eq!(last["level"], "ERROR", "{last}");
 }

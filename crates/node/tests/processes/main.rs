@@ -18,6 +18,7 @@ mod catch_up;
 mod cli;
 mod damage;
 mod digits;
+mod drained;
 mod flush;
 mod harness;
 mod joining;

@@ -81,6 +81,11 @@ impl ClusterMap {
             });
         }
         (member.state, member.since_ms) = (state, at_ms);
+        member.drains = match state {
+            MemberState::Draining => true,
+            MemberState::Up => false,
+            _ => member.drains,
+        };
         Ok(true)
     }
 

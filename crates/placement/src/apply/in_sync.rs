@@ -52,11 +52,10 @@ impl ClusterMap {
         }
         if let Some((storage, incarnation)) = proposal.joiner {
             self.require_current(storage, incarnation)?;
-            if self
-                .members
-                .get(&storage)
-                .is_none_or(|m| m.state != MemberState::Up)
-            {
+            // One that drains still counts until others have its copies.
+            let may_join = |state| matches!(state, MemberState::Up | MemberState::Draining);
+            let member = self.members.get(&storage);
+            if !member.is_some_and(|member| may_join(member.state)) {
                 return Err(Refused::NotUp { storage });
             }
         }

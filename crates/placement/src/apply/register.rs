@@ -7,13 +7,14 @@ use crate::{Registration, StorageId};
 const TEXT_BYTES_MAX: usize = 300;
 
 impl ClusterMap {
-    /// Records the member as up in its new incarnation. Its offices are not touched: they name the
-    /// older incarnation, and the controller fills them anew by a change.
+    /// Records the member in its new incarnation: up, or draining if its drain was not called off.
+    /// Its offices are not touched: they name the older incarnation, and the controller fills them
+    /// anew by a change.
     ///
-    /// A start after a drain ends the drain. A name whose holder is down may be taken over by a new
-    /// storage id, which inherits nothing: the old one is retired at once if it holds no place, or
-    /// else stays, marked as replaced, until its places are filled by others. An old directory that
-    /// turns up again may then register under another name; its data are not lost.
+    /// A name whose holder is down may be taken over by a new storage id, which inherits nothing:
+    /// the old one is retired at once if it holds no place, or else stays, marked as replaced,
+    /// until its places are filled by others. An old directory that turns up again may then
+    /// register under another name; its data are not lost.
     pub(super) fn apply_register(&mut self, new: &Registration) -> Result<Applied, Refused> {
         validate(new)?;
         if self.retired.contains(&new.storage) {
@@ -53,8 +54,18 @@ impl ClusterMap {
         } else {
             (DecisionKind::Joined, format!("joined as {}", new.name))
         };
+        let drains = known.is_some_and(|member| member.drains);
         self.take_over_name(new)?;
-        self.members.insert(new.storage, member_of(new));
+        let state = match drains {
+            true => MemberState::Draining,
+            false => MemberState::Up,
+        };
+        let member = Member {
+            state,
+            drains,
+            ..member_of(new)
+        };
+        self.members.insert(new.storage, member);
         let evidence = format!("registration from {}", new.peer_address);
         let decision = Decision::new(kind, new.at_ms);
         Ok(self.record(
@@ -133,6 +144,7 @@ fn member_of(new: &Registration) -> Member {
         state: MemberState::Up,
         since_ms: new.at_ms,
         replaced_by: None,
+        drains: false,
     }
 }
 
@@ -141,6 +153,7 @@ fn is_same(member: &Member, new: &Registration) -> bool {
         state: member.state,
         since_ms: member.since_ms,
         replaced_by: member.replaced_by,
+        drains: member.drains,
         ..member_of(new)
     };
     *member == registered

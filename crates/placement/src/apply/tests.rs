@@ -475,6 +475,30 @@ fn l33_a_decision_is_refused_in_another_term_and_on_another_map() {
     assert!(map.apply_in_term(9, &asked).is_ok());
 }
 
+/// The next start of member 3, which `cluster` made.
+fn start_of_3(incarnation: u64) -> Command {
+    Command::Register(Registration {
+        incarnation: Incarnation(incarnation),
+        ..registration(3, "", 1)
+    })
+}
+
+#[test]
+fn a_member_drains_on_through_restarts_until_the_drain_is_called_off() {
+    let mut map = cluster(&[("", 1), ("", 1), ("", 1)]);
+    map.apply(&state(3, 1, MemberState::Draining)).expect("it");
+    map.apply(&start_of_3(2)).expect("a restart in order");
+    assert_eq!(map.members[&s(3)].state, MemberState::Draining);
+    map.apply(&start_of_3(2)).expect("the same once more");
+    map.apply(&state(3, 2, MemberState::Down)).expect("killed");
+    map.apply(&start_of_3(3)).expect("a restart after a crash");
+    assert_eq!(map.members[&s(3)].state, MemberState::Draining);
+    map.apply(&state(3, 3, MemberState::Up)).expect("undrained");
+    map.apply(&state(3, 3, MemberState::Down)).expect("killed");
+    map.apply(&start_of_3(4)).expect("a restart");
+    assert_eq!(map.members[&s(3)].state, MemberState::Up);
+}
+
 #[test]
 fn a_change_is_compared_and_set_for_each_partition_by_itself() {
     let (mut map, partition) = with_table();

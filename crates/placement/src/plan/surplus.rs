@@ -194,7 +194,7 @@ pub(super) fn drop_leaving(
 }
 
 /// The assignment without those that leave; if the primary is among them, with the best other one.
-fn without(
+pub(super) fn without(
     map: &ClusterMap,
     definition: &TableDefinition,
     current: &Assignment,

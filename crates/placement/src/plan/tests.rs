@@ -4,6 +4,7 @@ mod active;
 mod altering;
 mod certified;
 mod convergence;
+mod obstacles;
 mod oracle;
 mod random;
 mod settling;

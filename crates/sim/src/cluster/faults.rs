@@ -111,7 +111,10 @@ impl World {
         let nodes = self.machines.len();
         let whom = (fault.whom % nodes as u64) as usize;
         match fault.kind {
-            Kind::Drain | Kind::Leave => self.restart(whom),
+            Kind::Drain | Kind::Leave => {
+                self.drains.remove(&whom);
+                self.restart(whom);
+            }
             Kind::Misdirect if self.machines[whom].decay.is_some() => self.restart(whom),
             Kind::FailSync => {
                 self.machines[whom].disk.heal();
@@ -193,6 +196,7 @@ impl World {
     /// No fault is left.
     pub(super) fn heal_all(&mut self) {
         self.healed = true;
+        self.drains.clear();
         self.took("healed");
         self.tell(|| "everything heals".to_owned());
         for number in 0..self.scenario.faults.len() {

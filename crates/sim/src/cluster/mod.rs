@@ -96,6 +96,8 @@ pub(crate) struct World {
     pub(crate) machines: Vec<Machine>,
     /// Machines without power: nobody can tell that their process is gone.
     machines_off: BTreeSet<Slot>,
+    /// Whoever drains longer than these does so until it is called off.
+    drains: BTreeSet<Slot>,
     agreement: Agreed,
     given: Given,
     pub(crate) scenario: Scenario,
@@ -152,6 +154,7 @@ impl World {
             wanted: BTreeMap::new(),
             machines,
             machines_off: BTreeSet::new(),
+            drains: BTreeSet::new(),
             agreement: Agreed::new(chance.agreement.below(u64::MAX), scenario.agreement.clone()),
             given: scenario.given.clone(),
             clients: Clients::new(scenario.clients),
@@ -345,6 +348,7 @@ impl World {
         self.fit_group();
         self.agree_on_time();
         self.create_tables();
+        self.call_drains_off();
         self.queue
             .push(self.now + LOOK_EVERY_US, ClusterEvent::Operator);
     }

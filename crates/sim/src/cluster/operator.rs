@@ -138,7 +138,32 @@ impl World {
 
     /// Begins to move everything off a member.
     pub(super) fn drain(&mut self, slot: Slot) {
+        self.drains.insert(slot);
         self.move_offices_off(slot, MemberState::Draining);
+    }
+
+    /// A start does not end a drain, and what began as one goes on as a member.
+    pub(super) fn call_drains_off(&mut self) {
+        let map = Arc::clone(&self.agreement.map);
+        let wanted = |storage: &StorageId| {
+            let mut machines = self.drains.iter().map(|slot| &self.machines[*slot]);
+            machines.any(|machine| machine.storage == *storage)
+        };
+        let draining = map
+            .members
+            .values()
+            .find(|member| member.state == MemberState::Draining && !wanted(&member.storage));
+        let Some(member) = draining else {
+            return;
+        };
+        self.took("a drain was called off");
+        let (storage, incarnation) = (member.storage, member.incarnation);
+        self.change(DecisionKind::Undrain, |decision| Change {
+            decision,
+            made_under: None,
+            members: vec![(storage, incarnation, MemberState::Up)],
+            assignments: Vec::new(),
+        });
     }
 
     /// A node is told to stop: it hands its offices over, lets go, flushes; the process ends later.
