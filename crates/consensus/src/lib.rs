@@ -23,6 +23,7 @@ mod leadership;
 mod link;
 mod listener;
 mod log;
+mod lost;
 mod machine;
 mod majority;
 mod membership;

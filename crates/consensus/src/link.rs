@@ -3,36 +3,26 @@
 //!
 //! What is found is told as events; what follows from it is decided elsewhere.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tablestore_controller::Sign;
 use tablestore_placement::{ClusterId, Incarnation, StorageId};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::greeting::{self, GreetError, Hello, Purpose};
+use super::lost::{LostSession, QUICK_ATTEMPTS_MAX, REFUSAL_GAP, REFUSALS_FOR_A_HINT};
 use super::message::ProbeReply;
 use super::peers::Inner;
 use super::session::{CallError, Session};
 
-/// For this long after a connection was lost, reconnects follow each other without a pause.
-const QUICK_FOR: Duration = Duration::from_millis(150);
-/// And at most this many; measured: up to 23 against the listener of a dying process.
-const QUICK_ATTEMPTS_MAX: u32 = 64;
-/// The first of them not even with a breath between: each costs microseconds when refused.
-const BREATHLESS_ATTEMPTS: u32 = 8;
 /// A dying process's listener may accept and never greet.
 const QUICK_GREETING_MAX: Duration = Duration::from_millis(20);
-/// Between two refusals that count as two.
-const REFUSAL_GAP: Duration = Duration::from_millis(1);
 /// A greeting when there is no hurry.
 const GREETING_MAX: Duration = Duration::from_millis(500);
 /// Reconnects when there is no hurry, doubling from the first to the second.
 const PACE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
-/// Refusals in a row, to the literal address of a lost session, that make a crash hint.
-const REFUSALS_FOR_A_HINT: u32 = 2;
 /// A whole probe.
 pub(super) const PROBE_MAX: Duration = Duration::from_millis(20);
 
@@ -129,7 +119,10 @@ pub(super) struct Link {
 
 #[derive(Debug)]
 struct State {
+    /// Where it is dialled: as the map lists it, or where it was found since.
     address: String,
+    /// As the map lists it.
+    listed: String,
     session: Option<Session>,
     /// The last hello of the node: its start and boot.
     known: Option<(Incarnation, u64)>,
@@ -137,19 +130,23 @@ struct State {
     lost: Option<LostSession>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct LostSession {
-    incarnation: Incarnation,
-    address: SocketAddr,
-    at: Instant,
-    attempts: u32,
-    refusals: u32,
-    hinted: bool,
+impl State {
+    fn dial_at(&mut self, address: &str) {
+        if self.address == address {
+            return;
+        }
+        address.clone_into(&mut self.address);
+        // Refusals at the new address say nothing about the old process.
+        if let Some(lost) = &mut self.lost {
+            lost.hinted = true;
+        }
+    }
 }
 
 impl Link {
     pub(super) fn new(storage: StorageId, address: String) -> Self {
         let state = State {
+            listed: address.clone(),
             address,
             session: None,
             known: None,
@@ -182,14 +179,21 @@ impl Link {
         self.lock().address.clone()
     }
 
+    /// The map lists it here. One that was found elsewhere since stays there until it lists
+    /// another address.
     pub(super) fn move_to(&self, address: &str) {
         let mut state = self.lock();
-        if state.address != address {
-            address.clone_into(&mut state.address);
-            // Refusals at the new address say nothing about the old process.
-            if let Some(lost) = &mut state.lost {
-                lost.hinted = true;
-            }
+        if state.listed != address {
+            address.clone_into(&mut state.listed);
+            state.dial_at(address);
+        }
+    }
+
+    /// It answers here, while the map lists another address.
+    pub(super) fn found_at(&self, address: &str) {
+        let mut state = self.lock();
+        if state.session.is_none() {
+            state.dial_at(address);
         }
     }
 
@@ -354,85 +358,5 @@ impl Link {
             }
         }
         ProbeReply::Unknown
-    }
-}
-
-impl LostSession {
-    fn new(incarnation: Incarnation, address: SocketAddr) -> Self {
-        let at = Instant::now();
-        Self {
-            incarnation,
-            address,
-            at,
-            attempts: 0,
-            refusals: 0,
-            hinted: false,
-        }
-    }
-
-    fn is_quick(&self) -> bool {
-        !self.hinted && self.attempts < QUICK_ATTEMPTS_MAX && self.at.elapsed() < QUICK_FOR
-    }
-
-    /// A hint if this failure completes one, and the wait before the next quick attempt if there
-    /// is to be one.
-    fn judge(&mut self, error: &GreetError) -> (Option<Incarnation>, Option<Duration>) {
-        self.attempts += 1;
-        let refused = matches!(error, GreetError::Refused);
-        self.refusals = if refused { self.refusals + 1 } else { 0 };
-        if !self.hinted && self.refusals >= REFUSALS_FOR_A_HINT {
-            self.hinted = true;
-            return (Some(self.incarnation), None);
-        }
-        if !self.is_quick() {
-            return (None, None);
-        }
-        let wait = match error {
-            GreetError::Refused => REFUSAL_GAP,
-            GreetError::Closed if self.attempts < BREATHLESS_ATTEMPTS => Duration::ZERO,
-            _ => REFUSAL_GAP,
-        };
-        (None, Some(wait))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lost() -> LostSession {
-        LostSession::new(Incarnation(3), SocketAddr::from(([127, 0, 0, 1], 1)))
-    }
-
-    #[test]
-    fn two_refusals_in_a_row_are_a_hint_and_only_one() {
-        let mut session = lost();
-        assert_eq!(session.judge(&GreetError::Refused).0, None);
-        assert_eq!(session.judge(&GreetError::Refused).0, Some(Incarnation(3)));
-        assert_eq!(session.judge(&GreetError::Refused).0, None);
-        assert_eq!(session.judge(&GreetError::Refused).0, None);
-    }
-
-    #[test]
-    fn a_connect_accepted_by_the_dying_kernel_is_retried_at_once_and_breaks_the_row() {
-        let mut session = lost();
-        assert_eq!(session.judge(&GreetError::Refused).0, None);
-        assert_eq!(
-            session.judge(&GreetError::Closed),
-            (None, Some(Duration::ZERO))
-        );
-        assert_eq!(session.judge(&GreetError::Refused).0, None);
-        assert_eq!(session.judge(&GreetError::Refused).0, Some(Incarnation(3)));
-    }
-
-    #[test]
-    fn o03_silence_is_no_refusal() {
-        let mut session = lost();
-        for _ in 0..100 {
-            let unreachable = std::io::Error::from(std::io::ErrorKind::HostUnreachable);
-            assert_eq!(session.judge(&GreetError::TimedOut).0, None);
-            assert_eq!(session.judge(&GreetError::Io(unreachable)).0, None);
-        }
-        assert!(!session.is_quick(), "quick attempts are limited");
     }
 }

@@ -20,6 +20,8 @@ use super::session::{CallError, Session};
 
 /// Events that one subscriber has not taken yet; beyond this it loses events.
 const EVENTS_MAX: usize = 4096;
+/// Who greets later is looked for again.
+const FINDING_MAX: Duration = Duration::from_millis(500);
 /// Refusals that are remembered so that each is logged once.
 const REFUSALS_LOGGED_MAX: usize = 64;
 
@@ -243,6 +245,23 @@ impl Peers {
     #[must_use]
     pub fn is_up(&self, to: StorageId) -> bool {
         self.inner.link(to).is_some_and(|link| link.is_up())
+    }
+
+    /// Where a member is dialled.
+    #[must_use]
+    pub fn address(&self, of: StorageId) -> Option<String> {
+        Some(self.inner.link(of)?.address())
+    }
+
+    /// Looks who answers at an address; a member of this cluster is dialled there until the map
+    /// lists another address of it: all may have come back with new ones.
+    pub async fn find(&self, address: &str) {
+        let hello = self.inner.hello(Purpose::Probe);
+        let greeted = greeting::dial(address, &hello, FINDING_MAX).await;
+        let Ok((_, theirs)) = greeted else { return };
+        if let Some(link) = self.inner.link(theirs.identity.storage) {
+            link.found_at(address);
+        }
     }
 
     /// The last start of a member that greeted this node.

@@ -312,7 +312,10 @@ pub(super) async fn confirm_votes(
         let others: Vec<String> = voters
             .iter()
             .filter(|voter| **voter != identity.storage)
-            .filter_map(|voter| Some(map.members.get(voter)?.peer_address.clone()))
+            .filter_map(|voter| {
+                let listed = || Some(map.members.get(voter)?.peer_address.clone());
+                consensus.peers().address(*voter).or_else(listed)
+            })
             .collect();
         let seen = consult(&others, ours, &identity, &shown).await.seen;
         if may_vote(&seen, voters.len()) {

@@ -20,6 +20,8 @@ use crate::node::{Node, wall_ms};
 const JOIN_AGAIN_EVERY: Duration = Duration::from_secs(5);
 /// How long a name may be held by a member that has just ended; its silence is noticed by then.
 const NAME_IS_FREE_WITHIN: Duration = Duration::from_secs(10);
+/// Pause before members are looked for again.
+const FIND_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Pause before a name is asked for again.
 const NAME_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// Longer than a member waits before it tries the address of another one again.
@@ -65,7 +67,10 @@ pub(super) async fn become_member(
     let consensus = &node.shared.consensus;
     let cluster = match directory.cluster() {
         Some(cluster) => {
-            come_back(node, registration).await?;
+            tokio::select! {
+                back = come_back(node, registration) => back?,
+                never = find_members(node) => match never {},
+            }
             ClusterId(cluster)
         }
         None if node.settings().join.is_empty() => {
@@ -162,6 +167,17 @@ async fn come_back(node: &Node, registration: &Registration) -> Result<(), Membe
             Err(ProposeError::Refused(refused)) => return Err(MemberError::Refused(refused)),
             Err(error) => tracing::warn!(%error, "not registered yet; still trying"),
         }
+    }
+}
+
+/// Looks for the other members at the addresses to join: those that the map lists may all be old.
+async fn find_members(node: &Node) -> std::convert::Infallible {
+    let peers = node.shared.consensus.peers();
+    loop {
+        for address in &node.settings().join {
+            peers.find(address).await;
+        }
+        tokio::time::sleep(FIND_AGAIN_AFTER).await;
     }
 }
 

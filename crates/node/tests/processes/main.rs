@@ -25,6 +25,7 @@ mod joining;
 mod log;
 mod majority;
 mod metrics;
+mod moved;
 mod partition;
 mod readme;
 mod recovered;
