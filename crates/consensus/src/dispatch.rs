@@ -62,6 +62,7 @@ impl Inner {
                 PeerReply::Pong {
                     last_log: core.log.last(),
                     hears: core.reach.lately(),
+                    left: core.map.borrow().retired.contains(&storage),
                 }
             }
             PeerRequest::CrashHint {

@@ -274,10 +274,16 @@ impl Elector {
             tokio::spawn(async move {
                 let ping = PeerRequest::Ping { last_log };
                 let reply = core.peers.call(storage, ping, PING_MAX).await;
-                let Ok(PeerReply::Pong { last_log, hears }) = reply else {
+                let Ok(PeerReply::Pong {
+                    last_log,
+                    hears,
+                    left,
+                }) = reply
+                else {
                     return;
                 };
                 core.reach.answered(storage, &voters);
+                core.reach.says_left(storage, left);
                 if votes {
                     core.reach.note(storage, &hears);
                     core.peers.heard(storage, hears);

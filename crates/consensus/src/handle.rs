@@ -18,7 +18,6 @@ use super::election::{Elector, SIGHTINGS_MAX, Sighting};
 use super::leadership::{self, Leadership};
 use super::log::{LogOpenError, RaftLog};
 use super::machine::SnapshotError;
-use super::majority::Reached;
 use super::membership;
 use super::message::PeerService;
 use super::network::Network;
@@ -277,13 +276,6 @@ impl Consensus {
     #[must_use]
     pub fn voters(&self) -> Vec<StorageId> {
         self.inner.core.raft.voter_ids().map(StorageId).collect()
-    }
-
-    /// The voters as this node reaches them, known within two seconds.
-    #[must_use]
-    pub fn reached(&self) -> Reached {
-        let core = &self.inner.core;
-        core.reach.reached(core.me, &core.voter_configs())
     }
 
     /// The others have confirmed that nothing this node promised is forgotten: it votes from now

@@ -94,6 +94,9 @@ pub enum PeerReply {
         /// The voters that the receiver hears.
         #[serde(default)]
         hears: Vec<StorageId>,
+        /// Whether the receiver knows that the sender has left for good.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        left: bool,
     },
     /// To `CrashHint`: taken note of.
     Noted,

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use tablestore_controller::Hearing;
 use tablestore_placement::StorageId;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::handle::Consensus;
 use super::majority::Reached;
 
 /// Who has been silent for longer is forgotten.
@@ -23,6 +25,8 @@ pub(super) struct Reach {
     hearing: Arc<Mutex<Hearing>>,
     /// When each voter last answered, for people; also where this node does not vote itself.
     answered: Arc<Mutex<BTreeMap<StorageId, Duration>>>,
+    /// Who says that this node has left for good.
+    left: Arc<watch::Sender<BTreeSet<StorageId>>>,
 }
 
 impl Default for Reach {
@@ -31,6 +35,7 @@ impl Default for Reach {
             origin: Instant::now(),
             hearing: Arc::default(),
             answered: Arc::default(),
+            left: Arc::new(watch::channel(BTreeSet::new()).0),
         }
     }
 }
@@ -56,6 +61,26 @@ impl Reach {
         let mut answered = answered.unwrap_or_else(PoisonError::into_inner);
         answered.retain(|known, _| voters.contains(known));
         answered.insert(storage, now);
+    }
+
+    /// A voter said whether this node has left for good: its own map may never hear of that.
+    pub(super) fn says_left(&self, storage: StorageId, left: bool) {
+        self.left.send_if_modified(|by| match left {
+            true => by.insert(storage),
+            false => by.remove(&storage),
+        });
+    }
+
+    /// Waits until more than half of the other voters say that this node has left for good.
+    pub(super) async fn has_left(&self, others: impl Fn() -> BTreeSet<StorageId>) {
+        let mut says = self.left.subscribe();
+        // The sender is kept here.
+        let _ = says
+            .wait_for(|by| {
+                let others = others();
+                others.intersection(by).count() > others.len() / 2
+            })
+            .await;
     }
 
     /// The voters as this node reaches them.
@@ -89,5 +114,25 @@ impl Reach {
     ) -> bool {
         let now = self.origin.elapsed();
         self.lock().is_cut_off(now, me, leader, configs)
+    }
+}
+
+impl Consensus {
+    /// The voters as this node reaches them, known within two seconds.
+    #[must_use]
+    pub fn reached(&self) -> Reached {
+        let core = &self.inner.core;
+        core.reach.reached(core.me, &core.voter_configs())
+    }
+
+    /// Waits until most other voters say that this node has left for good: whoever is removed need
+    /// not hear of it by the map.
+    pub async fn has_left(&self) {
+        let core = &self.inner.core;
+        let others = || {
+            let voters = core.voter_configs().into_iter().flatten();
+            voters.filter(|voter| *voter != core.me).collect()
+        };
+        core.reach.has_left(others).await;
     }
 }

@@ -13,8 +13,8 @@ use crate::Document;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct Explanation {
-    /// The members that are assumed to fail.
-    pub failed: Vec<u64>,
+    /// The members that are assumed to fail, by storage id.
+    pub failed: Vec<String>,
     /// The affected partitions.
     pub partitions: Vec<PartitionOutcome>,
     /// How many partitions would get another primary.
@@ -49,14 +49,14 @@ pub struct PartitionOutcome {
     pub partition: PartitionNumber,
     /// The name of its table.
     pub table: String,
-    /// Who is primary now.
-    pub primary: Option<u64>,
-    /// Who would be primary; null if nobody could take over.
-    pub next_primary: Option<u64>,
+    /// The storage id of who is primary now.
+    pub primary: Option<String>,
+    /// Of who would be primary; null if nobody could take over.
+    pub next_primary: Option<String>,
     /// The epoch that it would be in.
     pub epoch: u64,
-    /// Who would be in the in-sync set.
-    pub in_sync: Vec<u64>,
+    /// The storage ids of those who would be in the in-sync set.
+    pub in_sync: Vec<String>,
     /// How many live members have every acknowledged write now.
     pub copies_before: u32,
     /// How many would.

@@ -7,6 +7,7 @@ mod descriptors;
 mod directory;
 mod ending;
 mod leave;
+mod listening;
 mod member;
 mod recover;
 
@@ -17,7 +18,6 @@ use std::sync::atomic::AtomicBool;
 use rand::RngExt;
 use tablestore_consensus::{
     Consensus, ConsensusSettings, ConsensusStore, DataSocket, Dialler, Identity, Peers, ShownStart,
-    bind,
 };
 use tablestore_dataplane::PlaneEvent;
 use tablestore_placement::{
@@ -32,15 +32,14 @@ pub use self::directory::{Inspected, OpenError, inspect};
 pub(crate) use self::ending::Until;
 pub use self::ending::{End, StartError};
 use self::leave::{Stop, leave};
+use self::listening::{Http, listeners, serve_http};
 pub use self::member::MemberError;
-use self::member::{become_member, convicted};
+use self::member::{become_member, ended_by_cluster};
 pub use self::recover::{RecoverError, Recoverable, recover, recoverable};
 use crate::builder::NodeBuilder;
 use crate::controller::{self, Service};
 pub use crate::data::StorageError;
 use crate::data::{self, DataEvent, EventSender, Parts, Progress, Storage};
-use crate::http::settings::CONNECTIONS_MAX;
-use crate::http::{HttpSettings, serve};
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::node::{Events, Node, SharedNode, wall_ms};
@@ -60,6 +59,7 @@ pub fn run(builder: NodeBuilder, log: &Log) -> Result<(), StartError> {
     match run_node(builder, Until::Signal, None)? {
         End::Asked => Ok(()),
         End::Convicted => Err(StartError::Anew(start_anew(log))),
+        End::Removed => Err(StartError::Removed),
     }
 }
 
@@ -92,14 +92,13 @@ pub(crate) fn run_node(
     settings.validate()?;
     let control_runtime = runtime()?;
     let opened = directory::open(&settings, &control_runtime)?;
-    let (address, peer_address) = (settings.listen, settings.peer_listen);
-    let http = TcpListener::bind(address)
-        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-        .map_err(|source| StartError::Listen { address, source })?;
-    let peer = bind(peer_address).map_err(|source| StartError::PeerListen {
-        address: peer_address,
-        source,
-    })?;
+    let (http, peer) = match listeners(&settings) {
+        Ok(listeners) => listeners,
+        Err(error) => {
+            opened.discard_if_new();
+            return Err(error);
+        }
+    };
     let data_runtime = runtime()?;
     let opened = directory::checked(opened, &settings, &control_runtime)?;
     let mut directory = opened.directory;
@@ -228,7 +227,7 @@ async fn live(
     is_ready(&node, &identity, became_member, ready);
     tokio::select! {
         () = stop.asked() => {}
-        () = convicted(&node) => return Ok(End::Convicted),
+        end = ended_by_cluster(&node) => return Ok(end),
         reason = consensus.failed() => return Err(StartError::Failed { reason }),
     }
     leave(&node, http).await;
@@ -368,27 +367,4 @@ async fn take_over(inbound: &mut mpsc::Receiver<DataSocket>, data: &EventSender)
         let socket = socket.stream;
         data.send(DataEvent::Inbound { peer, socket }).await;
     }
-}
-
-/// The HTTP surface, to be ended.
-struct Http {
-    stop: watch::Sender<bool>,
-    /// Comes when it has ended; it bounds its own time.
-    ended: oneshot::Receiver<()>,
-}
-
-async fn serve_http(
-    listener: TcpListener,
-    node: Node,
-    stop: watch::Receiver<bool>,
-) -> std::io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    let settings = HttpSettings {
-        connections_max: descriptors::for_clients(CONNECTIONS_MAX),
-        allowed_hosts: node.settings().allowed_hosts.clone(),
-        memory_bytes_max: node.settings().client_memory_bytes,
-        requests_per_idle_day: node.settings().of_partitions().requests_per_idle_day(),
-        ..HttpSettings::default()
-    };
-    serve(listener, node, settings, stop).await
 }

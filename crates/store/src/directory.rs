@@ -156,6 +156,29 @@ impl DataDirectory {
         })
     }
 
+    /// Deletes what [`open`](Self::open) made and what was written since; only of a directory that
+    /// this call of `open` made.
+    ///
+    /// # Errors
+    /// If it was there before, or something cannot be deleted.
+    pub fn discard(self) -> Result<(), DirectoryError> {
+        if !self.created {
+            let source = io::Error::from(io::ErrorKind::AlreadyExists);
+            return Err(at(&self.path, source));
+        }
+        for folder in FOLDERS {
+            let folder = self.path.join(folder);
+            fs::remove_dir_all(&folder).map_err(|source| at(&folder, source))?;
+        }
+        for file in [FORMAT_FILE, LOCK_FILE] {
+            let file = self.path.join(file);
+            fs::remove_file(&file).map_err(|source| at(&file, source))?;
+        }
+        // One that was there before, and empty, may not be ours to delete.
+        let _ = fs::remove_dir(&self.path);
+        Ok(())
+    }
+
     /// Where the directory is.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -315,6 +315,7 @@ fn replies() -> Vec<PeerReply> {
         PeerReply::Pong {
             last_log: Some(id(300)),
             hears: vec![StorageId(1), StorageId(1 << 60)],
+            left: false,
         },
         PeerReply::Noted,
         PeerReply::Heartbeat(heartbeat_answer()),

@@ -93,9 +93,8 @@ fn voters(explained: &Explanation) -> String {
 /// Who would take over how much.
 fn offices(explained: &Explanation, cluster: &ClusterView) -> String {
     let name = |id: &String| {
-        let number = id.parse::<u64>().ok().map(|id| format!("{id:016x}"));
         let mut nodes = cluster.nodes.iter();
-        let node = nodes.find(|node| Some(&node.id) == number.as_ref());
+        let node = nodes.find(|node| node.id == *id);
         node.map_or_else(|| id.clone(), |node| node.name.clone())
     };
     let gains = explained.offices_gained.iter();
@@ -162,7 +161,7 @@ mod tests {
         Explanation {
             partitions: vec![outcome.clone(), outcome],
             failovers: u32::from(served),
-            offices_gained: [("31".to_owned(), 1)].into(),
+            offices_gained: [(format!("{:016x}", 31), 1)].into(),
             before: PartitionCounts {
                 partitions: 8,
                 ..PartitionCounts::default()

@@ -149,9 +149,6 @@ pub(crate) fn partitions(map: &ClusterMap, table: &Table) -> Partitions {
 }
 
 fn assignment(map: &ClusterMap, assignment: &Assignment) -> AssignmentView {
-    let ids = |storages: &[StorageId]| -> Vec<String> {
-        storages.iter().map(StorageId::to_string).collect()
-    };
     AssignmentView {
         epoch: assignment.epoch.0,
         version: assignment.version.0,
@@ -219,10 +216,10 @@ fn change(map: &ClusterMap, change: &PartitionChange) -> Change {
 pub(crate) fn explanation(explanation: &Explanation) -> ExplanationView {
     let gained = explanation.offices_gained.iter();
     ExplanationView {
-        failed: numbers(&explanation.failed),
+        failed: ids(&explanation.failed),
         partitions: explanation.partitions.iter().map(outcome).collect(),
         failovers: explanation.failovers,
-        offices_gained: gained.map(|(id, more)| (id.0.to_string(), *more)).collect(),
+        offices_gained: gained.map(|(id, more)| (id.to_string(), *more)).collect(),
         before: counts(&explanation.before),
         after: counts(&explanation.after),
         copying_refused: explanation.copying_refused.clone(),
@@ -233,8 +230,8 @@ pub(crate) fn explanation(explanation: &Explanation) -> ExplanationView {
     }
 }
 
-fn numbers(storages: &[StorageId]) -> Vec<u64> {
-    storages.iter().map(|storage| storage.0).collect()
+fn ids(storages: &[StorageId]) -> Vec<String> {
+    storages.iter().map(StorageId::to_string).collect()
 }
 
 fn outcome(outcome: &PartitionOutcome) -> OutcomeView {
@@ -244,10 +241,10 @@ fn outcome(outcome: &PartitionOutcome) -> OutcomeView {
             partition: outcome.partition.partition,
         },
         table: outcome.table.clone(),
-        primary: outcome.primary.map(|storage| storage.0),
-        next_primary: outcome.next_primary.map(|storage| storage.0),
+        primary: outcome.primary.map(|storage| storage.to_string()),
+        next_primary: outcome.next_primary.map(|storage| storage.to_string()),
         epoch: outcome.epoch.0,
-        in_sync: numbers(&outcome.in_sync),
+        in_sync: ids(&outcome.in_sync),
         copies_before: outcome.copies_before,
         copies_after: outcome.copies_after,
         failures_left: outcome.failures_left,
@@ -300,7 +297,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dry_run_is_shown_byte_by_byte_as_the_planners_say_it() {
+    fn a_dry_run_is_shown_as_the_planners_say_it_with_ids_as_text() {
         let outcome = PartitionOutcome {
             partition: PartitionId::from_u64(3 << 32 | 17),
             table: "orders".to_owned(),
@@ -336,7 +333,15 @@ mod tests {
             majority: false,
         };
         let shown = value(&explanation(&said));
-        assert_eq!(shown.to_string(), json!(said).to_string());
+        let text = |id: u64| format!("{id:016x}");
+        assert_eq!(shown["failed"], json!([text(10), text(9)]));
+        assert_eq!(shown["partitions"][0]["primary"], json!(text(u64::MAX)));
+        let gained = json!({(text(9)): 1, (text(10)): 2});
+        assert_eq!(shown["offices_gained"], gained);
+        let (said, same) = (json!(said), ["before", "after", "failovers", "majority"]);
+        for member in same {
+            assert_eq!(shown[member], said[member], "{member}");
+        }
         let read = serde_json::from_value::<ExplanationView>(shown.clone());
         assert_eq!(value(&read.expect("a client reads it")), shown);
     }

@@ -17,6 +17,9 @@ use crate::api::{
 use crate::http::{Administration, Backend, RowService, Standing, Timeline};
 use crate::metrics::Metrics;
 
+/// A disk that takes longer for one sync hangs: nothing is acknowledged meanwhile.
+const SYNC_MS_MAX: u64 = 2_000;
+
 impl Backend for Node {
     fn me(&self) -> StorageId {
         Self::me(self)
@@ -45,6 +48,13 @@ impl Backend for Node {
         }
         if self.shared.progress.failed() {
             return Err("a sync of the journal failed; the node refuses everything".to_owned());
+        }
+        let sync_ms = self.shared.progress.oldest_sync_ms();
+        if sync_ms > SYNC_MS_MAX {
+            return Err(format!(
+                "the disk has not finished a sync of the journal for {} s",
+                sync_ms / 1_000
+            ));
         }
         let map = self.map();
         match map.members.get(&self.me()) {

@@ -102,6 +102,25 @@ pub(super) struct Opened {
     pub(super) join: Vec<String>,
 }
 
+impl Opened {
+    /// A start that is refused leaves no directory that was not there.
+    pub(super) fn discard_if_new(self) {
+        let Self {
+            directory,
+            storage,
+            consensus_store,
+            ..
+        } = self;
+        if !directory.created() {
+            return;
+        }
+        drop((storage, consensus_store));
+        if let Err(error) = directory.discard() {
+            tracing::warn!(%error, "the new directory is left");
+        }
+    }
+}
+
 /// Opens the directory and everything in it, as it is.
 pub(super) fn open(settings: &NodeSettings, runtime: &Runtime) -> Result<Opened, OpenError> {
     // First, so that a start that is refused leaves no directory behind.

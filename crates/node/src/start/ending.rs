@@ -52,13 +52,20 @@ pub enum StartError {
     Consensus(#[from] ConsensusError),
     /// The node did not become a member. See the source.
     #[error(transparent)]
-    Member(#[from] MemberError),
+    Member(MemberError),
     /// The control plane failed while the node ran. Others take its offices. Start it again.
     #[error("the control plane failed: {reason}")]
     Failed {
         /// What failed.
         reason: String,
     },
+    /// It was removed from its cluster for good. Nothing was deleted; no start of this directory is
+    /// taken any more.
+    #[error(
+        "this node was removed from its cluster for good. To let it be a member again start it \
+         with an empty data directory and --join; else leave it off"
+    )]
+    Removed,
     /// The cluster holds this start dead, and the next one could not be begun. Start it again.
     #[error("cannot start anew")]
     Anew(#[source] io::Error),
@@ -68,6 +75,15 @@ pub enum StartError {
     /// The control thread panicked: a fault of ours. Others take its offices. Start it again.
     #[error("the control thread panicked")]
     Panicked,
+}
+
+impl From<MemberError> for StartError {
+    fn from(error: MemberError) -> Self {
+        match error.is_removed() {
+            true => Self::Removed,
+            false => Self::Member(error),
+        }
+    }
 }
 
 impl From<DirectoryError> for StartError {
@@ -83,6 +99,8 @@ pub enum End {
     Asked,
     /// The cluster holds this start of it dead: only a new start may come back.
     Convicted,
+    /// It was removed for good.
+    Removed,
 }
 
 impl std::fmt::Display for End {
@@ -90,6 +108,7 @@ impl std::fmt::Display for End {
         f.write_str(match self {
             Self::Asked => "it was told to stop",
             Self::Convicted => "the cluster holds this start dead",
+            Self::Removed => "it was removed from the cluster",
         })
     }
 }

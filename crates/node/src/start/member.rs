@@ -3,7 +3,6 @@
 //! A directory without a cluster founds one only if nobody remembers its address. Knows nothing
 //! of what a member then does.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -14,6 +13,7 @@ use tablestore_store::{DataDirectory, DirectoryError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::ending::End;
 use crate::node::{Node, wall_ms};
 
 /// How often a node that cannot reach its cluster says so and tries again.
@@ -55,6 +55,13 @@ pub enum MemberError {
     /// It is a member, and the directory could not note that. Start it again.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+}
+
+impl MemberError {
+    /// Whether it was removed from the cluster for good.
+    pub(super) fn is_removed(&self) -> bool {
+        matches!(self, Self::Refused(Refused::RetiredStorage { .. }))
+    }
 }
 
 /// Founds, joins, or comes back; returns when the map has this start of the node.
@@ -195,13 +202,24 @@ async fn wait_for(node: &Node, fits: impl Fn(Incarnation) -> bool) {
         .await;
 }
 
-/// Waits until the map holds this start of the node dead.
-pub(super) async fn convicted(node: &Node) {
+/// Waits until the map holds this start of the node dead, or says that the node has left for good.
+pub(super) async fn ended_by_cluster(node: &Node) -> End {
     let me = node.shared.me;
     let mut maps = node.shared.consensus.watch_map();
-    let held_dead = |map: &Arc<ClusterMap>| is_held_dead(map, me);
-    // An error means that the control plane has ended, which `failed` tells.
-    if maps.wait_for(held_dead).await.is_err() {
-        std::future::pending().await
+    let end_of = |map: &ClusterMap| match map.retired.contains(&me.member) {
+        true => Some(End::Removed),
+        false => is_held_dead(map, me).then_some(End::Convicted),
+    };
+    loop {
+        if let Some(end) = end_of(&maps.borrow_and_update()) {
+            return end;
+        }
+        tokio::select! {
+            changed = maps.changed() => if changed.is_err() {
+                // The control plane has ended, which `failed` tells.
+                std::future::pending::<()>().await;
+            },
+            () = node.shared.consensus.has_left() => return End::Removed,
+        }
     }
 }

@@ -81,7 +81,10 @@ async fn decisions_come_newest_first() {
 async fn a_dry_run_takes_a_list_of_nodes() {
     let site = Site::new().await;
     let got = site.get("/v1/cluster/explain?if_fails=n1,n2").await;
-    assert_eq!(got.json()["failed"], json!([0xa1, 0xa2]));
+    assert_eq!(
+        got.json()["failed"],
+        json!(["00000000000000a1", "00000000000000a2"])
+    );
     site.get("/v1/cluster/explain?if_fails=n9")
         .await
         .is_problem(404, "unknown_node");

@@ -47,3 +47,26 @@ async fn the_address_for_clients_is_told_from_the_one_for_nodes() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_removed_ends_and_says_what_to_do() {
+    let mut cluster = Cluster::started(3).await;
+    let (status, answer) = cluster.ask(0, "DELETE", "/v1/cluster/nodes/n3", "").await;
+    assert_eq!(status, 200, "{answer}");
+    let status = cluster.nodes[2].end().await;
+    assert_eq!(status.code(), Some(1), "{}", cluster.nodes[2].log());
+    let told = "this node was removed from its cluster for good";
+    assert!(
+        cluster.nodes[2].log().contains(told),
+        "{}",
+        cluster.nodes[2].log()
+    );
+    let (status, log) = cluster.nodes[2].start_in_vain().await;
+    assert!(status.code() == Some(1) && log.contains(told), "{log}");
+    std::fs::remove_dir_all(&cluster.nodes[2].directory).unwrap();
+    cluster.nodes[2].start();
+    cluster.ready(2).await;
+    cluster.members_up(3).await;
+    let (status, answer) = cluster.ask(0, "DELETE", "/v1/cluster/nodes/n9", "").await;
+    assert_eq!(status, 404, "{answer}");
+}

@@ -227,3 +227,18 @@ async fn a_directory_of_another_cluster_does_not_join() {
     one.nodes[0].start();
     one.ready(0).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_is_refused_leaves_no_directory_that_was_not_there() {
+    let mut cluster = Cluster::prepare(1);
+    let taken = std::net::TcpListener::bind(cluster.nodes[0].peer).unwrap();
+    refused(cluster.nodes[0].start_in_vain().await, &["peer-listen"]);
+    assert!(!cluster.nodes[0].directory.exists());
+    drop(taken);
+    cluster.start_all().await;
+    assert!(cluster.nodes[0].terminate().await.success());
+    let taken = std::net::TcpListener::bind(cluster.nodes[0].peer).unwrap();
+    refused(cluster.nodes[0].start_in_vain().await, &["peer-listen"]);
+    drop(taken);
+    cluster.start_all().await;
+}
