@@ -6,6 +6,7 @@
 mod descriptors;
 mod directory;
 mod ending;
+mod joining;
 mod leave;
 mod listening;
 mod member;

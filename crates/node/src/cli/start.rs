@@ -95,7 +95,7 @@ pub(crate) struct StartArguments {
         value_name = "ADDRESS"
     )]
     pub(super) peer_listen: Option<SocketAddr>,
-    /// A node of the cluster to join, by its address for other nodes; may be repeated
+    /// A node of the cluster to join, by its address for nodes or for clients; may be repeated
     #[arg(
         long,
         env = "TABLESTORE_JOIN",

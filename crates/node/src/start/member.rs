@@ -6,24 +6,18 @@
 use std::time::Duration;
 
 use rand::RngExt;
-use tablestore_consensus::{FoundError, JoinError, LinkEvent, ProposeError};
+use tablestore_consensus::{FoundError, LinkEvent, ProposeError};
 use tablestore_placement::identity::is_held_dead;
 use tablestore_placement::{ClusterId, ClusterMap, Command, Incarnation, Refused, Registration};
 use tablestore_store::{DataDirectory, DirectoryError};
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 
 use super::ending::End;
+use super::joining::join;
 use crate::node::{Node, wall_ms};
 
-/// How often a node that cannot reach its cluster says so and tries again.
-const JOIN_AGAIN_EVERY: Duration = Duration::from_secs(5);
-/// How long a name may be held by a member that has just ended; its silence is noticed by then.
-const NAME_IS_FREE_WITHIN: Duration = Duration::from_secs(10);
 /// Pause before members are looked for again.
 const FIND_AGAIN_AFTER: Duration = Duration::from_millis(500);
-/// Pause before a name is asked for again.
-const NAME_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// Longer than a member waits before it tries the address of another one again.
 const LISTEN_BEFORE_FOUNDING: Duration = Duration::from_millis(700);
 
@@ -71,7 +65,6 @@ pub(super) async fn become_member(
     registration: &Registration,
     told: mpsc::Receiver<LinkEvent>,
 ) -> Result<ClusterId, MemberError> {
-    let consensus = &node.shared.consensus;
     let cluster = match directory.cluster() {
         Some(cluster) => {
             tokio::select! {
@@ -89,27 +82,7 @@ pub(super) async fn become_member(
             cluster
         }
         None => {
-            let name_is_free_by = Instant::now() + NAME_IS_FREE_WITHIN;
-            let cluster = loop {
-                let deadline = Instant::now() + JOIN_AGAIN_EVERY;
-                match consensus
-                    .join(&node.settings().join, registration, deadline)
-                    .await
-                {
-                    Ok(cluster) => break cluster,
-                    // An earlier member of this name that is gone is noticed in a moment.
-                    Err(JoinError::Refused(Refused::NameTaken { .. }))
-                        if Instant::now() < name_is_free_by =>
-                    {
-                        tokio::time::sleep(NAME_AGAIN_AFTER).await;
-                    }
-                    Err(JoinError::Refused(refused)) => return Err(MemberError::Refused(refused)),
-                    Err(error) => {
-                        let tried = node.settings().join.join(", ");
-                        tracing::warn!(%tried, %error, "cannot join yet; still trying");
-                    }
-                }
-            };
+            let cluster = join(node, registration).await?;
             directory.set_cluster(cluster.0)?;
             cluster
         }

@@ -29,23 +29,22 @@ async fn a_node_whose_cluster_is_not_there_yet_says_whom_it_tried_and_joins_late
 }
 
 #[tokio::test]
-async fn the_address_for_clients_is_told_from_the_one_for_nodes() {
+async fn a_node_joins_by_the_address_for_clients_too_and_says_which_one_it_was() {
     let mut cluster = Cluster::prepare(2);
     cluster.nodes[0].start();
     cluster.ready(0).await;
-    let wrong = cluster.nodes[0].http.to_string();
-    cluster.nodes[1].arguments = vec!["--join".to_owned(), wrong.clone()];
+    let for_clients = cluster.nodes[0].http.to_string();
+    cluster.nodes[1].arguments = vec!["--join".to_owned(), for_clients.clone()];
     cluster.nodes[1].start();
-    until("the log says what is wrong", async || {
-        let log = cluster.nodes[1].log();
-        let said = log.lines().any(|line| {
-            line.contains("still trying")
-                && line.contains(&wrong)
-                && line.contains("is it the address for nodes")
-        });
-        if said { Ok(()) } else { Err(log) }
-    })
-    .await;
+    cluster.ready(1).await;
+    cluster.members_up(2).await;
+    let log = cluster.nodes[1].log();
+    let said = log.lines().any(|line| {
+        line.contains("still trying")
+            && line.contains(&for_clients)
+            && line.contains("is it the address for nodes")
+    });
+    assert!(said, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
