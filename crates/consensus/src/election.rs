@@ -268,9 +268,10 @@ impl Elector {
         if !votes && !also_others {
             return;
         }
+        self.core.reach.asks(&voters);
         let last_log = self.core.log.last();
         for storage in voters.iter().copied().filter(|id| *id != self.core.me) {
-            let (core, voters) = (self.core.clone(), voters.clone());
+            let core = self.core.clone();
             tokio::spawn(async move {
                 let ping = PeerRequest::Ping { last_log };
                 let reply = core.peers.call(storage, ping, PING_MAX).await;
@@ -282,7 +283,7 @@ impl Elector {
                 else {
                     return;
                 };
-                core.reach.answered(storage, &voters);
+                core.reach.answered(storage);
                 core.reach.says_left(storage, left);
                 if votes {
                     core.reach.note(storage, &hears);

@@ -11,6 +11,15 @@ use tablestore_placement::StorageId;
 /// is no failure, and short enough to be known within two seconds.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
+/// For how long a voter has not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Silence {
+    /// Since its last answer, or since it was first asked.
+    pub(super) lasts: Duration,
+    /// Whether it has ever answered.
+    pub(super) answered: bool,
+}
+
 /// The voters as one node reaches them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reached {
@@ -24,32 +33,35 @@ pub struct Reached {
 }
 
 impl Reached {
-    /// What follows for `me` from how long ago each voter answered last. `configs` are the voters,
-    /// and during a change those before and those after it: it takes a majority of each.
+    /// What follows for `me` from the silence of each other voter. `configs` are the voters, and
+    /// during a change those before and those after it: it takes a majority of each.
     pub(super) fn of(
         me: StorageId,
         configs: &[BTreeSet<StorageId>],
-        since_start: Duration,
-        answered: impl Fn(StorageId) -> Option<Duration>,
+        silence: impl Fn(StorageId) -> Silence,
     ) -> Self {
         let voters: BTreeSet<StorageId> = configs.iter().flatten().copied().collect();
-        let silence = |voter: StorageId| match voter == me {
-            true => Some(Duration::ZERO),
-            false => answered(voter),
+        let lasts = |voter: StorageId| match voter == me {
+            true => Duration::ZERO,
+            false => silence(voter).lasts,
         };
-        let is_missing = |voter| silence(voter).is_none_or(|silent| silent > ANSWERS_WITHIN);
-        let missing = voters.iter().filter(|voter| is_missing(**voter));
+        let missing = voters
+            .iter()
+            .filter(|voter| lasts(**voter) > ANSWERS_WITHIN);
         let last_majority = |config: &BTreeSet<StorageId>| {
             let all = config.iter();
-            let mut silences: Vec<Duration> = all
-                .map(|voter| silence(*voter).unwrap_or(since_start))
-                .collect();
+            let mut silences: Vec<Duration> = all.map(|voter| lasts(*voter)).collect();
             silences.sort_unstable();
             silences.get(config.len() / 2).copied()
         };
         let lost_for = configs.iter().filter_map(last_majority).max();
         Self {
-            missing: missing.map(|voter| (*voter, silence(*voter))).collect(),
+            missing: missing
+                .map(|voter| {
+                    let silence = silence(*voter);
+                    (*voter, silence.answered.then_some(silence.lasts))
+                })
+                .collect(),
             lost_for: lost_for.filter(|lost| *lost > ANSWERS_WITHIN),
             voters,
         }
@@ -61,14 +73,18 @@ mod tests {
     use super::*;
 
     const ME: StorageId = StorageId(1);
-    const START: Duration = Duration::from_secs(60);
+    /// Since when those are asked that never answered.
+    const ASKED: Duration = Duration::from_secs(60);
 
     fn of(configs: &[&[u64]], silences: &[(u64, u64)]) -> Reached {
         let config = |ids: &&[u64]| ids.iter().copied().map(StorageId).collect();
         let configs: Vec<BTreeSet<StorageId>> = configs.iter().map(config).collect();
-        Reached::of(ME, &configs, START, |voter| {
+        Reached::of(ME, &configs, |voter| {
             let known = silences.iter().find(|(id, _)| StorageId(*id) == voter);
-            known.map(|(_, ms)| Duration::from_millis(*ms))
+            Silence {
+                lasts: known.map_or(ASKED, |(_, ms)| Duration::from_millis(*ms)),
+                answered: known.is_some(),
+            }
         })
     }
 
@@ -84,10 +100,10 @@ mod tests {
     }
 
     #[test]
-    fn who_never_answered_is_missing_since_this_node_started() {
+    fn who_never_answered_is_missing_since_it_was_first_asked() {
         let reached = of(&[&[1, 2]], &[]);
         assert_eq!(reached.missing, [(StorageId(2), None)]);
-        assert_eq!(reached.lost_for, Some(START));
+        assert_eq!(reached.lost_for, Some(ASKED));
     }
 
     #[test]

@@ -13,18 +13,26 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::handle::Consensus;
-use super::majority::Reached;
+use super::majority::{Reached, Silence};
 
 /// Who has been silent for longer is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
+
+/// What is known of the answers of one voter.
+#[derive(Debug, Clone, Copy)]
+struct Answers {
+    first_asked: Duration,
+    last: Option<Duration>,
+}
 
 /// What this node hears, by its own clock; a cheap handle.
 #[derive(Debug, Clone)]
 pub(super) struct Reach {
     origin: Instant,
     hearing: Arc<Mutex<Hearing>>,
-    /// When each voter last answered, for people; also where this node does not vote itself.
-    answered: Arc<Mutex<BTreeMap<StorageId, Duration>>>,
+    /// When each voter was first asked and when it last answered, for people; also where this node
+    /// does not vote itself.
+    answers: Arc<Mutex<BTreeMap<StorageId, Answers>>>,
     /// Who says that this node has left for good.
     left: Arc<watch::Sender<BTreeSet<StorageId>>>,
 }
@@ -34,7 +42,7 @@ impl Default for Reach {
         Self {
             origin: Instant::now(),
             hearing: Arc::default(),
-            answered: Arc::default(),
+            answers: Arc::default(),
             left: Arc::new(watch::channel(BTreeSet::new()).0),
         }
     }
@@ -54,13 +62,30 @@ impl Reach {
         hearing.note(storage, hears.iter().copied(), now);
     }
 
-    /// A voter answered just now. Only those in `voters` are remembered.
-    pub(super) fn answered(&self, storage: StorageId, voters: &BTreeSet<StorageId>) {
+    /// All voters are asked now; of others nothing is remembered any more.
+    pub(super) fn asks(&self, voters: &BTreeSet<StorageId>) {
         let now = self.origin.elapsed();
-        let answered = self.answered.lock();
-        let mut answered = answered.unwrap_or_else(PoisonError::into_inner);
-        answered.retain(|known, _| voters.contains(known));
-        answered.insert(storage, now);
+        let mut answers = self.answers();
+        answers.retain(|known, _| voters.contains(known));
+        for voter in voters {
+            answers.entry(*voter).or_insert(Answers {
+                first_asked: now,
+                last: None,
+            });
+        }
+    }
+
+    /// A voter answered just now.
+    pub(super) fn answered(&self, storage: StorageId) {
+        let now = self.origin.elapsed();
+        if let Some(known) = self.answers().get_mut(&storage) {
+            known.last = Some(now);
+        }
+    }
+
+    fn answers(&self) -> MutexGuard<'_, BTreeMap<StorageId, Answers>> {
+        // Only plain values are written under the lock: a poisoned one is still whole.
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A voter said whether this node has left for good: its own map may never hear of that.
@@ -86,10 +111,16 @@ impl Reach {
     /// The voters as this node reaches them.
     pub(super) fn reached(&self, me: StorageId, configs: &[BTreeSet<StorageId>]) -> Reached {
         let now = self.origin.elapsed();
-        let answered = self.answered.lock();
-        let answered = answered.unwrap_or_else(PoisonError::into_inner);
-        let silence = |voter| Some(now.saturating_sub(*answered.get(&voter)?));
-        Reached::of(me, configs, now, silence)
+        let answers = self.answers();
+        Reached::of(me, configs, |voter| {
+            let known = answers.get(&voter);
+            let since = known.map(|known| known.last.unwrap_or(known.first_asked));
+            Silence {
+                // One that was not asked yet has had no time to answer.
+                lasts: since.map_or(Duration::ZERO, |since| now.saturating_sub(since)),
+                answered: known.is_some_and(|known| known.last.is_some()),
+            }
+        })
     }
 
     /// The voters that are heard.

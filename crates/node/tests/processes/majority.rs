@@ -6,10 +6,13 @@ use crate::harness::{Cluster, tablestore, until};
 
 /// The index of the only node that goes on, the others, and a partition key whose row it serves.
 async fn survivor(cluster: &Cluster) -> (usize, [usize; 2]) {
-    let seen = cluster.get(0, "/v1/cluster").await.unwrap();
-    let mut nodes = cluster.nodes.iter();
-    let controller = nodes.position(|node| seen["controller"] == json!(node.name));
-    let survivor = controller.expect("there is a controller");
+    let survivor = until("there is a controller", async || {
+        let seen = cluster.get(0, "/v1/cluster").await?;
+        let mut nodes = cluster.nodes.iter();
+        let controller = nodes.position(|node| seen["controller"] == json!(node.name));
+        controller.ok_or_else(|| seen["majority"].to_string())
+    })
+    .await;
     (survivor, [(survivor + 1) % 3, (survivor + 2) % 3])
 }
 
