@@ -212,6 +212,12 @@ impl Metrics {
         )
     }
 
+    /// Shows a value, as a gauge without labels; one that is too large as the largest there is.
+    pub(crate) fn show(&self, name: &'static str, help: &'static str, value: u64) {
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        self.gauge(name, help, &[]).assign(value);
+    }
+
     /// The gauge of this name and these labels, as [`counter`](Self::counter).
     pub fn gauge(
         &self,

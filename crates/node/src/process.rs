@@ -30,15 +30,11 @@ pub(crate) fn show(metrics: &Metrics) {
     if let Some(process) = parse(&stat, &status, &text("/proc/stat")) {
         show_usage(&process, metrics);
     }
-    let assign = |name, help, value: u64| {
-        let value = i64::try_from(value).unwrap_or(i64::MAX);
-        metrics.gauge(name, help, &[]).assign(value);
-    };
     if let Ok(open) = fs::read_dir("/proc/self/fd") {
         // One of them is what the list is read through.
         let open = open.count().saturating_sub(1);
-        assign("process_open_fds", "Open file descriptors.", open as u64);
-        assign(
+        metrics.show("process_open_fds", "Open file descriptors.", open as u64);
+        metrics.show(
             "process_max_fds",
             "File descriptors that may be open.",
             getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
@@ -67,8 +63,7 @@ fn show_usage(process: &Process, metrics: &Metrics) {
         ),
     ];
     for (name, help, bytes) in sizes {
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        metrics.gauge(name, help, &[]).assign(bytes);
+        metrics.show(name, help, bytes);
     }
 }
 

@@ -88,10 +88,8 @@ fn show(reading: &Reading, metrics: &Metrics) {
     ];
     for (space, name, help, available, available_help) in spaces {
         let Ok(space) = space else { continue };
-        let number = |value| i64::try_from(value).unwrap_or(i64::MAX);
-        metrics.gauge(name, help, &[]).assign(number(space.total));
-        let gauge = metrics.gauge(available, available_help, &[]);
-        gauge.assign(number(space.available));
+        metrics.show(name, help, space.total);
+        metrics.show(available, available_help, space.available);
     }
     if let Ok(cpu) = &reading.cpu {
         let help = "Share of time in which the processors of this machine work, from 0 to 1.";

@@ -88,16 +88,12 @@ pub(crate) async fn measure(data: &EventSender, wall_ms: u64, metrics: &Metrics)
 }
 
 fn show(standing: &Standing, wall_ms: u64, metrics: &Metrics) {
-    let assign = |name, help, value: u64| {
-        let value = i64::try_from(value).unwrap_or(i64::MAX);
-        metrics.gauge(name, help, &[]).assign(value);
-    };
     for (name, help, of) in SHOWN {
-        assign(name, help, of(standing));
+        metrics.show(name, help, of(standing));
     }
     // Without active replicas there is nothing that could be old.
     let floor_ms = standing.active_floor_ms.unwrap_or(wall_ms);
-    assign(
+    metrics.show(
         "tablestore_active_unproven_seconds",
         "How long ago all rows of the active replica here that lags most were proved equal.",
         wall_ms.saturating_sub(floor_ms) / 1_000,
@@ -156,7 +152,6 @@ pub(crate) fn show_storage(now: &StorageFigures, metrics: &Metrics) {
         ),
     ];
     for (name, help, value) in gauges {
-        let value = i64::try_from(value).unwrap_or(i64::MAX);
-        metrics.gauge(name, help, &[]).assign(value);
+        metrics.show(name, help, value);
     }
 }

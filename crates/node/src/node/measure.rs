@@ -210,8 +210,7 @@ impl Node {
 
 fn show<T>(all: &[Shown<T>], of: &T, metrics: &Metrics) {
     for (name, help, value) in all {
-        let value = i64::try_from(value(of)).unwrap_or(i64::MAX);
-        metrics.gauge(name, help, &[]).assign(value);
+        metrics.show(name, help, value(of));
     }
 }
 
